@@ -1,0 +1,353 @@
+//! Every way in which Windlass says no. `wire` gives each its code and statuses, in one table.
+
+use std::fmt;
+
+/// A refusal: what was wanted, what was got. Somebody branches on the variant; the sentence is `Display`,
+/// what to do about it is [`Refusal::hint`].
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "a variant's sentence in `Display` says what its fields are"
+)]
+pub enum Refusal {
+    // What the caller asked for is not there.
+    UnknownModel {
+        model: String,
+    },
+    UnknownVersion {
+        reference: String,
+    },
+    UnknownAlias {
+        reference: String,
+    },
+    UnknownPath {
+        path: String,
+    },
+    UnknownBlob {
+        digest: String,
+    },
+    MethodNotAllowed {
+        method: String,
+        path: String,
+    },
+
+    // The request cannot be read.
+    Malformed {
+        what: &'static str,
+        why: String,
+    },
+    TooLarge {
+        what: &'static str,
+        limit: u64,
+        got: Option<u64>,
+    },
+    Unsupported {
+        what: String,
+        hint: String,
+    },
+    UnsupportedEncoding {
+        encoding: String,
+    },
+    UnsupportedMediaType {
+        got: String,
+        want: &'static str,
+    },
+    InvalidName {
+        what: &'static str,
+        name: String,
+        why: &'static str,
+    },
+
+    // The request does not fit the model.
+    UnknownInput {
+        input: String,
+        known: String,
+    },
+    MissingInput {
+        input: String,
+    },
+    DuplicateInput {
+        input: String,
+    },
+    UnknownOutput {
+        output: String,
+        known: String,
+    },
+    DuplicateOutput {
+        output: String,
+    },
+    WrongDatatype {
+        input: String,
+        want: String,
+        got: String,
+    },
+    WrongShape {
+        input: String,
+        want: String,
+        got: String,
+    },
+    WrongCount {
+        input: String,
+        shape: String,
+        want: u64,
+        got: u64,
+    },
+    WrongValue {
+        input: String,
+        index: usize,
+        want: String,
+        got: String,
+    },
+    DifferentRows {
+        input: String,
+        want: usize,
+        got: usize,
+    },
+    NoRows {
+        input: String,
+    },
+    MissingColumn {
+        column: String,
+    },
+    UnknownColumn {
+        column: String,
+        known: String,
+    },
+
+    // Not now.
+    NotReady {
+        reference: String,
+        state: String,
+    },
+    QueueFull {
+        model: String,
+        limit: u64,
+    },
+    DeadlinePassed {
+        model: String,
+        after_ms: u64,
+    },
+    Cancelled,
+    Draining,
+    Overloaded {
+        what: &'static str,
+        limit: u64,
+    },
+
+    // What was pushed or declared is not acceptable.
+    InvalidManifest {
+        field: String,
+        why: String,
+    },
+    UnsupportedFormat {
+        found: String,
+        hint: String,
+    },
+    InvalidModel {
+        why: String,
+    },
+    ExamplesFailed {
+        why: String,
+    },
+    ExternalDataOutside {
+        location: String,
+    },
+    DigestMismatch {
+        what: String,
+        want: String,
+        got: String,
+    },
+    Conflict {
+        why: String,
+    },
+    Forbidden {
+        why: String,
+    },
+
+    // We failed.
+    RuntimeMissing {
+        looked: String,
+    },
+    DeviceMissing {
+        device: String,
+        known: String,
+    },
+    ModelFailed {
+        model: String,
+        why: String,
+    },
+    StorageFull {
+        what: String,
+    },
+    StorageFailed {
+        what: String,
+    },
+    Internal {
+        what: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownModel { model } => write!(f, "no model `{model}`"),
+            Self::UnknownVersion { reference } => write!(f, "no version `{reference}`"),
+            Self::UnknownAlias { reference } => write!(f, "no alias `{reference}`"),
+            Self::UnknownPath { path } => write!(f, "nothing at `{path}`"),
+            Self::UnknownBlob { digest } => write!(f, "no content with digest `{digest}`"),
+            Self::MethodNotAllowed { method, path } => {
+                write!(f, "`{path}` does not take `{method}`")
+            }
+            Self::Malformed { what, why } => write!(f, "{what} cannot be read: {why}"),
+            Self::TooLarge {
+                what,
+                limit,
+                got: Some(got),
+            } => {
+                write!(f, "{what} is {got}, at most {limit} is taken")
+            }
+            Self::TooLarge {
+                what,
+                limit,
+                got: None,
+            } => {
+                write!(f, "{what} is over the limit of {limit}")
+            }
+            Self::Unsupported { what, hint: _ } => write!(f, "{what} is not supported"),
+            Self::UnsupportedEncoding { encoding } => {
+                write!(f, "content encoding `{encoding}` is not known")
+            }
+            Self::UnsupportedMediaType { got, want } => {
+                write!(f, "content type `{got}` is not taken here, want {want}")
+            }
+            Self::InvalidName { what, name, why } => {
+                write!(f, "{what} `{name}` is not one: {why}")
+            }
+            Self::UnknownInput { input, known } => {
+                write!(
+                    f,
+                    "the model has no input `{input}`; its inputs are {known}"
+                )
+            }
+            Self::MissingInput { input } => write!(f, "input `{input}` is missing"),
+            Self::DuplicateInput { input } => write!(f, "input `{input}` is given twice"),
+            Self::UnknownOutput { output, known } => {
+                write!(
+                    f,
+                    "the model has no output `{output}`; its outputs are {known}"
+                )
+            }
+            Self::DuplicateOutput { output } => write!(f, "output `{output}` is asked for twice"),
+            Self::WrongDatatype { input, want, got } => {
+                write!(
+                    f,
+                    "input `{input}` has datatype `{got}`, the model takes `{want}`"
+                )
+            }
+            Self::WrongShape { input, want, got } => {
+                write!(f, "input `{input}` has shape {got}, the model takes {want}")
+            }
+            Self::WrongCount {
+                input,
+                shape,
+                want,
+                got,
+            } => write!(
+                f,
+                "input `{input}` with shape {shape} has {want} elements, got {got}"
+            ),
+            Self::WrongValue {
+                input,
+                index,
+                want,
+                got,
+            } => {
+                write!(f, "input `{input}`, element {index}: `{got}` is not {want}")
+            }
+            Self::DifferentRows { input, want, got } => write!(
+                f,
+                "input `{input}` has {got} rows, the inputs before it have {want}"
+            ),
+            Self::NoRows { input } => write!(f, "input `{input}` has no rows"),
+            Self::MissingColumn { column } => write!(f, "column `{column}` is missing"),
+            Self::UnknownColumn { column, known } => {
+                write!(
+                    f,
+                    "the model has no column `{column}`; its columns are {known}"
+                )
+            }
+            Self::NotReady { reference, state } => write!(f, "`{reference}` is not ready: {state}"),
+            Self::QueueFull { model, limit } => {
+                write!(
+                    f,
+                    "`{model}` has {limit} rows waiting and takes no more now"
+                )
+            }
+            Self::DeadlinePassed { model, after_ms } => {
+                write!(f, "`{model}` did not answer within {after_ms} ms")
+            }
+            Self::Cancelled => write!(f, "the caller went away"),
+            Self::Draining => write!(f, "the server is shutting down"),
+            Self::Overloaded { what, limit } => {
+                write!(f, "all {limit} {what} are taken now")
+            }
+            Self::InvalidManifest { field, why } => write!(f, "`{field}`: {why}"),
+            Self::UnsupportedFormat { found, hint: _ } => write!(f, "{found} is not taken"),
+            Self::InvalidModel { why } => write!(f, "the model cannot run: {why}"),
+            Self::ExamplesFailed { why } => {
+                write!(f, "the model does not reproduce its own examples: {why}")
+            }
+            Self::ExternalDataOutside { location } => {
+                write!(
+                    f,
+                    "external data `{location}` is not a plain file beside the model"
+                )
+            }
+            Self::DigestMismatch { what, want, got } => {
+                write!(f, "{what} has digest {got}, want {want}")
+            }
+            Self::Conflict { why } => f.write_str(why),
+            Self::Forbidden { why } => f.write_str(why),
+            Self::RuntimeMissing { looked } => {
+                write!(f, "ONNX Runtime is not installed (looked at {looked})")
+            }
+            Self::DeviceMissing { device, known } => {
+                write!(
+                    f,
+                    "device `{device}` is not there; this machine has {known}"
+                )
+            }
+            Self::ModelFailed { model, why } => write!(f, "`{model}` failed: {why}"),
+            Self::StorageFull { what } => write!(f, "the disk is full: {what}"),
+            Self::StorageFailed { what } => write!(f, "storage failed: {what}"),
+            Self::Internal { what } => write!(f, "internal error: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// What the reader can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unsupported { hint, .. } | Self::UnsupportedFormat { hint, .. } => hint.clone(),
+            Self::UnknownModel { .. } => "`windlass list` shows the models".to_owned(),
+            Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
+                "`windlass show MODEL` shows its versions and aliases".to_owned()
+            }
+            Self::UnsupportedEncoding { .. } => "send `gzip`, `deflate` or no encoding".to_owned(),
+            Self::RuntimeMissing { .. } => "run `windlass runtime install`".to_owned(),
+            Self::NotReady { reference, .. } => format!("`windlass load {reference}` loads it"),
+            Self::DeadlinePassed { .. } => {
+                "raise `serve.timeout` of the model or the request's own timeout".to_owned()
+            }
+            Self::ExternalDataOutside { .. } => {
+                "put the file into the model's own folder and refer to it by its bare name"
+                    .to_owned()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
