@@ -242,7 +242,7 @@ impl std::fmt::Display for Span {
         ];
         let whole = sizes
             .iter()
-            .find(|(size, _)| nanos >= *size && nanos % size == 0);
+            .find(|(size, _)| nanos >= *size && nanos.is_multiple_of(*size));
         match whole {
             Some((size, unit)) => write!(f, "{}{unit}", nanos / size),
             None => write!(f, "0s"),

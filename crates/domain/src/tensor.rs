@@ -207,7 +207,7 @@ impl FixedElements {
     /// The elements that these bytes spell. None when `datatype` has no fixed width, when the bytes are
     /// not a whole number of elements, or when a `BOOL` is neither 0 nor 1.
     pub fn new(datatype: DataType, bytes: AlignedBytes) -> Option<Self> {
-        let whole = bytes.len() % datatype.width()? == 0;
+        let whole = bytes.len().is_multiple_of(datatype.width()?);
         let boolean = datatype != DataType::Bool || bytes.as_slice().iter().all(|b| *b <= 1);
         (whole && boolean).then_some(Self { datatype, bytes })
     }
