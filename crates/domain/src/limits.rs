@@ -74,12 +74,10 @@ limits! {
         "Open connections. One more is closed at once.";
     first_byte_ms_max = 10_000, 10, "ms",
         "From accepting a connection to its first byte. Over it the connection is closed.";
-    headers_ms_max = 15_000, 10, "ms",
-        "From the first byte of a request to the end of its headers. Over it the connection is closed.";
-    idle_ms_max = 120_000, 10, "ms",
-        "Between two requests of one connection. Over it the connection is closed.";
-    body_ms_max = 60_000, 10, "ms",
-        "Between two pieces of a request's body. Over it the answer is 408.";
+    headers_ms_max = 60_000, 10, "ms",
+        "From a connection's being free for a request to the end of that request's headers. Over it the connection is closed.";
+    body_ms_max = 30_000, 10, "ms",
+        "For a body to arrive, and a second more for each 64 KiB of it that has. Over it the answer is 408.";
     write_ms_max = 60_000, 10, "ms",
         "Without the reader taking a byte of an answer. Over it the connection is closed.";
     headers_bytes_max = 65_536, 8192, "bytes",

@@ -1,9 +1,13 @@
 //! `windlass.yaml`: what a model's owner says about it. Unknown keys are refused.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::task::Task;
@@ -80,7 +84,7 @@ impl Serve {
 }
 
 /// `off`, or limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum BatchSetting {
     /// `off`: every request runs alone. For models whose answers depend on who shares the run.
@@ -124,13 +128,56 @@ pub struct BatchLimits {
 }
 
 /// `off`, or where padding is allowed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PadSetting {
     /// `off`: never pad, even where it was recognised.
     Off(Off),
     /// Pad these inputs.
     Axis(PadAxis),
+}
+
+impl<'de> Deserialize<'de> for BatchSetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let limits = off_or(deserializer)?;
+        Ok(limits.map_or(Self::Off(Off::Off), Self::Limits))
+    }
+}
+
+impl<'de> Deserialize<'de> for PadSetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let axis = off_or(deserializer)?;
+        Ok(axis.map_or(Self::Off(Off::Off), Self::Axis))
+    }
+}
+
+/// Nothing for the word `off`, else the settings of a mapping. Told apart by what it is and not by trying
+/// both, so that an error names the key that is wrong: serde's untagged enums say only that nothing fits.
+fn off_or<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct OffOr<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOr<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`off` or a mapping")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                "off" => Ok(None),
+                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(OffOr(PhantomData))
 }
 
 /// Inputs that share an axis of variable length, and what shows which part of it is real.
@@ -228,8 +275,8 @@ impl std::str::FromStr for Span {
     }
 }
 
-impl std::fmt::Display for Span {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
         let sizes: [(u128, &str); 7] = [
             (86_400_000_000_000, "d"),
@@ -301,6 +348,31 @@ mod tests {
         for text in ["", "2", "ms", "-1s", "1 year", "1e99d"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_can_be_off_names_the_key_that_is_wrong() {
+        let check = |text: &str, want: &str| {
+            let got = match serde_json::from_str::<Serve>(text) {
+                Ok(serve) => serde_json::to_string(&serve).expect("JSON"),
+                Err(error) => error.to_string(),
+            };
+            assert!(got.starts_with(want), "{got}");
+        };
+        check(
+            r#"{"batch":"off","pad":"off"}"#,
+            r#"{"batch":"off","pad":"off"}"#,
+        );
+        check(r#"{"batch":{"rows_max":8}}"#, r#"{"batch":{"rows_max":8}}"#);
+        check(
+            r#"{"batch":{"rows":8}}"#,
+            "unknown field `rows`, expected `rows_max` or `delay_max`",
+        );
+        check(
+            r#"{"batch":"on"}"#,
+            "invalid value: string \"on\", expected `off` or a mapping",
+        );
+        check(r#"{"pad":{"axis":1}}"#, "missing field `inputs`");
     }
 
     #[test]

@@ -127,6 +127,7 @@ pub enum Refusal {
         model: String,
         after_ms: u64,
     },
+    BodyTimeout,
     Cancelled,
     Draining,
     Overloaded {
@@ -286,6 +287,7 @@ impl fmt::Display for Refusal {
             Self::DeadlinePassed { model, after_ms } => {
                 write!(f, "`{model}` did not answer within {after_ms} ms")
             }
+            Self::BodyTimeout => write!(f, "the body did not arrive in time"),
             Self::Cancelled => write!(f, "the caller went away"),
             Self::Draining => write!(f, "the server is shutting down"),
             Self::Overloaded { what, limit } => {

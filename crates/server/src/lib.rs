@@ -1,1 +1,173 @@
-//! (next)
+//! The living process: it listens, loads, answers and keeps watch. Decisions are `domain`'s.
+//!
+//! The way of a request: `listen` takes the connection, `http` or `grpc` decodes, `app` finds the version,
+//! `running` checks and counts, `pool` waits for a run, and back.
+
+mod app;
+mod body;
+mod catalog;
+mod clock;
+pub mod docs;
+mod engines;
+mod grpc;
+mod http;
+mod infer;
+mod join;
+mod listen;
+mod loading;
+mod memory;
+mod models;
+mod package;
+mod pool;
+mod prepare;
+mod running;
+mod shm;
+mod stats;
+mod task;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use domain::access::{self, Caller, Policy};
+use domain::{ModelName, Refusal};
+use store::Store;
+use tokio::net::TcpListener;
+
+pub use app::{Config, ContainerRoutes};
+pub use engines::EngineSource;
+
+use app::App;
+use catalog::Catalog;
+use clock::Clock;
+use engines::Engines;
+use loading::StoreLoader;
+use models::Served;
+use shm::SharedMemory;
+use task::Tasks;
+
+/// The names of the files that a model needs beside its own, read from its bytes; what is not a model that
+/// can be served is refused. Runs nothing, and needs no library.
+pub fn needed_files(bytes: &[u8], file_name: &str) -> Result<Vec<String>, Refusal> {
+    match engine::sniff::sniff(bytes, file_name)? {
+        engine::sniff::Found::Onnx => Ok(engine::onnx::inspect::inspect(bytes)?
+            .external_files
+            .into_iter()
+            .collect()),
+    }
+}
+
+/// A server with its data folder open. It answers once it runs, or through its router.
+pub struct Server {
+    app: Arc<App>,
+    router: Router,
+}
+
+impl Server {
+    /// Opens the data folder and starts what works behind the answers. Nothing is served yet.
+    pub async fn open(config: Config) -> Result<Self, Refusal> {
+        let Config {
+            data_dir,
+            engine,
+            limits,
+            shared_memory,
+            cores,
+            container,
+        } = config;
+        let clock = Clock::start();
+        let tasks = Tasks::default();
+        let limits = Arc::new(limits);
+        let store = Arc::new(Store::open(&data_dir, &limits).await?);
+        let engines = Arc::new(Engines::new(engine));
+        let loader = StoreLoader {
+            store: Arc::clone(&store),
+            engines: Arc::clone(&engines),
+            limits: Arc::clone(&limits),
+            clock,
+            cores,
+        };
+        let catalog = Catalog::start(Arc::new(loader), &tasks);
+        let app = App {
+            store,
+            engines,
+            catalog,
+            served: Served::default(),
+            limits,
+            policy: Policy::Trusting,
+            clock,
+            tasks,
+            shared_memory: SharedMemory::new(shared_memory),
+            started_ms: clock::wall_ms(),
+            requests: Default::default(),
+            container,
+        };
+        let app = Arc::new(app);
+        let router = http::router(&app, grpc::router(&app)?);
+        let router = http::wrapped(router, &app);
+        Ok(Self { app, router })
+    }
+
+    /// Everything that is answered on a port.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves a model. Resolves when it answers, or with why it cannot.
+    pub async fn want(&self, model: &ModelName) -> Result<(), Refusal> {
+        let permission = access::check(self.app.policy, Caller::Anonymous)?;
+        models::load(&self.app, permission, model, None).await
+    }
+
+    /// Serves every model that has traffic, and says of each how that went.
+    pub async fn want_all(&self) -> Result<Vec<(ModelName, Result<(), Refusal>)>, Refusal> {
+        let mut outcomes = Vec::new();
+        let mut after: Option<ModelName> = None;
+        loop {
+            let limit = store::registry::LIST_MAX;
+            let page = self
+                .app
+                .store
+                .registry
+                .models(after.as_ref(), limit)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(outcomes);
+            };
+            after = Some(last.name.clone());
+            for model in page {
+                if model.traffic.is_some() {
+                    let outcome = self.want(&model.name).await;
+                    outcomes.push((model.name, outcome));
+                }
+            }
+        }
+    }
+
+    /// Writes down where the server can be reached, for commands that share its data folder.
+    pub fn announce(&self, url: &str) -> Result<(), Refusal> {
+        self.app.store.announce(url)
+    }
+
+    /// Answers on the listeners until `stop` resolves, then takes no more, lets what is under way finish,
+    /// and closes the data folder.
+    pub async fn run(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
+        let tasks = self.app.tasks.clone();
+        let listening = Tasks::default();
+        for listener in listeners {
+            let limits = Arc::clone(&self.app.limits);
+            let accept = listen::serve(listener, self.router(), limits, listening.clone());
+            tasks.start("listen", accept);
+        }
+        stop.await;
+        listening.stop();
+        listening.end().await;
+        self.close().await;
+    }
+
+    /// Ends what works behind the answers and closes the data folder.
+    pub async fn close(self) {
+        self.app.tasks.stop();
+        self.app.tasks.end().await;
+        self.app.store.close().await;
+    }
+}

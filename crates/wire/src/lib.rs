@@ -1,1 +1,14 @@
-//! (next)
+//! Protocol records and conversions: bytes into the words of `domain`, and answers into bytes.
+//!
+//! Pure and synchronous: nothing here opens a socket or a file. Everything that comes from a network is
+//! read here, so nothing here panics, whatever the bytes are.
+
+mod elements;
+mod json;
+mod number;
+
+pub mod api;
+pub mod code;
+pub mod oip;
+pub mod proto;
+pub mod rows;

@@ -1,0 +1,81 @@
+"""The machine under the measurement: its name, its two cores, who else used them."""
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+
+
+def cores():
+    """The core of the server and the core of the client, as `taskset` takes them."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise SystemExit("two cores are needed: one for the server, one for the client")
+    return str(allowed[0]), str(allowed[1])
+
+
+def description():
+    """One line: the processor, how many of it, the system."""
+    name = "unknown processor"
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{name}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+@dataclass
+class Shares:
+    """What a stretch of time lost, as shares of all cores."""
+
+    stray: float
+    """Used by processes that are none of ours: another program ran beside the measurement."""
+    steal: float
+    """Taken by the machine's host."""
+
+
+class Watch:
+    """Watches the cores from its creation until `stop`."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.started = time.monotonic()
+        self.cores = core_seconds()
+        self.ours = own_seconds(pids)
+
+    def stop(self, pids):
+        """`pids` may have grown since the start; all that they ever used counts as ours then."""
+        available = (time.monotonic() - self.started) * os.cpu_count()
+        busy, steal = (now - then for now, then in zip(core_seconds(), self.cores))
+        ours = own_seconds(pids) - self.ours
+        return Shares(stray=max(0.0, busy - ours) / available, steal=steal / available)
+
+
+def core_seconds():
+    """Busy and stolen seconds of all cores since the machine started."""
+    with open("/proc/stat") as file:
+        fields = [int(it) for it in file.readline().split()[1:]]
+    user, nice, system, _idle, _iowait, interrupt, soft, steal = fields[:8]
+    second = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + interrupt + soft) / second, steal / second
+
+
+def own_seconds(pids):
+    """Seconds used by these processes, by this one and by its children that have ended."""
+    times = os.times()
+    own = times.user + times.system + times.children_user + times.children_system
+    return own + seconds_of(pids)
+
+
+def seconds_of(pids):
+    """Seconds of processor time used by these processes."""
+    total = 0.0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total

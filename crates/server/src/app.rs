@@ -1,0 +1,105 @@
+//! What every handler has at hand.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use domain::access::{Permission, Policy, Predict, Read};
+use domain::limits::Limits;
+use domain::{Reference, Refusal};
+use store::Store;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::engines::{EngineSource, Engines};
+use crate::models::Served;
+use crate::running::Running;
+use crate::shm::SharedMemory;
+use crate::task::Tasks;
+
+/// How a server is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// Where models are kept.
+    pub data_dir: PathBuf,
+    /// What runs them.
+    pub engine: EngineSource,
+    /// Every upper bound.
+    pub limits: Limits,
+    /// Whether callers on this machine may pass tensors in system shared memory.
+    pub shared_memory: bool,
+    /// How many cores the server may use.
+    pub cores: usize,
+    /// Routes that a container platform asks for.
+    pub container: ContainerRoutes,
+}
+
+/// Routes that a container platform names in its environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerRoutes {
+    /// Answers like `/ping`.
+    pub health: Option<String>,
+    /// Answers like `/invocations`.
+    pub predict: Option<String>,
+}
+
+/// The parts of a living server.
+pub(crate) struct App {
+    pub(crate) store: Arc<Store>,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) catalog: Catalog,
+    pub(crate) served: Served,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) shared_memory: SharedMemory,
+    /// When it was opened, in milliseconds since 1970.
+    pub(crate) started_ms: i64,
+    /// Requests being worked on.
+    pub(crate) requests: AtomicU64,
+    pub(crate) container: ContainerRoutes,
+}
+
+impl App {
+    /// The version that answers what the reference names.
+    pub(crate) fn find(
+        &self,
+        _: Permission<Predict>,
+        reference: &Reference,
+    ) -> Result<Arc<Running>, Refusal> {
+        self.catalog.find(reference)
+    }
+
+    /// The same, to look at it.
+    pub(crate) fn look(
+        &self,
+        _: Permission<Read>,
+        reference: &Reference,
+    ) -> Result<Arc<Running>, Refusal> {
+        self.catalog.find(reference)
+    }
+
+    /// The only model that answers, for protocols that name none.
+    pub(crate) fn only(&self, permission: Permission<Predict>) -> Result<Arc<Running>, Refusal> {
+        let models = self.catalog.models();
+        let mut answering = models
+            .iter()
+            .filter_map(|(_, model)| model.traffic.as_ref());
+        match (answering.next(), answering.next()) {
+            (Some(only), None) => Ok(Arc::clone(only)),
+            (None, _) => Err(Refusal::NotReady {
+                reference: "the model".to_owned(),
+                state: "none is served".to_owned(),
+            }),
+            (Some(_), Some(_)) => {
+                let _ = permission;
+                Err(Refusal::Unsupported {
+                    what: "a request that names no model, where several are served,".to_owned(),
+                    hint: "serve one model, or use `/v1/models/MODEL:predict` or `/v2/models/MODEL/infer`"
+                        .to_owned(),
+                })
+            }
+        }
+    }
+}

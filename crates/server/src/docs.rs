@@ -1,0 +1,35 @@
+//! What the reference pages print of this crate.
+
+use crate::stats;
+
+/// A metric in `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static str,
+    /// What it counts.
+    pub about: &'static str,
+}
+
+/// Every metric, in the order printed.
+pub fn metrics() -> Vec<MetricDoc> {
+    let versions = stats::METRICS
+        .iter()
+        .map(|(name, kind, about, _)| MetricDoc {
+            name,
+            kind,
+            labels: "model, version",
+            about,
+        });
+    let process = stats::PROCESS.iter().map(|(name, about, _)| MetricDoc {
+        name,
+        kind: "gauge",
+        labels: "",
+        about,
+    });
+    versions.chain(process).collect()
+}

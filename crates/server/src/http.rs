@@ -1,0 +1,187 @@
+//! HTTP: routes, who asks, and how refusals look in each protocol. Handlers decode, call and encode.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use domain::access::{self, Caller, Deed, Permission};
+use domain::{Reference, Refusal, Selector};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tower::ServiceExt;
+
+use crate::app::App;
+
+mod api;
+mod metrics;
+pub(crate) mod oip;
+mod openapi;
+mod rows;
+
+mod trace;
+
+pub(crate) use trace::Trace;
+
+/// The header that carries a prediction's id.
+pub(crate) const PREDICTION_ID: &str = "windlass-prediction-id";
+
+/// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.
+pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
+    let other = move |request: Request| {
+        let grpc = grpc.clone();
+        async move {
+            let content_type = request.headers().get(CONTENT_TYPE);
+            if content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
+                return grpc.oneshot(request).await.into_response();
+            }
+            let path: String = request.uri().path().chars().take(200).collect();
+            refuse(&Refusal::UnknownPath { path })
+        }
+    };
+    Router::new()
+        .merge(oip::routes())
+        .merge(rows::routes(&app.container))
+        .merge(api::routes())
+        .merge(metrics::routes())
+        .fallback(other)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::clone(app))
+}
+
+/// What wraps every request, whatever its protocol.
+pub(crate) fn wrapped(router: Router, app: &Arc<App>) -> Router {
+    router.layer(middleware::from_fn_with_state(Arc::clone(app), around))
+}
+
+/// Counts the request, refuses it when there are too many, and logs it.
+async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let limit = app.limits.requests_max;
+    let worked_on = Counted::add(&app);
+    if worked_on.before >= limit {
+        return refuse(&Refusal::Overloaded {
+            what: "places for requests",
+            limit,
+        });
+    }
+    let trace = Trace::begin(&request, app.clock);
+    let mut response = next.run(request).await;
+    trace.end(&mut response, app.clock);
+    response
+}
+
+/// A request being worked on, for as long as it lives.
+struct Counted<'a> {
+    app: &'a App,
+    before: u64,
+}
+
+impl<'a> Counted<'a> {
+    fn add(app: &'a App) -> Self {
+        Self {
+            app,
+            before: app.requests.fetch_add(1, Relaxed),
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.app.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    refuse(&Refusal::MethodNotAllowed {
+        method: request.method().to_string(),
+        path,
+    })
+}
+
+/// A proof that the caller may do `D`, as an argument of a handler.
+pub(crate) struct Allowed<D: Deed>(pub(crate) Permission<D>);
+
+impl<D: Deed> FromRequestParts<Arc<App>> for Allowed<D> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        access::check(app.policy, caller(&parts.headers))
+            .map(Self)
+            .map_err(|refusal| refuse(&refusal))
+    }
+}
+
+/// Who asks, as far as the headers tell.
+pub(crate) fn caller(headers: &HeaderMap) -> Caller {
+    // Browsers set it and pages cannot: https://www.w3.org/TR/fetch-metadata/
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(b"cross-site" | b"same-site") => Caller::CrossSite,
+        _ => Caller::Anonymous,
+    }
+}
+
+/// A refusal in the form of the Open Inference Protocol, which is also the form for unknown paths.
+pub(crate) fn refuse(refusal: &Refusal) -> Response {
+    let body = wire::oip::ErrorBody::from(refusal);
+    refusal_with(refusal, &body)
+}
+
+/// A refusal with a body of the protocol's own.
+pub(crate) fn refusal_with(refusal: &Refusal, body: &impl serde::Serialize) -> Response {
+    let code = wire::code::code(refusal);
+    let status = StatusCode::from_u16(code.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(code = code.name, %refusal, "failed");
+    }
+    let mut response = json(status, body);
+    let headers = response.headers_mut();
+    headers.insert("windlass-code", HeaderValue::from_static(code.name));
+    if let Some(seconds) = code.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(refusal, Refusal::UnsupportedEncoding { .. }) {
+        let known = HeaderValue::from_static("gzip, deflate");
+        headers.insert(http::header::ACCEPT_ENCODING, known);
+    }
+    response
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    // Records of strings and numbers cannot fail to serialise.
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    bytes_of(status, "application/json", bytes)
+}
+
+/// An answer of any type.
+pub(crate) fn bytes_of(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(bytes.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An empty 200.
+pub(crate) fn done() -> Response {
+    Response::new(Body::empty())
+}
+
+/// The model and version that a path names. The model's segment may be a whole reference.
+pub(crate) fn reference(model: &str, version: Option<&str>) -> Result<Reference, Refusal> {
+    let mut reference: Reference = model.parse()?;
+    if let Some(version) = version {
+        reference.selector = Selector::Version(version.parse()?);
+    }
+    Ok(reference)
+}

@@ -1,0 +1,50 @@
+//! `/metrics` in Prometheus' text format.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use domain::access::Read;
+use http::StatusCode;
+
+use super::{Allowed, bytes_of};
+use crate::app::App;
+use crate::memory;
+use crate::stats::{self, Labelled, Process};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
+    let models = app.catalog.models();
+    let versions: Vec<Labelled<'_>> = models
+        .iter()
+        .flat_map(|(name, model)| {
+            model
+                .ready
+                .iter()
+                .map(move |(version, it)| (name, version, it))
+        })
+        .map(|(name, version, running)| Labelled {
+            // Names and numbers hold nothing that a label would have to escape.
+            labels: format!("model=\"{name}\",version=\"{version}\""),
+            stats: &running.stats,
+            rows_waiting: running.pool.rows_waiting(),
+        })
+        .collect();
+    let process = Process {
+        resident_bytes: memory::resident_bytes(),
+        requests: app.requests.load(Relaxed),
+        models: models.iter().filter(|(_, it)| it.traffic.is_some()).count(),
+    };
+    let text = stats::print(&versions, process);
+    bytes_of(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text,
+    )
+}

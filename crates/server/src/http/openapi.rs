@@ -1,0 +1,317 @@
+//! The OpenAPI document: the routes of the control API and, for every model that is served, its own
+//! prediction route with the inputs that its signature takes and a request that works.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use domain::access::Read;
+use domain::{DataType, Dimension, TensorSpec};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::Allowed;
+use crate::app::App;
+use crate::running::Running;
+
+/// A route: method, path, what it does, the name of what it answers.
+type Route = (&'static str, &'static str, &'static str);
+
+/// Routes that are there whatever is served.
+const ROUTES: &[Route] = &[
+    (
+        "get",
+        "/v2",
+        "The server, its version and the protocol's extensions that work",
+    ),
+    ("get", "/v2/health/live", "Whether the process answers"),
+    (
+        "get",
+        "/v2/health/ready",
+        "Whether every model that should answer does",
+    ),
+    ("get", "/v2/models", "The models that are served"),
+    ("get", "/v2/models/{model}", "What a model takes and gives"),
+    ("get", "/v2/models/{model}/ready", "Whether a model answers"),
+    (
+        "get",
+        "/v2/models/{model}/config",
+        "How a model is run, in Triton's words",
+    ),
+    (
+        "get",
+        "/v2/models/{model}/stats",
+        "What a model has done, in Triton's words",
+    ),
+    (
+        "post",
+        "/v2/models/{model}/infer",
+        "A prediction by tensors (Open Inference Protocol)",
+    ),
+    ("post", "/v2/repository/index", "Every model and its state"),
+    (
+        "post",
+        "/v2/repository/models/{model}/load",
+        "Serves a model",
+    ),
+    (
+        "post",
+        "/v2/repository/models/{model}/unload",
+        "Serves a model no more",
+    ),
+    (
+        "get",
+        "/v1/models",
+        "The models that are served (KServe V1)",
+    ),
+    (
+        "post",
+        "/v1/models/{model}:predict",
+        "A prediction by rows (KServe V1, TensorFlow Serving)",
+    ),
+    (
+        "post",
+        "/invocations",
+        "A prediction by rows of the only model (MLflow scoring, SageMaker)",
+    ),
+    ("get", "/ping", "Whether a model answers (SageMaker)"),
+    ("get", "/metrics", "Metrics in Prometheus' text format"),
+    ("get", "/api/v1/status", "The server and how it is"),
+    ("get", "/api/v1/events", "What happened, oldest first"),
+    (
+        "get",
+        "/api/v1/manifest-schema.json",
+        "The JSON Schema of windlass.yaml",
+    ),
+    ("get", "/api/v1/models", "Every model of the registry"),
+    (
+        "get",
+        "/api/v1/models/{model}",
+        "A model with its aliases, newest versions and a request that works",
+    ),
+    (
+        "delete",
+        "/api/v1/models/{model}",
+        "Removes a model with all its versions",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/versions",
+        "The versions of a model",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/versions",
+        "Registers a version whose files were sent before",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/versions/{version}",
+        "All that is known of a version",
+    ),
+    (
+        "delete",
+        "/api/v1/models/{model}/versions/{version}",
+        "Removes a version that nothing points to",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/aliases",
+        "The aliases of a model",
+    ),
+    (
+        "put",
+        "/api/v1/models/{model}/aliases/{alias}",
+        "Lets an alias name a version",
+    ),
+    (
+        "delete",
+        "/api/v1/models/{model}/aliases/{alias}",
+        "Removes an alias",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/aliases/{alias}/history",
+        "Where an alias pointed, and why",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/traffic",
+        "Which version answers a model's name",
+    ),
+    (
+        "put",
+        "/api/v1/models/{model}/traffic",
+        "Sends a model's traffic to a version",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/load",
+        "Serves a model, or one more version of it",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/unload",
+        "Serves a model no more",
+    ),
+    (
+        "get",
+        "/api/v1/blobs/{digest}",
+        "Whether the content with this digest was sent",
+    ),
+    (
+        "put",
+        "/api/v1/blobs/{digest}",
+        "Sends content by its SHA-256",
+    ),
+];
+
+pub(super) async fn document(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
+    let mut paths: Map<String, Value> = Map::new();
+    for (method, path, about) in ROUTES {
+        let entry = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
+        entry[*method] = operation(method, path, about);
+    }
+    for (name, model) in app.catalog.models() {
+        if let Some(running) = &model.traffic {
+            let path = format!("/v2/models/{name}/infer");
+            paths.insert(path, json!({ "post": prediction(&name, running) }));
+        }
+    }
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Windlass",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": { "responses": { "Refused": {
+            "description": "refused, with the reason",
+            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
+        } }, "schemas": { "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": { "error": { "oneOf": [
+                { "type": "string" },
+                {
+                    "type": "object",
+                    "required": ["code", "message"],
+                    "properties": {
+                        "code": { "type": "string" },
+                        "message": { "type": "string" },
+                        "hint": { "type": "string" },
+                    },
+                },
+            ] } },
+        } } },
+    });
+    super::json(StatusCode::OK, &document)
+}
+
+fn operation(method: &str, path: &str, about: &str) -> Value {
+    let parameters: Vec<Value> = path
+        .split('{')
+        .skip(1)
+        .filter_map(|part| part.split_once('}'))
+        .map(|(name, _)| {
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+        })
+        .collect();
+    let words = path
+        .split(['/', '{', '}', ':', '.', '_'])
+        .filter(|it| !it.is_empty());
+    let id = std::iter::once(method)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_");
+    json!({
+        "operationId": id,
+        "summary": about,
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "done" },
+            "default": { "$ref": "#/components/responses/Refused" },
+        },
+    })
+}
+
+fn prediction(name: &str, running: &Running) -> Value {
+    let inputs: Vec<Value> = running.signature.inputs.iter().map(tensor).collect();
+    let outputs: Vec<Value> = running.signature.outputs.iter().map(tensor).collect();
+    let tensors = |specs: Vec<Value>| {
+        let count = specs.len();
+        json!({ "type": "array", "maxItems": count, "items": { "oneOf": specs } })
+    };
+    let request = json!({
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": { "type": "string" },
+            "inputs": tensors(inputs),
+            "parameters": { "type": "object" },
+        },
+    });
+    json!({
+        "operationId": format!("predict_{}", name.replace(['-', '.'], "_")),
+        "summary": format!("A prediction of `{name}`, version {}", running.version),
+        "requestBody": {
+            "required": true,
+            "content": { "application/json": {
+                "schema": request,
+                "example": running.sample_request(),
+            } },
+        },
+        "responses": {
+            "200": {
+                "description": "the outputs",
+                "content": { "application/json": { "schema": {
+                    "type": "object",
+                    "properties": { "outputs": tensors(outputs) },
+                } } },
+            },
+            "default": { "$ref": "#/components/responses/Refused" },
+        },
+    })
+}
+
+fn tensor(spec: &TensorSpec) -> Value {
+    let element = match spec.datatype {
+        DataType::Bool => "boolean",
+        DataType::Bytes => "string",
+        it if it.is_float() => "number",
+        _ => "integer",
+    };
+    let sizes: Vec<Value> = spec
+        .shape
+        .iter()
+        .map(|it| match it {
+            Dimension::Fixed(size) => json!({ "const": size }),
+            Dimension::Variable(_) => json!({ "type": "integer", "minimum": 0 }),
+        })
+        .collect();
+    let mut about = format!(
+        "{} {}",
+        spec.datatype,
+        domain::signature::show_dimensions(&spec.shape)
+    );
+    if !spec.features.is_empty() {
+        about.push_str(&format!(", columns: {}", spec.features.join(", ")));
+    }
+    json!({
+        "type": "object",
+        "title": spec.name,
+        "description": about,
+        "required": ["name", "datatype", "shape", "data"],
+        "properties": {
+            "name": { "const": spec.name },
+            "datatype": { "const": spec.datatype.name() },
+            "shape": { "type": "array", "prefixItems": sizes },
+            "data": {
+                "type": "array",
+                "description": "row-major, flat or nested",
+                "items": { "anyOf": [{ "type": element }, { "type": "array" }, { "type": "null" }] },
+            },
+        },
+    })
+}

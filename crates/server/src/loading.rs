@@ -1,0 +1,151 @@
+//! Loads a version that the registry has.
+
+use std::sync::Arc;
+
+use domain::limits::Limits;
+use domain::manifest::Manifest;
+use domain::request::NamedTensor;
+use domain::signature::Rows;
+use domain::{ModelName, Refusal, Signature, Version};
+use store::Store;
+
+use crate::catalog::Loader;
+use crate::clock::Clock;
+use crate::engines::Engines;
+use crate::package::{self, Opened, blocking};
+use crate::pool::{self, Ended, Pool};
+use crate::prepare::{Examples, Prepared, prepare};
+use crate::running::{Running, TIMEOUT};
+use crate::stats::Stats;
+
+/// Loads from the store.
+pub(crate) struct StoreLoader {
+    pub(crate) store: Arc<Store>,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) clock: Clock,
+    /// Cores that the server may use.
+    pub(crate) cores: usize,
+}
+
+/// The most sessions that a version gets without being asked to.
+const INSTANCES_MAX: usize = 8;
+
+/// What the sessions of a version together may take without being asked to. A session needs a little
+/// more memory than the model has bytes, because it lays the weights out anew.
+const SESSIONS_BYTES_MAX: u64 = 2 << 30;
+
+impl StoreLoader {
+    fn instances(&self, manifest: &Manifest, bytes: u64) -> usize {
+        if let Some(instances) = manifest.serve.instances {
+            return usize::from(instances.max(1));
+        }
+        let fitting = usize::try_from(SESSIONS_BYTES_MAX / bytes.max(1)).unwrap_or(usize::MAX);
+        self.cores.min(INSTANCES_MAX).min(fitting).max(1)
+    }
+}
+
+/// How an engine is to run a version.
+pub(crate) fn engine_options(manifest: &Manifest) -> engine::Options {
+    let cpu = engine::Options::one_thread();
+    engine::Options {
+        threads: manifest.serve.threads.unwrap_or(cpu.threads).max(1),
+        device: manifest.serve.device.clone().unwrap_or(cpu.device),
+    }
+}
+
+/// Elements along a variable axis of a request that is shown to people.
+const SAMPLE_LENGTH: usize = 4;
+
+/// The first row of the examples, or zeros and empty strings.
+fn sample(signature: &Signature, examples: Option<Examples>) -> Vec<NamedTensor> {
+    if let Some(examples) = examples {
+        let row = |it: &NamedTensor| match signature.rows {
+            Rows::Whole => Some(it.clone()),
+            Rows::Outermost => {
+                let tensor = it.tensor.rows(0..1)?;
+                Some(NamedTensor {
+                    name: it.name.clone(),
+                    tensor,
+                })
+            }
+        };
+        if let Some(first) = examples.inputs.iter().map(row).collect() {
+            return first;
+        }
+    }
+    let tensors = engine::sample_inputs(signature, 1, SAMPLE_LENGTH).unwrap_or_default();
+    let names = signature.inputs.iter().map(|it| it.name.clone());
+    names
+        .zip(tensors)
+        .map(|(name, tensor)| NamedTensor { name, tensor })
+        .collect()
+}
+
+impl Loader for StoreLoader {
+    async fn load(
+        &self,
+        model: ModelName,
+        version: Version,
+        ended: Ended,
+    ) -> Result<Running, Refusal> {
+        let record = self.store.registry.version(&model, version).await?;
+        let manifest = store::format::parse_manifest(&record.manifest)?;
+        let engines = Arc::clone(&self.engines);
+        let engine = blocking(move || engines.get()).await?;
+        let opened = package::open(
+            &self.store,
+            Arc::clone(&engine),
+            &record.files,
+            &record.main,
+            &manifest,
+        )
+        .await?;
+        let instances = self.instances(&manifest, opened.bytes);
+        let (limits, clock) = (Arc::clone(&self.limits), self.clock);
+        blocking(move || {
+            let Opened { source, .. } = &opened;
+            let examples = opened.examples(&manifest, &record.signature, &limits)?;
+            let rows_waiting_max = u32::try_from(limits.rows_waiting_max).unwrap_or(u32::MAX);
+            let prepared = prepare(
+                engine.as_ref(),
+                source,
+                &engine_options(&manifest),
+                &record.signature,
+                &manifest,
+                examples.as_ref(),
+                rows_waiting_max,
+                clock,
+            )?;
+            let Prepared {
+                loaded,
+                session,
+                grouping,
+                limits,
+            } = prepared;
+            let options = pool::Options {
+                model: format!("{model}:{version}"),
+                instances,
+                limits,
+                grouping,
+                clock,
+            };
+            let sample = sample(&record.signature, examples);
+            let pool = Pool::start(loaded, session, options, ended)?;
+            Ok(Running {
+                model,
+                version,
+                version_text: version.to_string(),
+                signature: record.signature,
+                limits,
+                instances,
+                timeout: manifest.serve.timeout.map_or(TIMEOUT, |it| it.0),
+                stats: Stats::default(),
+                pool,
+                clock,
+                sample,
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,447 @@
+//! The sessions of one version and the requests that wait for them.
+//!
+//! Compute threads take runs from the batcher and never touch a socket; whoever asks waits for the answer
+//! without blocking a thread. A thread that finds nothing waiting sleeps; an arrival wakes one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::batch::{self, Arrival, Batcher, Next};
+use domain::{Refusal, Tensor, Time};
+use engine::{Failure, Interrupt, Loaded, Session};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::join::{self, Grouping};
+
+/// One request, fitted to the version's signature.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) inputs: Vec<Tensor>,
+    /// Indexes of the outputs wanted, in the caller's order.
+    pub(crate) outputs: Vec<usize>,
+    pub(crate) rows: usize,
+    pub(crate) deadline: Time,
+}
+
+/// The answer to a job.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The outputs wanted, in the caller's order.
+    pub(crate) outputs: Vec<Tensor>,
+    pub(crate) timing: Timing,
+}
+
+/// Where the time of a job went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// From arrival to the start of its run.
+    pub(crate) queue: Duration,
+    /// Joining the run's inputs.
+    pub(crate) join: Duration,
+    /// The run itself.
+    pub(crate) compute: Duration,
+    /// Cutting the run's outputs apart.
+    pub(crate) split: Duration,
+    /// Rows of all requests in the run.
+    pub(crate) run_rows: usize,
+    /// Whether this job stands for its run when runs are counted.
+    pub(crate) first_of_run: bool,
+}
+
+type Reply = oneshot::Sender<Result<Done, Refusal>>;
+
+struct Waiting {
+    job: Job,
+    arrived: Time,
+    reply: Reply,
+}
+
+/// What the threads of one version share.
+struct Shared {
+    model: String,
+    clock: Clock,
+    grouping: Grouping,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    /// One for each thread: what it is running now.
+    running: Vec<Mutex<Option<Running>>>,
+}
+
+struct Queue {
+    batcher: Batcher<Waiting>,
+    /// Threads that sleep and have not been told to wake.
+    sleeping: usize,
+    closed: bool,
+}
+
+/// A run under way: who waits for it, and how to end it early.
+struct Running {
+    interrupt: Interrupt,
+    replies: Vec<Reply>,
+}
+
+/// The sessions of one version. Dropping it answers what has been taken and ends the threads.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    rows_waiting_max: u32,
+}
+
+/// What a pool is made of.
+pub(crate) struct Options {
+    /// Shown in refusals: `credit:3`.
+    pub(crate) model: String,
+    pub(crate) instances: usize,
+    pub(crate) limits: batch::Limits,
+    pub(crate) grouping: Grouping,
+    pub(crate) clock: Clock,
+}
+
+/// Told when the last thread of a pool has ended and its memory is free.
+pub(crate) type Ended = oneshot::Sender<()>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under these locks would be ours and would leave the state whole: every change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// Starts the threads. `first` is a session that has been made already, to measure with.
+    pub(crate) fn start(
+        loaded: Box<dyn Loaded>,
+        first: Box<dyn Session>,
+        options: Options,
+        ended: Ended,
+    ) -> Result<Self, Refusal> {
+        let Options {
+            model,
+            instances,
+            limits,
+            grouping,
+            clock,
+        } = options;
+        assert!(instances > 0, "a pool has at least one session");
+        let mut sessions = vec![first];
+        while sessions.len() < instances {
+            sessions.push(loaded.session()?);
+        }
+        let shared = Arc::new(Shared {
+            model,
+            clock,
+            grouping,
+            queue: Mutex::new(Queue {
+                batcher: Batcher::new(limits),
+                sleeping: 0,
+                closed: false,
+            }),
+            arrived: Condvar::new(),
+            running: sessions.iter().map(|_| Mutex::new(None)).collect(),
+        });
+        // It holds the model's bytes, which nobody needs any more.
+        drop(loaded);
+        let last = Arc::new(Last(Some(ended)));
+        let pool = Self {
+            shared: Arc::clone(&shared),
+            rows_waiting_max: limits.rows_waiting_max,
+        };
+        for (index, session) in sessions.into_iter().enumerate() {
+            let worker = Worker {
+                shared: Arc::clone(&shared),
+                session,
+                index,
+                _last: Arc::clone(&last),
+            };
+            let name = format!("run {}", shared.model);
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || worker.work())
+                .map_err(|error| Refusal::Internal {
+                    what: format!("a compute thread did not start: {error}"),
+                })?;
+        }
+        Ok(pool)
+    }
+
+    /// Waits for the answer. Dropping the future takes the job back: it is not run any more, and a run
+    /// that nobody else waits for is ended.
+    pub(crate) async fn run(&self, job: Job) -> Result<Done, Refusal> {
+        let now = self.shared.clock.now();
+        let deadline = job.deadline;
+        let mut waiter = self.submit(job, now)?;
+        let after = self.shared.clock.instant(deadline);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut waiter.reply => answer,
+            () = tokio::time::sleep_until(after) => {
+                return Err(self.shared.late(now, deadline));
+            }
+        };
+        answer.unwrap_or_else(|_| {
+            Err(Refusal::Internal {
+                what: format!("`{}` was dropped mid-run", self.shared.model),
+            })
+        })
+    }
+
+    /// Rows that wait now.
+    pub(crate) fn rows_waiting(&self) -> u32 {
+        lock(&self.shared.queue).batcher.rows_waiting()
+    }
+
+    /// Whether requests of similar length are padded to share a run.
+    pub(crate) fn is_padded(&self) -> bool {
+        self.shared.grouping.padding.is_some()
+    }
+
+    fn submit(&self, job: Job, now: Time) -> Result<Waiter<'_>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let arrival = Arrival {
+            rows: u32::try_from(job.rows).unwrap_or(u32::MAX),
+            kind: self.shared.grouping.kind(&job.inputs),
+            deadline: job.deadline,
+            item: Waiting {
+                job,
+                arrived: now,
+                reply,
+            },
+        };
+        let mut queue = lock(&self.shared.queue);
+        queue
+            .batcher
+            .push(arrival, now)
+            .map_err(|_| Refusal::QueueFull {
+                model: self.shared.model.clone(),
+                limit: u64::from(self.rows_waiting_max),
+            })?;
+        // A thread that was told to wake counts as awake, so a burst wakes each thread once.
+        let wake = queue.sleeping > 0;
+        queue.sleeping -= usize::from(wake);
+        drop(queue);
+        if wake {
+            self.shared.arrived.notify_one();
+        }
+        Ok(Waiter {
+            reply: answer,
+            shared: &self.shared,
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.closed = true;
+        queue.sleeping = 0;
+        drop(queue);
+        self.shared.arrived.notify_all();
+    }
+}
+
+/// Somebody who waits for an answer.
+struct Waiter<'a> {
+    reply: oneshot::Receiver<Result<Done, Refusal>>,
+    shared: &'a Shared,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.reply.is_terminated() {
+            return;
+        }
+        self.reply.close();
+        self.shared.end_unwanted_runs();
+    }
+}
+
+impl Shared {
+    fn late(&self, arrived: Time, deadline: Time) -> Refusal {
+        let after = deadline.since(arrived).as_millis();
+        Refusal::DeadlinePassed {
+            model: self.model.clone(),
+            after_ms: u64::try_from(after).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Ends every run for whose answer nobody waits any more.
+    fn end_unwanted_runs(&self) {
+        for running in &self.running {
+            if let Some(running) = &*lock(running)
+                && running.replies.iter().all(oneshot::Sender::is_closed)
+            {
+                running.interrupt.stop();
+            }
+        }
+    }
+
+    /// The next run; none when the pool is closed and nothing waits.
+    fn next_run(&self) -> Option<Vec<Waiting>> {
+        let mut queue = lock(&self.queue);
+        loop {
+            let now = self.clock.now();
+            match queue.batcher.poll(now, |waiting| waiting.reply.is_closed()) {
+                Next::Run(run) => return Some(run),
+                Next::Late(late) => {
+                    drop(queue);
+                    for Waiting {
+                        job,
+                        arrived,
+                        reply,
+                    } in late
+                    {
+                        // The caller may have gone meanwhile; then nobody needs the answer.
+                        let _ = reply.send(Err(self.late(arrived, job.deadline)));
+                    }
+                    queue = lock(&self.queue);
+                }
+                Next::Idle if queue.closed => return None,
+                Next::Idle => {
+                    queue.sleeping += 1;
+                    queue = self
+                        .arrived
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    // A spurious wake-up leaves `sleeping` one too high, which costs one wake-up too
+                    // many later and no answer.
+                }
+            }
+        }
+    }
+}
+
+/// Tells, when the last thread lets go of it, that all memory of the version is free.
+struct Last(Option<Ended>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if let Some(ended) = self.0.take() {
+            // Nobody listens when the whole server stops.
+            let _ = ended.send(());
+        }
+    }
+}
+
+/// One compute thread.
+struct Worker {
+    shared: Arc<Shared>,
+    session: Box<dyn Session>,
+    index: usize,
+    // Declared last: fields are dropped in order, and this one tells that the others are gone.
+    _last: Arc<Last>,
+}
+
+impl Worker {
+    fn work(mut self) {
+        while let Some(run) = self.shared.next_run() {
+            self.run(run);
+        }
+    }
+
+    fn run(&mut self, run: Vec<Waiting>) {
+        let started = self.shared.clock.now();
+        let interrupt = Interrupt::new();
+        let mut jobs = Vec::with_capacity(run.len());
+        let mut replies = Vec::with_capacity(run.len());
+        for Waiting {
+            job,
+            arrived,
+            reply,
+        } in run
+        {
+            jobs.push((job, arrived));
+            replies.push(reply);
+        }
+        *lock(&self.shared.running[self.index]) = Some(Running {
+            interrupt: interrupt.clone(),
+            replies,
+        });
+        let result = self.compute(&jobs, &interrupt, started);
+        let running = lock(&self.shared.running[self.index]).take();
+        let replies = running.map(|it| it.replies).unwrap_or_default();
+        match result {
+            // A caller that has gone meanwhile does not need the answer: `send` may fail.
+            Ok(answers) => {
+                for (reply, done) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(Ok(done));
+                }
+            }
+            Err(refusal) => {
+                for reply in replies {
+                    let _ = reply.send(Err(refusal.clone()));
+                }
+            }
+        }
+    }
+
+    fn compute(
+        &mut self,
+        jobs: &[(Job, Time)],
+        interrupt: &Interrupt,
+        started: Time,
+    ) -> Result<Vec<Done>, Refusal> {
+        let wanted = join::wanted_outputs(jobs.iter().map(|(job, _)| &job.outputs[..]));
+        let rows: usize = jobs.iter().map(|(job, _)| job.rows).sum();
+        let joined;
+        let inputs = match jobs {
+            [(job, _)] => &job.inputs,
+            _ => {
+                let all: Vec<&[Tensor]> = jobs.iter().map(|(job, _)| &job.inputs[..]).collect();
+                joined = join::inputs(&all, self.shared.grouping.padding.as_ref())
+                    .ok_or_else(|| self.failed("inputs of one run do not fit together"))?;
+                &joined
+            }
+        };
+        let before = self.shared.clock.now();
+        let outputs = self.session_run(inputs, &wanted, interrupt)?;
+        let after = self.shared.clock.now();
+        let parts = join::split(outputs, &wanted, jobs, &self.shared.grouping)
+            .map_err(|why| self.failed(&why))?;
+        let end = self.shared.clock.now();
+        let timing = |arrived: Time, first_of_run| Timing {
+            queue: started.since(arrived),
+            join: before.since(started),
+            compute: after.since(before),
+            split: end.since(after),
+            run_rows: rows,
+            first_of_run,
+        };
+        let done =
+            parts
+                .into_iter()
+                .zip(jobs)
+                .enumerate()
+                .map(|(index, (outputs, (_, arrived)))| Done {
+                    outputs,
+                    timing: timing(*arrived, index == 0),
+                });
+        Ok(done.collect())
+    }
+
+    fn session_run(
+        &mut self,
+        inputs: &[Tensor],
+        wanted: &[usize],
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Tensor>, Refusal> {
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        // A session is fit for the next run however the last one ended (R2 of `engine`).
+        let run = AssertUnwindSafe(|| self.session.run(&inputs, wanted, interrupt));
+        let Ok(result) = catch_unwind(run) else {
+            return Err(self.failed("it panicked"));
+        };
+        result.map_err(|failure| match failure {
+            Failure::Interrupted => Refusal::Cancelled,
+            Failure::Failed(why) => self.failed(&why),
+        })
+    }
+
+    fn failed(&self, why: &str) -> Refusal {
+        Refusal::ModelFailed {
+            model: self.shared.model.clone(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! What is counted while answering, and how `/metrics` prints it.
+//!
+//! Names beginning with `nv_inference_` are Triton's, with its units, so that its dashboards and scalers
+//! work; those beginning with `windlass_` are ours, in seconds and bytes.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use domain::Refusal;
+
+use crate::pool::Timing;
+
+/// Upper bounds of the histograms' buckets, in seconds.
+const BUCKETS_S: [f64; 16] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// Upper bounds of the histogram of rows in a run.
+const BUCKETS_ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// How often, and for how long together.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) count: AtomicU64,
+    pub(crate) nanos: AtomicU64,
+}
+
+impl Spent {
+    fn add(&self, duration: Duration) {
+        self.count.fetch_add(1, Relaxed);
+        self.nanos.fetch_add(nanos(duration), Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How values are spread over fixed buckets.
+#[derive(Debug)]
+pub(crate) struct Histogram<const N: usize> {
+    bounds: [f64; N],
+    counts: [AtomicU64; N],
+    count: AtomicU64,
+    /// In billionths of the unit.
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    fn new(bounds: [f64; N]) -> Self {
+        Self {
+            bounds,
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            count: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    fn add(&self, value: f64) {
+        if let Some(index) = self.bounds.iter().position(|bound| value <= *bound) {
+            self.counts[index].fetch_add(1, Relaxed);
+        }
+        self.count.fetch_add(1, Relaxed);
+        self.sum.fetch_add((value * 1e9) as u64, Relaxed);
+    }
+
+    fn print(&self, text: &mut String, name: &str, labels: &str) {
+        let mut below = 0;
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            below += count.load(Relaxed);
+            line(
+                text,
+                &format!("{name}_bucket"),
+                &format!("{labels},le=\"{bound}\""),
+                below,
+            );
+        }
+        let count = self.count.load(Relaxed);
+        line(
+            text,
+            &format!("{name}_bucket"),
+            &format!("{labels},le=\"+Inf\""),
+            count,
+        );
+        let sum = self.sum.load(Relaxed) as f64 / 1e9;
+        line(text, &format!("{name}_sum"), labels, sum);
+        line(text, &format!("{name}_count"), labels, count);
+    }
+}
+
+/// What one version has done since it was loaded.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) success: Spent,
+    pub(crate) fail: Spent,
+    pub(crate) queue: Spent,
+    pub(crate) compute_input: Spent,
+    pub(crate) compute_infer: Spent,
+    pub(crate) compute_output: Spent,
+    /// Failures by whose doing they were.
+    rejected: AtomicU64,
+    cancelled: AtomicU64,
+    backend: AtomicU64,
+    other: AtomicU64,
+    /// Rows answered.
+    pub(crate) rows: AtomicU64,
+    /// Runs made.
+    pub(crate) runs: AtomicU64,
+    /// Requests that are waiting or running.
+    pending: AtomicI64,
+    /// When the last request was answered, in milliseconds since 1970.
+    pub(crate) last_ms: AtomicU64,
+    request_s: Histogram<16>,
+    queue_s: Histogram<16>,
+    compute_s: Histogram<16>,
+    run_rows: Histogram<9>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            success: Spent::default(),
+            fail: Spent::default(),
+            queue: Spent::default(),
+            compute_input: Spent::default(),
+            compute_infer: Spent::default(),
+            compute_output: Spent::default(),
+            rejected: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            backend: AtomicU64::new(0),
+            other: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            pending: AtomicI64::new(0),
+            last_ms: AtomicU64::new(0),
+            request_s: Histogram::new(BUCKETS_S),
+            queue_s: Histogram::new(BUCKETS_S),
+            compute_s: Histogram::new(BUCKETS_S),
+            run_rows: Histogram::new(BUCKETS_ROWS),
+        }
+    }
+}
+
+/// Counts a request as pending until it is dropped.
+pub(crate) struct Pending<'a>(&'a Stats);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Stats {
+    /// A request has come.
+    pub(crate) fn begin(&self) -> Pending<'_> {
+        self.pending.fetch_add(1, Relaxed);
+        Pending(self)
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, rows: usize, total: Duration, timing: &Timing, wall_ms: i64) {
+        self.success.add(total);
+        self.queue.add(timing.queue);
+        self.compute_input.add(timing.join);
+        self.compute_infer.add(timing.compute);
+        self.compute_output.add(timing.split);
+        self.rows.fetch_add(rows as u64, Relaxed);
+        self.last_ms
+            .store(u64::try_from(wall_ms).unwrap_or(0), Relaxed);
+        self.request_s.add(total.as_secs_f64());
+        self.queue_s.add(timing.queue.as_secs_f64());
+        if timing.first_of_run {
+            self.runs.fetch_add(1, Relaxed);
+            self.compute_s.add(timing.compute.as_secs_f64());
+            self.run_rows.add(timing.run_rows as f64);
+        }
+    }
+
+    /// A request was refused or failed.
+    pub(crate) fn failed(&self, total: Duration, refusal: &Refusal) {
+        self.fail.add(total);
+        let reason = match refusal {
+            Refusal::QueueFull { .. } | Refusal::Overloaded { .. } | Refusal::Draining => {
+                &self.rejected
+            }
+            Refusal::Cancelled | Refusal::DeadlinePassed { .. } => &self.cancelled,
+            Refusal::ModelFailed { .. } => &self.backend,
+            _ => &self.other,
+        };
+        reason.fetch_add(1, Relaxed);
+    }
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = match labels {
+        "" => writeln!(text, "{name} {value}"),
+        _ => writeln!(text, "{name}{{{labels}}} {value}"),
+    };
+}
+
+/// One version's numbers and its labels: `model="credit",version="3"`.
+pub(crate) struct Labelled<'a> {
+    pub(crate) labels: String,
+    pub(crate) stats: &'a Stats,
+    pub(crate) rows_waiting: u32,
+}
+
+/// The server's own numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) requests: u64,
+    pub(crate) models: usize,
+}
+
+/// One metric: its name, type and meaning, and how it is printed for one version.
+type Metric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&mut String, &str, &Labelled<'_>),
+);
+
+fn micros(spent: &Spent) -> u64 {
+    spent.nanos.load(Relaxed) / 1000
+}
+
+/// Every metric that has the labels `model` and `version`; `docs/metrics.md` is printed from it.
+pub(crate) const METRICS: &[Metric] = &[
+    (
+        "nv_inference_request_success",
+        "counter",
+        "Requests answered",
+        |text, name, it| {
+            line(text, name, &it.labels, it.stats.success.count.load(Relaxed));
+        },
+    ),
+    (
+        "nv_inference_request_failure",
+        "counter",
+        "Requests refused or failed, by reason: REJECTED (no room), CANCELED (caller gone or too late), BACKEND (the model), OTHER (the request)",
+        |text, name, it| {
+            let reasons = [
+                ("REJECTED", &it.stats.rejected),
+                ("CANCELED", &it.stats.cancelled),
+                ("BACKEND", &it.stats.backend),
+                ("OTHER", &it.stats.other),
+            ];
+            for (reason, count) in reasons {
+                let labels = format!("{},reason=\"{reason}\"", it.labels);
+                line(text, name, &labels, count.load(Relaxed));
+            }
+        },
+    ),
+    (
+        "nv_inference_count",
+        "counter",
+        "Rows answered",
+        |text, name, it| {
+            line(text, name, &it.labels, it.stats.rows.load(Relaxed));
+        },
+    ),
+    (
+        "nv_inference_exec_count",
+        "counter",
+        "Runs of the model",
+        |text, name, it| {
+            line(text, name, &it.labels, it.stats.runs.load(Relaxed));
+        },
+    ),
+    (
+        "nv_inference_request_duration_us",
+        "counter",
+        "Time of answered requests, in microseconds together",
+        |text, name, it| line(text, name, &it.labels, micros(&it.stats.success)),
+    ),
+    (
+        "nv_inference_queue_duration_us",
+        "counter",
+        "Time that requests waited for their run, in microseconds together",
+        |text, name, it| line(text, name, &it.labels, micros(&it.stats.queue)),
+    ),
+    (
+        "nv_inference_compute_input_duration_us",
+        "counter",
+        "Time of joining inputs, in microseconds together",
+        |text, name, it| line(text, name, &it.labels, micros(&it.stats.compute_input)),
+    ),
+    (
+        "nv_inference_compute_infer_duration_us",
+        "counter",
+        "Time of the model's runs, counted for each request in a run, in microseconds together",
+        |text, name, it| line(text, name, &it.labels, micros(&it.stats.compute_infer)),
+    ),
+    (
+        "nv_inference_compute_output_duration_us",
+        "counter",
+        "Time of cutting outputs apart, in microseconds together",
+        |text, name, it| line(text, name, &it.labels, micros(&it.stats.compute_output)),
+    ),
+    (
+        "nv_inference_pending_request_count",
+        "gauge",
+        "Requests waiting or running",
+        |text, name, it| line(text, name, &it.labels, it.stats.pending.load(Relaxed)),
+    ),
+    (
+        "windlass_rows_waiting",
+        "gauge",
+        "Rows waiting for a run",
+        |text, name, it| {
+            line(text, name, &it.labels, it.rows_waiting);
+        },
+    ),
+    (
+        "windlass_request_duration_seconds",
+        "histogram",
+        "From a request's arrival at the model to its answer",
+        |text, name, it| it.stats.request_s.print(text, name, &it.labels),
+    ),
+    (
+        "windlass_queue_duration_seconds",
+        "histogram",
+        "From a request's arrival at the model to the start of its run",
+        |text, name, it| it.stats.queue_s.print(text, name, &it.labels),
+    ),
+    (
+        "windlass_run_duration_seconds",
+        "histogram",
+        "One run of the model",
+        |text, name, it| {
+            it.stats.compute_s.print(text, name, &it.labels);
+        },
+    ),
+    (
+        "windlass_run_rows",
+        "histogram",
+        "Rows in one run of the model",
+        |text, name, it| {
+            it.stats.run_rows.print(text, name, &it.labels);
+        },
+    ),
+];
+
+/// Everything in Prometheus' text format.
+pub(crate) fn print(versions: &[Labelled<'_>], process: Process) -> String {
+    let mut text = String::new();
+    for (name, kind, about, print) in METRICS {
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for version in versions {
+            print(&mut text, name, version);
+        }
+    }
+    for (name, about, value) in PROCESS {
+        let Some(value) = value(&process) else {
+            continue;
+        };
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge");
+        line(&mut text, name, "", value);
+    }
+    text
+}
+
+type ProcessMetric = (&'static str, &'static str, fn(&Process) -> Option<u64>);
+
+/// Metrics of the whole process.
+pub(crate) const PROCESS: &[ProcessMetric] = &[
+    ("process_resident_memory_bytes", "Memory in use", |it| {
+        it.resident_bytes
+    }),
+    ("windlass_requests", "Requests being worked on", |it| {
+        Some(it.requests)
+    }),
+    ("windlass_models", "Models that answer", |it| {
+        Some(it.models as u64)
+    }),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_failures_are_printed_under_their_names() {
+        let stats = Stats::default();
+        let timing = Timing {
+            queue: Duration::from_micros(20),
+            join: Duration::from_micros(1),
+            compute: Duration::from_micros(300),
+            split: Duration::from_micros(2),
+            run_rows: 3,
+            first_of_run: true,
+        };
+        stats.answered(2, Duration::from_micros(400), &timing, 1);
+        stats.failed(Duration::from_micros(5), &Refusal::Cancelled);
+        let labels = "model=\"m\",version=\"1\"".to_owned();
+        let version = Labelled {
+            labels,
+            stats: &stats,
+            rows_waiting: 7,
+        };
+        let process = Process {
+            resident_bytes: None,
+            requests: 1,
+            models: 1,
+        };
+        let text = print(&[version], process);
+        for want in [
+            "nv_inference_request_success{model=\"m\",version=\"1\"} 1\n",
+            "nv_inference_request_failure{model=\"m\",version=\"1\",reason=\"CANCELED\"} 1\n",
+            "nv_inference_count{model=\"m\",version=\"1\"} 2\n",
+            "nv_inference_queue_duration_us{model=\"m\",version=\"1\"} 20\n",
+            "windlass_run_rows_bucket{model=\"m\",version=\"1\",le=\"2\"} 0\n",
+            "windlass_run_rows_bucket{model=\"m\",version=\"1\",le=\"4\"} 1\n",
+            "windlass_request_duration_seconds_sum{model=\"m\",version=\"1\"} 0.0004\n",
+            "windlass_rows_waiting{model=\"m\",version=\"1\"} 7\n",
+            "windlass_requests 1\n",
+        ] {
+            assert!(text.contains(want), "{want}\n{text}");
+        }
+    }
+}

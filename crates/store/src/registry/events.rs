@@ -1,0 +1,121 @@
+//! What happened, in order, never changed.
+
+use domain::{ModelName, Refusal};
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use super::{Registry, UnixMillis, limited};
+use crate::failure;
+
+/// The place of an event in the order of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub i64);
+
+impl EventId {
+    /// Before the first event.
+    pub const START: Self = Self(0);
+}
+
+/// Something that happened to a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// When.
+    pub at: UnixMillis,
+    /// To which model.
+    pub model: ModelName,
+    /// What: `version_created`, `traffic`.
+    pub kind: &'static str,
+    /// The evidence, as a JSON object.
+    pub detail: Value,
+}
+
+/// Something that happened, as it was written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its place in the order.
+    pub id: EventId,
+    /// When.
+    pub at: UnixMillis,
+    /// To which model.
+    pub model: ModelName,
+    /// What.
+    pub kind: String,
+    /// The evidence.
+    pub detail: Value,
+}
+
+type Row = (i64, i64, String, String, String);
+
+impl Registry {
+    /// Writes an event down.
+    pub async fn append_event(&self, event: NewEvent) -> Result<EventId, Refusal> {
+        let mut db = self.writer.acquire().await.map_err(failure::of_sql)?;
+        append(&mut db, event).await
+    }
+
+    /// The events of all models after this one, oldest first.
+    pub async fn events(&self, after: EventId, limit: u32) -> Result<Vec<Event>, Refusal> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, at, model, kind, detail FROM events WHERE id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(after.0)
+        .bind(limited(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The events of one model after this one, oldest first. A removed model keeps its events; one
+    /// that never was has none.
+    pub async fn events_of(
+        &self,
+        model: &ModelName,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Vec<Event>, Refusal> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, at, model, kind, detail FROM events
+             WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(after.0)
+        .bind(limited(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        rows.into_iter().map(read).collect()
+    }
+}
+
+/// Writes an event down in the transaction of what it tells of.
+pub(super) async fn append(db: &mut SqliteConnection, event: NewEvent) -> Result<EventId, Refusal> {
+    let NewEvent {
+        at,
+        model,
+        kind,
+        detail,
+    } = event;
+    let done = sqlx::query("INSERT INTO events (at, model, kind, detail) VALUES (?, ?, ?, ?)")
+        .bind(at.0)
+        .bind(model.as_str())
+        .bind(kind)
+        .bind(detail.to_string())
+        .execute(db)
+        .await
+        .map_err(failure::of_sql)?;
+    Ok(EventId(done.last_insert_rowid()))
+}
+
+fn read((id, at, model, kind, detail): Row) -> Result<Event, Refusal> {
+    Ok(Event {
+        id: EventId(id),
+        at: UnixMillis(at),
+        model: model
+            .parse()
+            .map_err(|refusal| failure::of_record("model name", refusal))?,
+        kind,
+        detail: serde_json::from_str(&detail)
+            .map_err(|error| failure::of_record("event", error))?,
+    })
+}

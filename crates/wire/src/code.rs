@@ -1,0 +1,274 @@
+//! The table of errors: for every refusal its code, its statuses and whether to come back.
+//!
+//! Codes are API: a client may branch on them, so a code is never renamed and never given another meaning.
+//!
+//! R1. 400 what cannot be read or does not fit the model, 422 a pushed model or its manifest that is not
+//!     acceptable, 404 what is not there, 501 an extension of a protocol that we do not offer, 503 not now,
+//!     500 our failure or the model's.
+//! R2. What is worth the same request again carries a time to wait. A request that would be refused the
+//!     same way does not.
+//! R3. An unknown content encoding is 415 with `Accept-Encoding` (RFC 9110, 15.5.16), where Triton says
+//!     501: no client tells them apart, proxies do.
+
+use domain::Refusal;
+
+/// How a refusal is told to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Its stable name.
+    pub name: &'static str,
+    /// The status over HTTP.
+    pub http: u16,
+    /// The status over gRPC.
+    pub grpc: Grpc,
+    /// After how many seconds the same request may fare better; none when it will not.
+    pub retry_after_s: Option<u32>,
+}
+
+/// The statuses of gRPC that we use, with their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Grpc {
+    /// The caller went away.
+    Cancelled = 1,
+    /// The request is wrong, whatever the state of the server.
+    InvalidArgument = 3,
+    /// Too late.
+    DeadlineExceeded = 4,
+    /// Not there.
+    NotFound = 5,
+    /// The caller may not.
+    PermissionDenied = 7,
+    /// Too large, or no room.
+    ResourceExhausted = 8,
+    /// The server is not in a state to do it.
+    FailedPrecondition = 9,
+    /// Somebody else was faster.
+    Aborted = 10,
+    /// Not offered.
+    Unimplemented = 12,
+    /// We failed.
+    Internal = 13,
+    /// Not now.
+    Unavailable = 14,
+}
+
+impl Grpc {
+    /// Its number on the wire.
+    pub fn number(self) -> i32 {
+        i32::from(self as u8)
+    }
+}
+
+const fn final_code(name: &'static str, http: u16, grpc: Grpc) -> Code {
+    Code {
+        name,
+        http,
+        grpc,
+        retry_after_s: None,
+    }
+}
+
+const fn passing(name: &'static str, http: u16, grpc: Grpc, seconds: u32) -> Code {
+    Code {
+        name,
+        http,
+        grpc,
+        retry_after_s: Some(seconds),
+    }
+}
+
+const UNKNOWN_MODEL: Code = final_code("unknown_model", 404, Grpc::NotFound);
+const UNKNOWN_VERSION: Code = final_code("unknown_version", 404, Grpc::NotFound);
+const UNKNOWN_ALIAS: Code = final_code("unknown_alias", 404, Grpc::NotFound);
+const UNKNOWN_PATH: Code = final_code("unknown_path", 404, Grpc::Unimplemented);
+const UNKNOWN_BLOB: Code = final_code("unknown_blob", 404, Grpc::NotFound);
+const METHOD_NOT_ALLOWED: Code = final_code("method_not_allowed", 405, Grpc::Unimplemented);
+const MALFORMED: Code = final_code("malformed", 400, Grpc::InvalidArgument);
+const TOO_LARGE: Code = final_code("too_large", 413, Grpc::ResourceExhausted);
+const UNSUPPORTED: Code = final_code("unsupported", 501, Grpc::Unimplemented);
+const UNSUPPORTED_ENCODING: Code = final_code("unsupported_encoding", 415, Grpc::Unimplemented);
+const UNSUPPORTED_MEDIA_TYPE: Code =
+    final_code("unsupported_media_type", 415, Grpc::InvalidArgument);
+const INVALID_NAME: Code = final_code("invalid_name", 400, Grpc::InvalidArgument);
+const UNKNOWN_INPUT: Code = final_code("unknown_input", 400, Grpc::InvalidArgument);
+const MISSING_INPUT: Code = final_code("missing_input", 400, Grpc::InvalidArgument);
+const DUPLICATE_INPUT: Code = final_code("duplicate_input", 400, Grpc::InvalidArgument);
+const UNKNOWN_OUTPUT: Code = final_code("unknown_output", 400, Grpc::InvalidArgument);
+const DUPLICATE_OUTPUT: Code = final_code("duplicate_output", 400, Grpc::InvalidArgument);
+const WRONG_DATATYPE: Code = final_code("wrong_datatype", 400, Grpc::InvalidArgument);
+const WRONG_SHAPE: Code = final_code("wrong_shape", 400, Grpc::InvalidArgument);
+const WRONG_COUNT: Code = final_code("wrong_count", 400, Grpc::InvalidArgument);
+const WRONG_VALUE: Code = final_code("wrong_value", 400, Grpc::InvalidArgument);
+const DIFFERENT_ROWS: Code = final_code("different_rows", 400, Grpc::InvalidArgument);
+const NO_ROWS: Code = final_code("no_rows", 400, Grpc::InvalidArgument);
+const MISSING_COLUMN: Code = final_code("missing_column", 400, Grpc::InvalidArgument);
+const UNKNOWN_COLUMN: Code = final_code("unknown_column", 400, Grpc::InvalidArgument);
+const NOT_READY: Code = passing("not_ready", 503, Grpc::Unavailable, 1);
+const QUEUE_FULL: Code = passing("queue_full", 503, Grpc::Unavailable, 1);
+const DEADLINE_PASSED: Code = final_code("deadline_passed", 504, Grpc::DeadlineExceeded);
+const CANCELLED: Code = final_code("cancelled", 499, Grpc::Cancelled);
+const BODY_TIMEOUT: Code = final_code("body_timeout", 408, Grpc::DeadlineExceeded);
+const DRAINING: Code = passing("draining", 503, Grpc::Unavailable, 1);
+const OVERLOADED: Code = passing("overloaded", 503, Grpc::Unavailable, 1);
+const INVALID_MANIFEST: Code = final_code("invalid_manifest", 422, Grpc::InvalidArgument);
+const UNSUPPORTED_FORMAT: Code = final_code("unsupported_format", 422, Grpc::InvalidArgument);
+const INVALID_MODEL: Code = final_code("invalid_model", 422, Grpc::InvalidArgument);
+const EXAMPLES_FAILED: Code = final_code("examples_failed", 422, Grpc::FailedPrecondition);
+const EXTERNAL_DATA_OUTSIDE: Code = final_code("external_data_outside", 422, Grpc::InvalidArgument);
+const DIGEST_MISMATCH: Code = final_code("digest_mismatch", 422, Grpc::InvalidArgument);
+const CONFLICT: Code = final_code("conflict", 409, Grpc::Aborted);
+const FORBIDDEN: Code = final_code("forbidden", 403, Grpc::PermissionDenied);
+const RUNTIME_MISSING: Code = final_code("runtime_missing", 503, Grpc::FailedPrecondition);
+const DEVICE_MISSING: Code = final_code("device_missing", 503, Grpc::FailedPrecondition);
+const MODEL_FAILED: Code = final_code("model_failed", 500, Grpc::Internal);
+const STORAGE_FULL: Code = passing("storage_full", 507, Grpc::ResourceExhausted, 30);
+const STORAGE_FAILED: Code = final_code("storage_failed", 500, Grpc::Internal);
+const INTERNAL: Code = final_code("internal", 500, Grpc::Internal);
+
+/// All of them, in the order of the documentation.
+pub const ALL: &[Code] = &[
+    UNKNOWN_MODEL,
+    UNKNOWN_VERSION,
+    UNKNOWN_ALIAS,
+    UNKNOWN_PATH,
+    UNKNOWN_BLOB,
+    METHOD_NOT_ALLOWED,
+    MALFORMED,
+    TOO_LARGE,
+    UNSUPPORTED,
+    UNSUPPORTED_ENCODING,
+    UNSUPPORTED_MEDIA_TYPE,
+    INVALID_NAME,
+    UNKNOWN_INPUT,
+    MISSING_INPUT,
+    DUPLICATE_INPUT,
+    UNKNOWN_OUTPUT,
+    DUPLICATE_OUTPUT,
+    WRONG_DATATYPE,
+    WRONG_SHAPE,
+    WRONG_COUNT,
+    WRONG_VALUE,
+    DIFFERENT_ROWS,
+    NO_ROWS,
+    MISSING_COLUMN,
+    UNKNOWN_COLUMN,
+    NOT_READY,
+    QUEUE_FULL,
+    DEADLINE_PASSED,
+    CANCELLED,
+    BODY_TIMEOUT,
+    DRAINING,
+    OVERLOADED,
+    INVALID_MANIFEST,
+    UNSUPPORTED_FORMAT,
+    INVALID_MODEL,
+    EXAMPLES_FAILED,
+    EXTERNAL_DATA_OUTSIDE,
+    DIGEST_MISMATCH,
+    CONFLICT,
+    FORBIDDEN,
+    RUNTIME_MISSING,
+    DEVICE_MISSING,
+    MODEL_FAILED,
+    STORAGE_FULL,
+    STORAGE_FAILED,
+    INTERNAL,
+];
+
+/// How this refusal is told to a caller.
+pub fn code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::UnknownModel { .. } => UNKNOWN_MODEL,
+        Refusal::UnknownVersion { .. } => UNKNOWN_VERSION,
+        Refusal::UnknownAlias { .. } => UNKNOWN_ALIAS,
+        Refusal::UnknownPath { .. } => UNKNOWN_PATH,
+        Refusal::UnknownBlob { .. } => UNKNOWN_BLOB,
+        Refusal::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
+        Refusal::Malformed { .. } => MALFORMED,
+        Refusal::TooLarge { .. } => TOO_LARGE,
+        Refusal::Unsupported { .. } => UNSUPPORTED,
+        Refusal::UnsupportedEncoding { .. } => UNSUPPORTED_ENCODING,
+        Refusal::UnsupportedMediaType { .. } => UNSUPPORTED_MEDIA_TYPE,
+        Refusal::InvalidName { .. } => INVALID_NAME,
+        Refusal::UnknownInput { .. } => UNKNOWN_INPUT,
+        Refusal::MissingInput { .. } => MISSING_INPUT,
+        Refusal::DuplicateInput { .. } => DUPLICATE_INPUT,
+        Refusal::UnknownOutput { .. } => UNKNOWN_OUTPUT,
+        Refusal::DuplicateOutput { .. } => DUPLICATE_OUTPUT,
+        Refusal::WrongDatatype { .. } => WRONG_DATATYPE,
+        Refusal::WrongShape { .. } => WRONG_SHAPE,
+        Refusal::WrongCount { .. } => WRONG_COUNT,
+        Refusal::WrongValue { .. } => WRONG_VALUE,
+        Refusal::DifferentRows { .. } => DIFFERENT_ROWS,
+        Refusal::NoRows { .. } => NO_ROWS,
+        Refusal::MissingColumn { .. } => MISSING_COLUMN,
+        Refusal::UnknownColumn { .. } => UNKNOWN_COLUMN,
+        Refusal::NotReady { .. } => NOT_READY,
+        Refusal::QueueFull { .. } => QUEUE_FULL,
+        Refusal::DeadlinePassed { .. } => DEADLINE_PASSED,
+        Refusal::Cancelled => CANCELLED,
+        Refusal::BodyTimeout => BODY_TIMEOUT,
+        Refusal::Draining => DRAINING,
+        Refusal::Overloaded { .. } => OVERLOADED,
+        Refusal::InvalidManifest { .. } => INVALID_MANIFEST,
+        Refusal::UnsupportedFormat { .. } => UNSUPPORTED_FORMAT,
+        Refusal::InvalidModel { .. } => INVALID_MODEL,
+        Refusal::ExamplesFailed { .. } => EXAMPLES_FAILED,
+        Refusal::ExternalDataOutside { .. } => EXTERNAL_DATA_OUTSIDE,
+        Refusal::DigestMismatch { .. } => DIGEST_MISMATCH,
+        Refusal::Conflict { .. } => CONFLICT,
+        Refusal::Forbidden { .. } => FORBIDDEN,
+        Refusal::RuntimeMissing { .. } => RUNTIME_MISSING,
+        Refusal::DeviceMissing { .. } => DEVICE_MISSING,
+        Refusal::ModelFailed { .. } => MODEL_FAILED,
+        Refusal::StorageFull { .. } => STORAGE_FULL,
+        Refusal::StorageFailed { .. } => STORAGE_FAILED,
+        Refusal::Internal { .. } => INTERNAL,
+    }
+}
+
+/// The sentence for a caller: what is wrong and, where there is something, what to do about it.
+pub fn message(refusal: &Refusal) -> String {
+    match refusal.hint() {
+        Some(hint) => format!("{refusal}; {hint}"),
+        None => refusal.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_codes_is_the_one_that_was_published() {
+        let lines: Vec<String> = ALL
+            .iter()
+            .map(|it| {
+                let retry = it
+                    .retry_after_s
+                    .map_or("-".to_owned(), |s| format!("{s} s"));
+                let grpc = format!("{:?} ({})", it.grpc, it.grpc.number());
+                format!("{} {} {grpc} {retry}", it.name, it.http)
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        let mut names: Vec<&str> = ALL.iter().map(|it| it.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_message_ends_with_its_advice() {
+        let refusal = Refusal::UnknownModel {
+            model: "m".to_owned(),
+        };
+        assert_eq!(
+            message(&refusal),
+            "no model `m`; `windlass list` shows the models"
+        );
+        assert_eq!(message(&Refusal::Draining), "the server is shutting down");
+        assert!(ALL.contains(&code(&Refusal::Draining)));
+    }
+}

@@ -1,0 +1,58 @@
+//! All of continuous integration, one step after another, cheapest first.
+
+use anyhow::Result;
+
+use crate::shell::{self, cache, cargo, command, root, windlass};
+use crate::{docs, fuzz, setup, tidy};
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("formatting", || shell::run(&mut cargo(&["fmt", "--all", "--check"]))),
+    ("tidy", tidy::run),
+    ("what tests need", setup::run),
+    ("lints", || {
+        let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        shell::run(&mut clippy)
+    }),
+    ("tests", || shell::run(&mut cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))),
+    ("documentation of the code", || {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+        shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    }),
+    ("tables of the documentation", docs::check),
+    ("licences, bans and sources of dependencies", deny),
+    ("fuzzing, for a fixed count", || fuzz::run(fuzz::RUNS)),
+    ("the demo", demo),
+    ("real clients", client_tests),
+];
+
+/// Runs every step; the first that fails ends it.
+pub(crate) fn run() -> Result<()> {
+    for (index, (name, step)) in STEPS.iter().enumerate() {
+        println!("\n=== {}/{} {name}", index + 1, STEPS.len());
+        step().map_err(|error| error.context(format!("step `{name}`")))?;
+    }
+    println!("\nall {} steps passed", STEPS.len());
+    Ok(())
+}
+
+fn deny() -> Result<()> {
+    let mut deny = command(setup::cargo_deny()?);
+    // The advisories live on a host of their own, which is not asked from here: `cargo deny check
+    // advisories` on a machine that reaches it.
+    deny.args(["--offline", "check", "bans", "licenses", "sources"]);
+    shell::run(&mut deny)
+}
+
+fn demo() -> Result<()> {
+    shell::run(command(windlass()?).arg("--data-dir").arg(cache()?).args(["demo", "--once"]))
+}
+
+/// The clients' tests, in virtual environments of their own.
+pub(crate) fn client_tests() -> Result<()> {
+    let mut tests = command("python3");
+    tests.arg(root().join("tests/clients/run.py")).arg("--windlass").arg(windlass()?);
+    let library = cache()?.join("runtime/libonnxruntime.so");
+    shell::run(tests.env("WINDLASS_ONNXRUNTIME", library))
+}
