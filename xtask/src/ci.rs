@@ -8,16 +8,38 @@ use crate::{docs, fuzz, setup, tidy};
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("formatting", || shell::run(&mut cargo(&["fmt", "--all", "--check"]))),
+    ("formatting", || {
+        shell::run(&mut cargo(&["fmt", "--all", "--check"]))
+    }),
     ("tidy", tidy::run),
     ("what tests need", setup::run),
     ("lints", || {
-        let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        let mut clippy = cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
         shell::run(&mut clippy)
     }),
-    ("tests", || shell::run(&mut cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))),
+    ("tests", || {
+        shell::run(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+        ]))
+    }),
     ("documentation of the code", || {
-        let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+        let mut doc = cargo(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ]);
         shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("tables of the documentation", docs::check),
@@ -46,13 +68,21 @@ fn deny() -> Result<()> {
 }
 
 fn demo() -> Result<()> {
-    shell::run(command(windlass()?).arg("--data-dir").arg(cache()?).args(["demo", "--once"]))
+    shell::run(
+        command(windlass()?)
+            .arg("--data-dir")
+            .arg(cache()?)
+            .args(["demo", "--once"]),
+    )
 }
 
 /// The clients' tests, in virtual environments of their own.
 pub(crate) fn client_tests() -> Result<()> {
     let mut tests = command("python3");
-    tests.arg(root().join("tests/clients/run.py")).arg("--windlass").arg(windlass()?);
+    tests
+        .arg(root().join("tests/clients/run.py"))
+        .arg("--windlass")
+        .arg(windlass()?);
     let library = cache()?.join("runtime/libonnxruntime.so");
     shell::run(tests.env("WINDLASS_ONNXRUNTIME", library))
 }

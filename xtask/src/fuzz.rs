@@ -8,7 +8,12 @@ use crate::shell::{self, cache, cargo};
 /// Inputs for each target in continuous integration.
 pub(crate) const RUNS: u32 = 20_000;
 
-const TARGETS: [&str; 4] = ["json_body", "binary_extension", "protobuf_request", "onnx_loader"];
+const TARGETS: [&str; 4] = [
+    "json_body",
+    "binary_extension",
+    "protobuf_request",
+    "onnx_loader",
+];
 
 /// What `cargo fuzz --sanitizer none` passes.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -25,12 +30,26 @@ pub(crate) fn run(runs: u32) -> Result<()> {
         std::fs::create_dir_all(&corpus)?;
         // The target is named, so that the flags hold for the code under test and not for build scripts.
         let triple = host()?;
-        let mut fuzz = cargo(&["run", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml"]);
+        let mut fuzz = cargo(&[
+            "run",
+            "--quiet",
+            "--release",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+        ]);
         fuzz.args(["--target", &triple, "--bin", name, "--"]);
-        fuzz.arg(format!("-runs={runs}")).args(["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048"]);
+        fuzz.arg(format!("-runs={runs}")).args([
+            "-max_len=4096",
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+        ]);
         fuzz.arg(format!("-artifact_prefix={}", artifacts.display()));
-        fuzz.arg(&corpus).arg(shell::root().join("fuzz/seeds").join(name));
-        shell::run(fuzz.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &target))?;
+        fuzz.arg(&corpus)
+            .arg(shell::root().join("fuzz/seeds").join(name));
+        shell::run(
+            fuzz.env("RUSTFLAGS", FLAGS)
+                .env("CARGO_TARGET_DIR", &target),
+        )?;
     }
     Ok(())
 }

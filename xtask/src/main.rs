@@ -1,5 +1,8 @@
 //! Automation: `cargo xtask help` lists it.
-#![expect(clippy::print_stdout, reason = "this program talks to whoever typed its name")]
+#![expect(
+    clippy::print_stdout,
+    reason = "this program talks to whoever typed its name"
+)]
 
 use std::process::ExitCode;
 

@@ -16,7 +16,10 @@ pub(crate) fn run() -> Result<()> {
 /// ONNX Runtime, by the command that users have.
 fn runtime() -> Result<()> {
     let mut install = command(windlass()?);
-    install.arg("--data-dir").arg(cache()?).args(["runtime", "install"]);
+    install
+        .arg("--data-dir")
+        .arg(cache()?)
+        .args(["runtime", "install"]);
     shell::run(&mut install)
 }
 

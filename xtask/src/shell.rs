@@ -8,11 +8,16 @@ use anyhow::{Context, Result, bail};
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }
 
 /// Where downloads, virtual environments and fixtures are kept between runs.
-#[expect(clippy::disallowed_methods, reason = "the one place here that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place here that reads the environment"
+)]
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = match std::env::var("XDG_CACHE_HOME") {
         Ok(folder) if !folder.is_empty() => PathBuf::from(folder),
@@ -38,7 +43,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 /// Runs it and fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
-    let status = command.status().with_context(|| format!("`{shown}` did not start"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("`{shown}` did not start"))?;
     if !status.success() {
         bail!("`{shown}` ended with {status}");
     }
@@ -48,7 +55,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// What it prints.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
-    let output = command.output().with_context(|| format!("`{shown}` did not start"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("`{shown}` did not start"))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         bail!("`{shown}` ended with {}: {error}", output.status);
@@ -58,7 +67,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The debug build of the binary.
@@ -66,7 +78,12 @@ pub(crate) fn windlass() -> Result<PathBuf> {
     run(&mut cargo(&["build", "--package", "windlass"]))?;
     let metadata = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
     let key = "\"target_directory\":\"";
-    let start = metadata.find(key).context("cargo metadata names no target folder")? + key.len();
-    let length = metadata[start..].find('"').context("cargo metadata is cut off")?;
+    let start = metadata
+        .find(key)
+        .context("cargo metadata names no target folder")?
+        + key.len();
+    let length = metadata[start..]
+        .find('"')
+        .context("cargo metadata is cut off")?;
     Ok(Path::new(&metadata[start..start + length]).join("debug/windlass"))
 }

@@ -20,7 +20,11 @@ pub(crate) fn run() -> Result<()> {
     if wrong.is_empty() {
         return Ok(());
     }
-    bail!("{} rules are broken:\n  {}", wrong.len(), wrong.join("\n  "));
+    bail!(
+        "{} rules are broken:\n  {}",
+        wrong.len(),
+        wrong.join("\n  ")
+    );
 }
 
 fn problems() -> Result<Vec<String>> {
@@ -31,16 +35,23 @@ fn problems() -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     check_codemap(&read("ARCHITECTURE.md")?, &files, &mut wrong);
     check_arrows(&read("ARCHITECTURE.md")?, &mut wrong)?;
-    check_dependencies(&read("docs/dependencies.md")?, &read("Cargo.toml")?, &mut wrong);
+    check_dependencies(
+        &read("docs/dependencies.md")?,
+        &read("Cargo.toml")?,
+        &mut wrong,
+    );
     check_sizes(&files, &mut wrong)?;
     Ok(wrong)
 }
 
 fn tracked() -> Result<Vec<PathBuf>> {
-    let listed = output(command("git").args([
-        "ls-files", "--cached", "--others", "--exclude-standard",
-    ]))?;
-    Ok(listed.lines().map(PathBuf::from).filter(|it| root().join(it).is_file()).collect())
+    let listed =
+        output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    Ok(listed
+        .lines()
+        .map(PathBuf::from)
+        .filter(|it| root().join(it).is_file())
+        .collect())
 }
 
 /// The cells of every row of the table below a heading.
@@ -56,7 +67,11 @@ fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 
 /// Words in backticks.
 fn quoted(text: &str) -> BTreeSet<String> {
-    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every folder of the first two levels that holds tracked files has a line, and every line a folder.
@@ -83,27 +98,43 @@ fn check_codemap(page: &str, files: &[PathBuf], wrong: &mut Vec<String>) {
         }
     }
     let rows = table(page, "## Codemap");
-    let named: BTreeSet<String> =
-        rows.iter().filter_map(|row| quoted(row.first()?).into_iter().next()).collect();
+    let named: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| quoted(row.first()?).into_iter().next())
+        .collect();
     for missing in actual.difference(&named) {
-        wrong.push(format!("ARCHITECTURE.md: the codemap has no line for `{missing}`"));
+        wrong.push(format!(
+            "ARCHITECTURE.md: the codemap has no line for `{missing}`"
+        ));
     }
     for gone in named.difference(&actual) {
-        wrong.push(format!("ARCHITECTURE.md: the codemap names `{gone}`, which is not there"));
+        wrong.push(format!(
+            "ARCHITECTURE.md: the codemap names `{gone}`, which is not there"
+        ));
     }
 }
 
 /// Each crate uses only the crates of ours that its line allows, and all of them.
 fn check_arrows(page: &str, wrong: &mut Vec<String>) -> Result<()> {
     let rows = table(page, "## Arrows");
-    let crates: BTreeSet<String> =
-        rows.iter().filter_map(|row| quoted(row.first()?).into_iter().next()).collect();
+    let crates: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| quoted(row.first()?).into_iter().next())
+        .collect();
     for folder in std::fs::read_dir(root().join("crates"))? {
         let folder = folder?.path();
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Ok(manifest) = std::fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let Ok(manifest) = std::fs::read_to_string(folder.join("Cargo.toml")) else {
+            continue;
+        };
         let Some(row) = rows.iter().find(|row| quoted(row[0]).contains(&name)) else {
-            wrong.push(format!("ARCHITECTURE.md: the arrows have no line for `{name}`"));
+            wrong.push(format!(
+                "ARCHITECTURE.md: the arrows have no line for `{name}`"
+            ));
             continue;
         };
         let allowed = quoted(row.get(1).copied().unwrap_or_default());
@@ -119,7 +150,9 @@ fn check_arrows(page: &str, wrong: &mut Vec<String>) -> Result<()> {
             }
         }
         for extra in used.difference(&allowed) {
-            wrong.push(format!("`{name}` uses `{extra}`, which ARCHITECTURE.md does not allow"));
+            wrong.push(format!(
+                "`{name}` uses `{extra}`, which ARCHITECTURE.md does not allow"
+            ));
         }
         for unused in allowed.difference(&used) {
             wrong.push(format!("ARCHITECTURE.md: `{name}` does not use `{unused}`"));
@@ -152,7 +185,9 @@ fn check_dependencies(page: &str, manifest: &str, wrong: &mut Vec<String>) {
         wrong.push(format!("docs/dependencies.md has no line for `{missing}`"));
     }
     for gone in named.difference(&used) {
-        wrong.push(format!("docs/dependencies.md names `{gone}`, which nothing depends on"));
+        wrong.push(format!(
+            "docs/dependencies.md names `{gone}`, which nothing depends on"
+        ));
     }
 }
 
@@ -169,7 +204,9 @@ fn check_sizes(files: &[PathBuf], wrong: &mut Vec<String>) -> Result<()> {
         if file.extension().is_some_and(|it| it == "rs") && !generated {
             let lines = std::fs::read_to_string(&path)?.lines().count();
             if lines > LINES_MAX {
-                wrong.push(format!("`{shown}` has {lines} lines; over {LINES_MAX} it is two files"));
+                wrong.push(format!(
+                    "`{shown}` has {lines} lines; over {LINES_MAX} it is two files"
+                ));
             }
         }
     }

@@ -6,6 +6,8 @@
 //! R4. A missing number is NaN where the input is a floating-point one and refused elsewhere; a missing
 //!     string is the empty string.
 
+use std::collections::HashSet;
+
 use half::{bf16, f16};
 
 use crate::refusal::Refusal;
@@ -50,8 +52,9 @@ impl Frame {
     /// A frame; refused when a name stands twice or a column's length differs from the first's.
     pub fn new(columns: Vec<(String, Column)>) -> Result<Self, Refusal> {
         let rows = columns.first().map_or(0, |(_, column)| column.len());
-        for (index, (name, column)) in columns.iter().enumerate() {
-            if columns[..index].iter().any(|(other, _)| other == name) {
+        let mut seen = HashSet::with_capacity(columns.len());
+        for (name, column) in &columns {
+            if !seen.insert(name) {
                 return Err(Refusal::DuplicateInput {
                     input: name.clone(),
                 });

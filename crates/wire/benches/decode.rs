@@ -131,6 +131,21 @@ fn image_with_data_before_its_shape_decode(bencher: Bencher) {
 }
 
 #[divan::bench]
+fn image_in_binary_decode(bencher: Bencher) {
+    let count: usize = IMAGE.iter().product();
+    let mut body = format!(
+        r#"{{"inputs":[{{"name":"input","shape":{IMAGE:?},"datatype":"FP32","parameters":{{"binary_data_size":{}}}}}]}}"#,
+        count * 4
+    )
+    .into_bytes();
+    let (length, limits) = (body.len().to_string(), Limits::default());
+    body.resize(body.len() + count * 4, 0);
+    bencher
+        .counter(BytesCount::of_slice(&body))
+        .bench_local(|| decode_request(&body, Some(&length), &limits));
+}
+
+#[divan::bench]
 fn image_encode(bencher: Bencher) {
     let limits = Limits::default();
     let request = decode(&body(IMAGE, |it| format!("{it:.4}")), &limits);

@@ -242,7 +242,7 @@ pub(crate) fn read(
         check_count(target, want, got)?;
         Some(Elements::Bytes(strings))
     });
-    let tensor = elements.and_then(|it| Tensor::new(shape.clone(), it));
+    let tensor = elements.and_then(|it| Tensor::new(shape, it));
     tensor.ok_or_else(|| Refusal::Internal {
         what: format!("the elements of `{input}` do not fill its shape"),
     })

@@ -2,9 +2,10 @@
 //!
 //! R1. Keys may come in any order. Keys of ours given twice are refused, unknown ones are passed over:
 //!     clients add their own (`model_name`).
-//! R2. `data` is read by the rules of [`crate::oip`]'s elements: nested as the shape is or flat; NaN and
-//!     infinities as `null`, `"NaN"`, `"Infinity"`, `"-Infinity"` or Python's bare words; written as `null`,
-//!     `"Infinity"` and `"-Infinity"`.
+//! R2. `data` is nested as the shape is, or flat. NaN and infinities come as `null` (NaN), `"NaN"`,
+//!     `"Infinity"`, `"-Infinity"` or Python's bare words, and are written as `null`, `"Infinity"` and
+//!     `"-Infinity"`, so that every JSON parser reads our answers. FP16 and BF16 are numbers here as well,
+//!     which Triton refuses.
 //! R3. Parameters that the protocol names are honoured or refused. Others are the caller's own and free in
 //!     form; they are kept in [`Parameters::custom`] and mean nothing to us.
 //! R4. An output is binary when it says so, or else when the request says so of all; JSON otherwise.
@@ -31,8 +32,6 @@ pub use encode::{Encoded, encode_response};
 
 pub(crate) use binary::binary_size;
 pub(crate) use decode::{check_shape, push_axis};
-#[cfg(test)]
-pub(crate) use describe::config_type;
 
 /// The header that says how many bytes of a body are JSON; the rest are tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";

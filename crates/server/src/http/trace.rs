@@ -31,7 +31,7 @@ impl Trace {
                 .get(name)
                 .filter(|it| it.len() <= ID_BYTES_MAX)
         };
-        let shown = tracing::enabled!(target: "windlass::request", tracing::Level::INFO)
+        let shown = tracing::enabled!(target: "windlass::request", tracing::Level::DEBUG)
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
         Self {
             start: clock.now(),
@@ -62,7 +62,7 @@ impl Trace {
                 .and_then(trace_id)
                 .unwrap_or_default();
             let micros = u64::try_from(clock.now().since(self.start).as_micros()).unwrap_or(0);
-            tracing::info!(
+            tracing::debug!(
                 target: "windlass::request",
                 %method,
                 path,

@@ -196,16 +196,22 @@ impl RequestedOutput {
 
 /// A tensor whose JSON was read; its elements may be elsewhere.
 pub(super) struct Pending {
-    pub(super) name: String,
-    datatype: DataType,
-    shape: Vec<usize>,
-    elements: Place,
+    name: String,
+    place: Place,
 }
 
 enum Place {
     Here(Tensor),
-    After(u64),
-    Shared(Region),
+    After {
+        datatype: DataType,
+        shape: Vec<usize>,
+        size: u64,
+    },
+    Shared {
+        datatype: DataType,
+        shape: Vec<usize>,
+        region: Region,
+    },
 }
 
 /// One member of `inputs` (or of an answer's `outputs`).
@@ -251,8 +257,10 @@ pub(super) fn tensor<'a>(
         }
         "data" => {
             seen.once(reader, &key, 16)?;
-            if let (Some(name), Some(datatype), Some(shape)) = (&name, datatype, &shape) {
-                here = Some(elements::read(reader, name, datatype, shape.clone())?);
+            if let (Some(name), Some(datatype)) = (&name, datatype)
+                && let Some(shape) = shape.take()
+            {
+                here = Some(elements::read(reader, name, datatype, shape)?);
                 return Ok(());
             }
             later = Some(reader.clone());
@@ -262,52 +270,63 @@ pub(super) fn tensor<'a>(
     })?;
     let name = name.ok_or_else(|| missing(&format!("an {what}"), "name"))?;
     let missing = |key| missing(&format!("{what} `{name}`"), key);
-    let datatype = datatype.ok_or_else(|| missing("datatype"))?;
-    let shape = shape.ok_or_else(|| missing("shape"))?;
-    if let Some(mut reader) = later {
-        here = Some(elements::read(&mut reader, &name, datatype, shape.clone())?);
-    }
-    let elements = match (here, placement.binary_size, placement.region(&name)?) {
-        (Some(tensor), None, None) => Place::Here(tensor),
-        (None, Some(size), None) => Place::After(size),
-        (None, None, Some(region)) => Place::Shared(region),
-        (None, None, None) => return Err(missing("data")),
-        _ => {
-            return Err(Refusal::Malformed {
-                what: WHAT,
-                why: format!(
-                    "{what} `{name}` has more than one of `data`, `binary_data_size` and \
-                     `shared_memory_region`"
-                ),
-            });
+    let place = match (here, later, placement.binary_size, placement.region(&name)?) {
+        (Some(tensor), None, None, None) => Place::Here(tensor),
+        (None, later, size, region) => {
+            let datatype = datatype.ok_or_else(|| missing("datatype"))?;
+            let shape = shape.ok_or_else(|| missing("shape"))?;
+            match (later, size, region) {
+                (Some(mut data), None, None) => {
+                    Place::Here(elements::read(&mut data, &name, datatype, shape)?)
+                }
+                (None, Some(size), None) => Place::After {
+                    datatype,
+                    shape,
+                    size,
+                },
+                (None, None, Some(region)) => Place::Shared {
+                    datatype,
+                    shape,
+                    region,
+                },
+                (None, None, None) => return Err(missing("data")),
+                _ => return Err(many_places(what, &name)),
+            }
         }
+        _ => return Err(many_places(what, &name)),
     };
-    Ok(Pending {
-        name,
-        datatype,
-        shape,
-        elements,
-    })
+    Ok(Pending { name, place })
+}
+
+fn many_places(what: &str, name: &str) -> Refusal {
+    Refusal::Malformed {
+        what: WHAT,
+        why: format!(
+            "{what} `{name}` has more than one of `data`, `binary_data_size` and \
+             `shared_memory_region`"
+        ),
+    }
 }
 
 impl Pending {
     /// The input with its elements; those that follow the JSON are taken from `blobs`.
     pub(super) fn settle(self, blobs: &mut Blobs<'_>) -> Result<InputRecord, Refusal> {
-        let Self {
-            name,
-            datatype,
-            shape,
-            elements,
-        } = self;
-        let source = match elements {
+        let Self { name, place } = self;
+        let source = match place {
             Place::Here(tensor) => Source::Tensor(tensor),
-            Place::After(size) => Source::Tensor(decode_binary(
-                &name,
+            Place::After {
                 datatype,
                 shape,
-                blobs.take(&name, size)?,
-            )?),
-            Place::Shared(region) => Source::SharedMemory {
+                size,
+            } => {
+                let blob = blobs.take(&name, size)?;
+                Source::Tensor(decode_binary(&name, datatype, shape, blob)?)
+            }
+            Place::Shared {
+                datatype,
+                shape,
+                region,
+            } => Source::SharedMemory {
                 datatype,
                 shape,
                 region,

@@ -182,7 +182,7 @@ pub fn config(
     }
 }
 
-pub(crate) fn config_type(datatype: DataType) -> &'static str {
+fn config_type(datatype: DataType) -> &'static str {
     match datatype {
         DataType::Bool => "TYPE_BOOL",
         DataType::Uint8 => "TYPE_UINT8",

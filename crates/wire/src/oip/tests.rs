@@ -359,6 +359,33 @@ fn blobs_follow_the_json_in_the_order_of_their_inputs() {
     check_binary(r#"{"inputs":[],"id":"a"}"#, b"", r#"id "a""#);
 }
 
+/// Both bodies are what tritonclient 2.73 makes of the same request.
+#[test]
+fn tritonclients_requests_are_read() {
+    let outputs = |binary| {
+        format!(
+            r#""outputs":[{{"name":"y","parameters":{{"classification":2,"binary_data":{binary}}}}}],"parameters":{{"timeout":7,"mine":"x"}}}}"#
+        )
+    };
+    let json = format!(
+        r#"{{"id":"r1","inputs":[{{"name":"f","shape":[1,4],"datatype":"FP32","data":[0.10000000149011612,1.0000000116860974e-07,-3.3999999521443642e+38,5.0]}},{{"name":"s","shape":[2],"datatype":"BYTES","data":["a","\u00E9\n"]}},{{"name":"t","shape":[2],"datatype":"BOOL","data":[true,false]}}],{}"#,
+        outputs(false)
+    );
+    let want = |form| {
+        format!(
+            r#"id "r1"; f FP32 [1, 4] [0.10000000149011612, 1.0000000116860974e-7, -3.3999999521443642e38, 5.0]; s BYTES [2] ["a", "é\n"]; t BOOL [2] [1.0, 0.0]; -> y {form} top 2; timeout 7; [("mine", Text("x"))]"#
+        )
+    };
+    check(&json, &want("json"));
+    let json = format!(
+        r#"{{"id":"r1","inputs":[{{"name":"f","shape":[1,4],"datatype":"FP32","parameters":{{"binary_data_size":16}}}},{{"name":"s","shape":[2],"datatype":"BYTES","parameters":{{"binary_data_size":12}}}},{{"name":"t","shape":[2],"datatype":"BOOL","data":[true,false]}}],{}"#,
+        outputs(true)
+    );
+    assert_eq!(json.len(), 364);
+    let blobs = b"\xcd\xcc\xcc=\x95\xbf\xd63\x9e\xc9\x7f\xff\x00\x00\xa0@\x01\x00\x00\x00a\x03\x00\x00\x00\xc3\xa9\n";
+    check_binary(&json, blobs, &want("binary"));
+}
+
 #[test]
 fn raw_bodies_take_the_shape_of_the_models_only_input() {
     use domain::signature::Rows;
@@ -513,7 +540,6 @@ fn descriptions_are_as_clients_read_them() {
         rows: Rows::Outermost,
         task: None,
     };
-    let json = |it: &dyn erased::Json| it.json();
     assert_eq!(
         json(&metadata(
             "m",
@@ -552,16 +578,8 @@ fn descriptions_are_as_clients_read_them() {
     );
 }
 
-mod erased {
-    pub(super) trait Json {
-        fn json(&self) -> String;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn json(&self) -> String {
-            serde_json::to_string(self).expect("a record")
-        }
-    }
+fn json(record: &impl serde::Serialize) -> String {
+    serde_json::to_string(record).expect("a record")
 }
 
 fn refusal_of(result: Result<Tensor, Refusal>) -> String {

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use domain::limits::Limits;
-use domain::{Elements, Refusal, Tensor};
+use domain::signature::Rows;
+use domain::{DataType, Dimension, Elements, Refusal, Signature, Tensor, TensorSpec};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -216,7 +217,7 @@ fn answers_are_raw_and_skip_shared_memory() {
         byte_size: 4,
     };
     let shared = Content::SharedMemory {
-        datatype: domain::DataType::Fp32,
+        datatype: DataType::Fp32,
         shape: &[1],
         region: &region,
     };
@@ -271,25 +272,42 @@ fn descriptors_name_the_service() {
 
 #[test]
 fn a_configuration_keeps_its_types() {
-    let record = crate::oip::Config {
-        name: "m".to_owned(),
-        platform: "p".to_owned(),
-        backend: "b".to_owned(),
-        max_batch_size: 8,
-        input: domain::DataType::ALL
-            .map(|it| crate::oip::ConfigTensor {
-                name: it.name().to_owned(),
-                data_type: crate::oip::config_type(it).to_owned(),
-                dims: vec![-1],
+    let signature = Signature {
+        inputs: DataType::ALL
+            .map(|datatype| TensorSpec {
+                name: datatype.name().to_owned(),
+                datatype,
+                shape: vec![Dimension::Variable(None), Dimension::Fixed(4)],
+                features: Vec::new(),
             })
             .to_vec(),
-        output: Vec::new(),
+        outputs: Vec::new(),
+        rows: Rows::Outermost,
+        task: None,
     };
+    let record = crate::oip::config("m", "onnxruntime_onnx", "onnxruntime", &signature, 8);
     let message = inference::ModelConfigResponse::from(record)
         .config
         .expect("a configuration");
     let types: Vec<i32> = message.input.iter().map(|it| it.data_type).collect();
     assert_eq!(types, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 11, 12, 13]);
+    assert_eq!(
+        (message.max_batch_size, &message.input[0].dims[..]),
+        (8, &[4][..])
+    );
+}
+
+#[test]
+fn a_message_that_lies_is_refused() {
+    let lies: [(&str, Vec<u8>); 4] = [
+        ("a length of 2^31", vec![0x3a, 0x80, 0x80, 0x80, 0x80, 0x08]),
+        ("an unknown wire type", vec![0x3f]),
+        ("groups 10 000 deep", [0x7b].repeat(10_000)),
+        ("a number that never ends", [0xff].repeat(100)),
+    ];
+    for (what, bytes) in lies {
+        assert!(ModelInferRequest::decode(&bytes[..]).is_err(), "{what}");
+    }
 }
 
 proptest! {

@@ -240,6 +240,11 @@ fn comma_separated_values_are_a_table() {
         "a,b\r\n1,\"x, \"\"y\"\"\"\r\n2,\r\n",
         r#"a [2, 1] [[1],[2]]; b [2] ["x, \"y\"",""]"#,
     );
+    check_csv(
+        COLUMNS,
+        "a,b\n1,007\n2,NA\n",
+        r#"a [2, 1] [[1],[2]]; b [2] ["007","NA"]"#,
+    );
     check_csv(COLUMNS, "a,b\n1,2\n", r#"a [1, 1] [[1]]; b [1] ["2"]"#);
     check_csv(
         NAMED,
