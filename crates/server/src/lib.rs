@@ -21,6 +21,8 @@ mod package;
 mod pool;
 mod prepare;
 mod running;
+#[cfg(test)]
+mod scenarios;
 mod shm;
 mod stats;
 mod task;

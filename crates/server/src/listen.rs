@@ -250,7 +250,6 @@ pub(crate) struct BodyClock {
 
 impl BodyClock {
     pub(crate) fn start(limits: &Limits) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "tokio's own clock, for a timer")]
         let start = Instant::now();
         Self {
             start,

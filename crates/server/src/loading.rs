@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::engines::Engines;
 use crate::package::{self, Opened, blocking};
 use crate::pool::{self, Ended, Pool};
-use crate::prepare::{Examples, Prepared, prepare};
+use crate::prepare::{Candidate, Examples, Prepared, prepare};
 use crate::running::{Running, TIMEOUT};
 use crate::stats::Stats;
 
@@ -42,15 +42,6 @@ impl StoreLoader {
         }
         let fitting = usize::try_from(SESSIONS_BYTES_MAX / bytes.max(1)).unwrap_or(usize::MAX);
         self.cores.min(INSTANCES_MAX).min(fitting).max(1)
-    }
-}
-
-/// How an engine is to run a version.
-pub(crate) fn engine_options(manifest: &Manifest) -> engine::Options {
-    let cpu = engine::Options::one_thread();
-    engine::Options {
-        threads: manifest.serve.threads.unwrap_or(cpu.threads).max(1),
-        device: manifest.serve.device.clone().unwrap_or(cpu.device),
     }
 }
 
@@ -107,16 +98,14 @@ impl Loader for StoreLoader {
             let Opened { source, .. } = &opened;
             let examples = opened.examples(&manifest, &record.signature, &limits)?;
             let rows_waiting_max = u32::try_from(limits.rows_waiting_max).unwrap_or(u32::MAX);
-            let prepared = prepare(
-                engine.as_ref(),
+            let candidate = Candidate {
                 source,
-                &engine_options(&manifest),
-                &record.signature,
-                &manifest,
-                examples.as_ref(),
+                signature: &record.signature,
+                manifest: &manifest,
+                examples: examples.as_ref(),
                 rows_waiting_max,
-                clock,
-            )?;
+            };
+            let prepared = prepare(engine.as_ref(), &candidate, clock)?;
             let Prepared {
                 loaded,
                 session,

@@ -15,9 +15,8 @@ use store::registry::{self, File, NewVersion, Pushed, State, UnixMillis};
 use crate::app::App;
 use crate::catalog::Goal;
 use crate::clock::wall_ms;
-use crate::loading::engine_options;
 use crate::package::{self, blocking};
-use crate::prepare::{prepare, settle_rows};
+use crate::prepare::{Candidate, engine_options, prepare, settle_rows};
 
 /// A version that is to be registered. Its files are stored already.
 pub(crate) struct Push {
@@ -87,18 +86,14 @@ pub(crate) async fn push(
         drop(loaded);
         let signature = complete(signature, &read, push.columns)?;
         let examples = opened.examples(&read, &signature, &limits)?;
-        let source = &opened.source;
-        let examples = examples.as_ref();
-        prepare(
-            engine.as_ref(),
-            source,
-            &options,
-            &signature,
-            &read,
-            examples,
-            u32::MAX,
-            clock,
-        )?;
+        let candidate = Candidate {
+            source: &opened.source,
+            signature: &signature,
+            manifest: &read,
+            examples: examples.as_ref(),
+            rows_waiting_max: u32::MAX,
+        };
+        prepare(engine.as_ref(), &candidate, clock)?;
         Ok(signature)
     })
     .await?;

@@ -256,7 +256,8 @@ impl Drop for Waiter<'_> {
 
 impl Shared {
     fn late(&self, arrived: Time, deadline: Time) -> Refusal {
-        let after = deadline.since(arrived).as_millis();
+        // Rounded up: the request came a little before it arrived here.
+        let after = deadline.since(arrived).as_micros().div_ceil(1000);
         Refusal::DeadlinePassed {
             model: self.model.clone(),
             after_ms: u64::try_from(after).unwrap_or(u64::MAX),

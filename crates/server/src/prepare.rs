@@ -43,17 +43,38 @@ const GAIN_MIN: f64 = 1.05;
 /// The length tried along variable axes; short enough to be quick, long enough to be typical of text.
 const LENGTH_TRIED: usize = 32;
 
+/// A version that may turn out to be able to serve.
+pub(crate) struct Candidate<'a> {
+    pub(crate) source: &'a ModelSource,
+    pub(crate) signature: &'a Signature,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) examples: Option<&'a Examples>,
+    pub(crate) rows_waiting_max: u32,
+}
+
+/// How an engine is to run a version.
+pub(crate) fn engine_options(manifest: &Manifest) -> engine::Options {
+    let cpu = engine::Options::one_thread();
+    engine::Options {
+        threads: manifest.serve.threads.unwrap_or(cpu.threads).max(1),
+        device: manifest.serve.device.clone().unwrap_or(cpu.device),
+    }
+}
+
 /// Loads a version and makes sure that it may serve.
 pub(crate) fn prepare(
     engine: &dyn Engine,
-    source: &ModelSource,
-    options: &engine::Options,
-    signature: &Signature,
-    manifest: &Manifest,
-    examples: Option<&Examples>,
-    rows_waiting_max: u32,
+    candidate: &Candidate<'_>,
     clock: Clock,
 ) -> Result<Prepared, Refusal> {
+    let Candidate {
+        source,
+        signature,
+        manifest,
+        examples,
+        rows_waiting_max,
+    } = *candidate;
+    let options = &engine_options(manifest);
     let loaded = engine.load(source, options)?;
     let mut session = loaded.session()?;
     if let Some(examples) = examples {
@@ -357,7 +378,7 @@ fn prove(
 /// are all alike would hide a model that mixes them up.
 fn real_values(like: &Tensor) -> Option<Tensor> {
     let count = like.elements().count();
-    let ones = |index: usize| i64::from(index % 2 == 0) + 1;
+    let ones = |index: usize| i64::from(index.is_multiple_of(2)) + 1;
     let elements = match like.datatype() {
         DataType::Int64 => Elements::from_slice(&vec![1i64; count]),
         DataType::Int32 => Elements::from_slice(&vec![1i32; count]),

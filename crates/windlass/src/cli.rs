@@ -1,0 +1,114 @@
+//! The command line: every command and flag, from which `--help`, the man page, the completions and
+//! `docs/cli.md` are made.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::models::change;
+use crate::{demo, docs, models, predict, push, runtime, serve};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "windlass",
+    version,
+    about = "Serves machine-learning models, from a file to answers",
+    long_about = "Serves machine-learning models, from a file to answers.\n\n\
+        Start with `windlass demo`, or with a model of yours: `windlass serve model.onnx`.",
+    after_help = crate::exit::help(),
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where models are kept [env: WINDLASS_DATA_DIR] [default: windlass in your data folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "General")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Talks to this server in place of the one that uses the data folder [env: WINDLASS_SERVER]
+    #[arg(long, global = true, value_name = "URL", help_heading = "General")]
+    pub(crate) server: Option<String>,
+    /// The ONNX Runtime library to use [env: WINDLASS_ONNXRUNTIME]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
+    pub(crate) runtime: Option<PathBuf>,
+    /// Answers as JSON, for programs
+    #[arg(long, global = true, help_heading = "General")]
+    pub(crate) json: bool,
+    /// Says nothing but answers and errors
+    #[arg(long, short, global = true, help_heading = "General")]
+    pub(crate) quiet: bool,
+    /// What is logged: error, warn, info, debug, trace, or parts such as `info,server=debug`
+    /// [default: info for `serve`, on a terminal without a line a request; warn for the others]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "General")]
+    pub(crate) log_level: Option<String>,
+    /// How the log looks; it goes to standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "General"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the main thing in ten seconds: serves a real model and asks it
+    Demo(demo::DemoArgs),
+    /// Serves models over HTTP and gRPC
+    Serve(serve::ServeArgs),
+    /// Asks a model about the rows of a file
+    Predict(predict::PredictArgs),
+    /// Registers a model's file or folder as a new version
+    Push(push::PushArgs),
+    /// Lists the models
+    List,
+    /// Shows a model: what it takes and gives, its versions and aliases
+    Show(models::ShowArgs),
+    /// Gives a version a name, moves the name, or removes it
+    Alias(change::AliasArgs),
+    /// Sends a model's traffic to a version
+    Traffic(change::TrafficArgs),
+    /// Has a running server serve a model or a version
+    Load(change::LoadArgs),
+    /// Has a running server serve a model no more
+    Unload(change::UnloadArgs),
+    /// Removes a version, or a model with all its versions
+    Remove(change::RemoveArgs),
+    /// Gets ONNX Runtime, which runs the models, or says which one is used
+    Runtime(runtime::RuntimeArgs),
+    /// Prints the completions of a shell
+    Completions(docs::CompletionsArgs),
+    /// Prints the manual page, of all or of one command
+    Man(docs::ManArgs),
+    /// Prints a reference page in Markdown
+    #[command(hide = true)]
+    Docs(docs::DocsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,333 @@
+//! Talks to a server: one that runs, over HTTP, or one opened in this process, by calling its router.
+//!
+//! Either way it is the same requests and the same answers, so a command does not know which it is.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Until a server takes the connection.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Until it has answered. Pushing a version includes loading it and running its examples.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// What a file's upload may take more, for each of its bytes: the server gives no longer either.
+const UPLOAD_BYTES_PER_S: u64 = 64 * 1024;
+
+/// A server to talk to.
+pub(crate) struct Client {
+    transport: Transport,
+}
+
+enum Transport {
+    Remote {
+        http: HttpClient<HttpConnector, Body>,
+        base: String,
+    },
+    /// The server is kept for its closing; `serve` keeps its own.
+    Local {
+        router: Router,
+        server: Option<server::Server>,
+    },
+}
+
+impl Client {
+    /// The server that the command line names, or the one that works on the data folder, or else one of
+    /// our own.
+    pub(crate) async fn connect(context: &Context) -> anyhow::Result<Self> {
+        if let Some(url) = &context.server {
+            return Ok(Self::remote(url)?);
+        }
+        if let Some(url) = store::Store::running(&context.data_dir) {
+            tracing::debug!(url, "a server works on the data folder");
+            return Ok(Self::remote(&url)?);
+        }
+        let server = server::Server::open(context.config()?).await?;
+        let router = server.router();
+        Ok(Self {
+            transport: Transport::Local {
+                router,
+                server: Some(server),
+            },
+        })
+    }
+
+    /// A server of which somebody else keeps hold.
+    pub(crate) fn local(router: Router) -> Self {
+        Self {
+            transport: Transport::Local {
+                router,
+                server: None,
+            },
+        }
+    }
+
+    /// A server at an address.
+    pub(crate) fn remote(url: &str) -> Result<Self, Failure> {
+        let base = url.trim_end_matches('/').to_owned();
+        let parsed = base.parse::<http::Uri>().ok();
+        if !parsed.is_some_and(|it| it.scheme_str() == Some("http") && it.authority().is_some()) {
+            let message = format!("`{url}` is not the address of a server");
+            return Err(Failure::usage(message, "give it as `http://HOST:PORT`"));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_MAX));
+        connector.set_nodelay(true);
+        let http = HttpClient::builder(TokioExecutor::new()).build(connector);
+        Ok(Self {
+            transport: Transport::Remote { http, base },
+        })
+    }
+
+    /// The address, where the server has one.
+    pub(crate) fn address(&self) -> Option<&str> {
+        match &self.transport {
+            Transport::Remote { base, .. } => Some(base),
+            Transport::Local { .. } => None,
+        }
+    }
+
+    /// Closes a server of our own; a running one runs on.
+    pub(crate) async fn close(self) {
+        if let Transport::Local {
+            router,
+            server: Some(server),
+        } = self.transport
+        {
+            drop(router);
+            server.close().await;
+        }
+    }
+
+    /// What is at `path`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let answer = self.call(Method::GET, path, Bytes::new()).await?;
+        read(&answer, path)
+    }
+
+    /// Sends a record and reads the record that comes back.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        record: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let answer = self
+            .call(method, path, serde_json::to_vec(record)?.into())
+            .await?;
+        read(&answer, path)
+    }
+
+    /// Sends a record whose answer says nothing more than that it is done.
+    pub(crate) async fn tell(
+        &self,
+        method: Method,
+        path: &str,
+        record: &impl Serialize,
+    ) -> anyhow::Result<()> {
+        self.call(method, path, serde_json::to_vec(record)?.into())
+            .await?;
+        Ok(())
+    }
+
+    /// Removes what is at `path`.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.call(Method::DELETE, path, Bytes::new()).await?;
+        Ok(())
+    }
+
+    /// Sends a JSON body as it is.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let mut request = self.request(method, path)?;
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let response = self
+            .exchange(request.body(Body::from(body))?, ANSWER_MAX)
+            .await?;
+        Ok(accepted(response)?)
+    }
+
+    /// Whether there is something at `path`.
+    pub(crate) async fn has(&self, path: &str) -> anyhow::Result<bool> {
+        let request = self.request(Method::HEAD, path)?.body(Body::empty())?;
+        let response = self.exchange(request, ANSWER_MAX).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        accepted(response)?;
+        Ok(true)
+    }
+
+    /// Puts a file's content to `path`, piece by piece.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        file: std::fs::File,
+        progress: ProgressBar,
+    ) -> anyhow::Result<()> {
+        let size = file.metadata()?.len();
+        let file = tokio::fs::File::from_std(file);
+        let pieces = tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024)
+            .inspect_ok(move |piece| progress.inc(piece.len() as u64));
+        let request = self
+            .request(Method::PUT, path)?
+            .header(header::CONTENT_LENGTH, size)
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(Body::from_stream(pieces))?;
+        let allowed = ANSWER_MAX + Duration::from_secs(size / UPLOAD_BYTES_PER_S);
+        accepted(self.exchange(request, allowed).await?)?;
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<http::request::Builder> {
+        let uri = match &self.transport {
+            Transport::Remote { base, .. } => format!("{base}{path}"),
+            Transport::Local { .. } => path.to_owned(),
+        };
+        let uri: http::Uri = uri
+            .parse()
+            .with_context(|| format!("`{path}` is no path"))?;
+        Ok(Request::builder().method(method).uri(uri))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        allowed: Duration,
+    ) -> anyhow::Result<Response<Bytes>> {
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let exchange = async {
+            let response = match &self.transport {
+                Transport::Remote { http, base } => http
+                    .request(request)
+                    .await
+                    .map_err(|error| unreachable_server(base, &error))?
+                    .map(Body::new),
+                Transport::Local { router, .. } => match router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
+            };
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| {
+                let message = format!("the server's answer to `{what}` broke off: {error}");
+                Failure::not_now(message, "look at the server's log")
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let late = |_| {
+            let message = format!("no answer to `{what}` within {} s", allowed.as_secs());
+            Failure::not_now(message, "look at the server's log")
+        };
+        tokio::time::timeout(allowed, exchange)
+            .await
+            .map_err(late)?
+    }
+}
+
+fn unreachable_server(base: &str, error: &hyper_util::client::legacy::Error) -> Failure {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), innermost);
+    let message = format!("the server at `{base}` does not answer: {cause}");
+    Failure::not_now(
+        message,
+        "start it with `windlass serve`, or leave out `--server`",
+    )
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error.to_string(),
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8], path: &str) -> anyhow::Result<T> {
+    // An answer without content reads as `null`: the unit type takes it.
+    let body = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(body).with_context(|| {
+        format!("the server's answer at `{path}` cannot be read; is it a Windlass of this version?")
+    })
+}
+
+/// The body of an answer that is not an error.
+fn accepted(response: Response<Bytes>) -> Result<Bytes, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.into_body());
+    }
+    // A HEAD's answer has no body; the header says the code all the same.
+    let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let error = &body["error"];
+    let header = response
+        .headers()
+        .get("windlass-code")
+        .and_then(|it| it.to_str().ok());
+    // Our own errors are records; those of the Open Inference Protocol are a sentence.
+    let message = text(&error["message"])
+        .or_else(|| text(error))
+        .unwrap_or_else(|| format!("the server answered {status}"));
+    Err(Failure {
+        code: text(&error["code"])
+            .or_else(|| header.map(str::to_owned))
+            .unwrap_or_else(|| format!("http_{}", status.as_u16())),
+        message,
+        hint: text(&error["hint"]),
+        exit: Exit::of_status(status.as_u16()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: u16, body: &str, want: (&str, &str, Exit)) {
+        let response = Response::builder()
+            .status(status)
+            .body(Bytes::copy_from_slice(body.as_bytes()))
+            .expect("a response");
+        let failure = accepted(response).expect_err("it is an error");
+        assert_eq!((&*failure.code, &*failure.message, failure.exit), want);
+    }
+
+    #[test]
+    fn errors_of_either_protocol_are_read() {
+        let ours = r#"{"error":{"code":"unknown_model","message":"no model `m`","hint":"look"}}"#;
+        check(404, ours, ("unknown_model", "no model `m`", Exit::NotFound));
+        let theirs = r#"{"error":"no model `m`"}"#;
+        check(404, theirs, ("http_404", "no model `m`", Exit::NotFound));
+        let want = "the server answered 502 Bad Gateway";
+        check(502, "<html>", ("http_502", want, Exit::Failed));
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_wrong_flag() {
+        for url in ["localhost:8080", "https://h:1", "http://", ""] {
+            let failure = Client::remote(url).err().expect(url);
+            assert_eq!(failure.exit, Exit::Usage, "{url}");
+        }
+        assert!(Client::remote("http://127.0.0.1:8080/").is_ok());
+    }
+}

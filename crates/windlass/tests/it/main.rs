@@ -1,0 +1,5 @@
+//! What a user sees, against the real program.
+
+mod cli;
+mod predict;
+mod terminal;
