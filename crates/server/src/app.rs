@@ -9,7 +9,7 @@ use domain::limits::Limits;
 use domain::{Reference, Refusal};
 use store::Store;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, show_state};
 use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
 use crate::models::Served;
@@ -63,21 +63,36 @@ pub(crate) struct App {
 
 impl App {
     /// The version that answers what the reference names.
-    pub(crate) fn find(
+    pub(crate) async fn find(
         &self,
         _: Permission<Predict>,
         reference: &Reference,
     ) -> Result<Arc<Running>, Refusal> {
-        self.catalog.find(reference)
+        self.loaded(reference).await
     }
 
     /// The same, to look at it.
-    pub(crate) fn look(
+    pub(crate) async fn look(
         &self,
         _: Permission<Read>,
         reference: &Reference,
     ) -> Result<Arc<Running>, Refusal> {
-        self.catalog.find(reference)
+        self.loaded(reference).await
+    }
+
+    /// What answers the reference. Of a model that is not loaded the registry says whether there is one.
+    async fn loaded(&self, reference: &Reference) -> Result<Arc<Running>, Refusal> {
+        let refusal = match self.catalog.find(reference) {
+            Err(refusal @ Refusal::UnknownModel { .. }) => refusal,
+            found => return found,
+        };
+        match self.store.registry.model(&reference.model).await {
+            Ok(_) => Err(Refusal::NotReady {
+                reference: reference.to_string(),
+                state: show_state(None),
+            }),
+            Err(_) => Err(refusal),
+        }
     }
 
     /// The only model that answers, for protocols that name none.

@@ -103,11 +103,10 @@ impl Service {
             .map_err(|refusal| status(&refusal))
     }
 
-    fn look(&self, metadata: &MetadataMap, model: &str, version: &str) -> Found {
+    async fn look(&self, metadata: &MetadataMap, model: &str, version: &str) -> Found {
         let permission: Permission<Read> = self.allowed(metadata)?;
-        named(model, version)
-            .and_then(|it| self.app.look(permission, &it))
-            .map_err(|refusal| status(&refusal))
+        let found = async { self.app.look(permission, &named(model, version)?).await };
+        found.await.map_err(|refusal| status(&refusal))
     }
 }
 
@@ -120,10 +119,8 @@ async fn answer(
     message: pb::ModelInferRequest,
     timeout: Option<Duration>,
 ) -> Result<(pb::ModelInferResponse, String), Refusal> {
-    let running = app.find(
-        permission,
-        &named(&message.model_name, &message.model_version)?,
-    )?;
+    let reference = named(&message.model_name, &message.model_version)?;
+    let running = app.find(permission, &reference).await?;
     let mut request = wire::proto::decode_infer(message, &app.limits)?;
     let outputs = infer(app, permission, &running, &mut request, timeout).await?;
     let records: Vec<OutputRecord<'_>> = outputs
@@ -188,7 +185,10 @@ impl GrpcInferenceService for Service {
         request: Request<pb::ModelReadyRequest>,
     ) -> Answered<pb::ModelReadyResponse> {
         let message = request.get_ref();
-        let ready = match self.look(request.metadata(), &message.name, &message.version) {
+        let ready = match self
+            .look(request.metadata(), &message.name, &message.version)
+            .await
+        {
             Ok(_) => true,
             Err(status) if status.code() == Code::Unavailable => false,
             Err(status) => return Err(status),
@@ -212,6 +212,7 @@ impl GrpcInferenceService for Service {
         let message = request.get_ref();
         let reference = named(&message.name, &message.version);
         oip::metadata_of(&self.app, permission, &reference)
+            .await
             .map(|it| Response::new(it.into()))
             .map_err(|refusal| status(&refusal))
     }
@@ -268,7 +269,9 @@ impl GrpcInferenceService for Service {
         request: Request<pb::ModelConfigRequest>,
     ) -> Answered<pb::ModelConfigResponse> {
         let message = request.get_ref();
-        let running = self.look(request.metadata(), &message.name, &message.version)?;
+        let running = self
+            .look(request.metadata(), &message.name, &message.version)
+            .await?;
         Ok(Response::new(oip::config_of(&self.app, &running).into()))
     }
 
@@ -281,7 +284,9 @@ impl GrpcInferenceService for Service {
             let _: Permission<Read> = self.allowed(request.metadata())?;
             return Ok(Response::new(oip::statistics_of_all(&self.app).into()));
         }
-        let running = self.look(request.metadata(), &message.name, &message.version)?;
+        let running = self
+            .look(request.metadata(), &message.name, &message.version)
+            .await?;
         let model_stats = vec![oip::statistics_of(&running)];
         Ok(Response::new(wire::oip::Statistics { model_stats }.into()))
     }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use domain::limits::Limits;
 use domain::manifest::Manifest;
-use domain::request::NamedTensor;
-use domain::signature::Rows;
-use domain::{ModelName, Refusal, Signature, Version};
+use domain::{ModelName, Refusal, Version};
 use store::Store;
 
 use crate::catalog::Loader;
@@ -14,7 +12,7 @@ use crate::clock::Clock;
 use crate::engines::Engines;
 use crate::package::{self, Opened, blocking};
 use crate::pool::{self, Ended, Pool};
-use crate::prepare::{Candidate, Examples, Prepared, prepare};
+use crate::prepare::{Candidate, Prepared, prepare};
 use crate::running::{Running, TIMEOUT};
 use crate::stats::Stats;
 
@@ -43,34 +41,6 @@ impl StoreLoader {
         let fitting = usize::try_from(SESSIONS_BYTES_MAX / bytes.max(1)).unwrap_or(usize::MAX);
         self.cores.min(INSTANCES_MAX).min(fitting).max(1)
     }
-}
-
-/// Elements along a variable axis of a request that is shown to people.
-const SAMPLE_LENGTH: usize = 4;
-
-/// The first row of the examples, or zeros and empty strings.
-fn sample(signature: &Signature, examples: Option<Examples>) -> Vec<NamedTensor> {
-    if let Some(examples) = examples {
-        let row = |it: &NamedTensor| match signature.rows {
-            Rows::Whole => Some(it.clone()),
-            Rows::Outermost => {
-                let tensor = it.tensor.rows(0..1)?;
-                Some(NamedTensor {
-                    name: it.name.clone(),
-                    tensor,
-                })
-            }
-        };
-        if let Some(first) = examples.inputs.iter().map(row).collect() {
-            return first;
-        }
-    }
-    let tensors = engine::sample_inputs(signature, 1, SAMPLE_LENGTH).unwrap_or_default();
-    let names = signature.inputs.iter().map(|it| it.name.clone());
-    names
-        .zip(tensors)
-        .map(|(name, tensor)| NamedTensor { name, tensor })
-        .collect()
 }
 
 impl Loader for StoreLoader {
@@ -111,6 +81,7 @@ impl Loader for StoreLoader {
                 session,
                 grouping,
                 limits,
+                sample,
             } = prepared;
             let options = pool::Options {
                 model: format!("{model}:{version}"),
@@ -119,7 +90,6 @@ impl Loader for StoreLoader {
                 grouping,
                 clock,
             };
-            let sample = sample(&record.signature, examples);
             let pool = Pool::start(loaded, session, options, ended)?;
             Ok(Running {
                 model,

@@ -18,6 +18,8 @@ pub(crate) struct Prepared {
     pub(crate) session: Box<dyn Session>,
     pub(crate) grouping: Grouping,
     pub(crate) limits: batch::Limits,
+    /// One row that it answers; none where none was found.
+    pub(crate) sample: Option<Vec<NamedTensor>>,
 }
 
 /// Rows with known answers, as pushed with the version.
@@ -99,6 +101,12 @@ pub(crate) fn prepare(
         Some(rows) => rows,
         None => measure(session.as_mut(), signature, clock),
     };
+    // A model that may be held for long is not run without need: set limits say that none is.
+    let sample = match examples {
+        Some(examples) => first_row(signature, &examples.inputs),
+        None if rows_set.is_some() => None,
+        None => sample(session.as_mut(), signature),
+    };
     let grouping = Grouping::new(signature, padding);
     let limits = batch::Limits {
         rows_max,
@@ -110,7 +118,41 @@ pub(crate) fn prepare(
         session,
         grouping,
         limits,
+        sample,
     })
+}
+
+/// Lengths of variable axes that are tried for a request that people are shown, short ones first.
+const SAMPLE_LENGTHS: [usize; 6] = [4, 1, 32, 224, 512, 576];
+
+/// A request of zeros and empty strings that the model answers.
+fn sample(session: &mut dyn Session, signature: &Signature) -> Option<Vec<NamedTensor>> {
+    SAMPLE_LENGTHS.into_iter().find_map(|length| {
+        let inputs = sample_inputs(signature, 1, length)?;
+        run(session, &inputs, &all_outputs(signature)).ok()?;
+        let names = signature.inputs.iter().map(|it| it.name.clone());
+        Some(
+            names
+                .zip(inputs)
+                .map(|(name, tensor)| NamedTensor { name, tensor })
+                .collect(),
+        )
+    })
+}
+
+fn first_row(signature: &Signature, inputs: &[NamedTensor]) -> Option<Vec<NamedTensor>> {
+    if signature.rows == Rows::Whole {
+        return Some(inputs.to_vec());
+    }
+    inputs
+        .iter()
+        .map(|it| {
+            Some(NamedTensor {
+                name: it.name.clone(),
+                tensor: it.tensor.rows(0..1)?,
+            })
+        })
+        .collect()
 }
 
 fn all_outputs(signature: &Signature) -> Vec<usize> {

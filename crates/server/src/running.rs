@@ -25,8 +25,8 @@ pub(crate) struct Running {
     pub(crate) stats: Stats,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
-    /// One row that it answers.
-    pub(crate) sample: Vec<NamedTensor>,
+    /// One row that it answers; none where none was found.
+    pub(crate) sample: Option<Vec<NamedTensor>>,
 }
 
 /// What a caller gets.
@@ -88,7 +88,7 @@ impl Running {
 
     /// A request that works, as JSON; none where a string in it is not UTF-8.
     pub(crate) fn sample_request(&self) -> Option<serde_json::Value> {
-        let bytes = wire::oip::encode_request(None, &self.sample, &[], &[]).ok()?;
+        let bytes = wire::oip::encode_request(None, self.sample.as_ref()?, &[], &[]).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 }

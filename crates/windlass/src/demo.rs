@@ -1,6 +1,7 @@
 //! `windlass demo`: the main thing, in ten seconds, on a model that comes with the program.
 
 use std::io::IsTerminal;
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use domain::limits::Limits;
 use domain::{ModelName, Reference, Selector};
 use http::Method;
 use server::Server;
-use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use crate::predict::{self, Format};
 use crate::runtime::{self, install};
-use crate::serve::{Signals, Site, banner};
+use crate::serve::{self, Signals, Site, banner};
 use crate::{models, push};
 
 /// The model, as it lies in `examples/credit/pipeline`.
@@ -89,12 +89,9 @@ pub(crate) async fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ex
     let source = folder.path().join("credit");
     lay_out(&source)?;
 
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .context("taking a free port")?;
+    let socket = serve::bind(Ipv4Addr::LOCALHOST.into(), 0)?;
     let server = Server::open(own.config()?).await?;
-    let listeners = vec![listener];
-    let site = Site::new(&server, &listeners)?;
+    let site = Site::new(std::slice::from_ref(&socket))?;
     let client = Client::local(server.router());
     let pushed = push::push(&client, output, &source, None, &Limits::default()).await?;
     let [pushed] = pushed.as_slice() else {
@@ -105,9 +102,11 @@ pub(crate) async fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ex
     drop(client);
 
     let once = args.once || output.json || !std::io::stdout().is_terminal();
+    let listener = socket.listen(serve::BACKLOG).context("listening")?;
+    server.announce(&site.url)?;
     let mut result = Ok(());
     server
-        .run(listeners, async {
+        .run(vec![listener], async {
             result = show(output, &site, &pushed.model, once).await;
         })
         .await;

@@ -12,7 +12,7 @@ use clap::Args;
 use domain::limits::Limits;
 use domain::{ModelName, Reference, Selector};
 use server::Server;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::Client;
@@ -107,14 +107,15 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
         return Err(Failure::usage(message, "give one path, or leave out `--name`").into());
     }
     let ip = address(&args.host, args.open).await?;
-    // The ports first: finding one taken after a large model was registered would be late.
-    let mut listeners = vec![bind(ip, port.unwrap_or(8080)).await?];
+    // The ports first: finding one taken after a large model was registered would be late. They are
+    // listened at when everything answers, so that a probe that connects means it.
+    let mut sockets = vec![bind(ip, port.unwrap_or(8080))?];
     if let Some(port) = args.grpc_port {
-        listeners.push(bind(ip, port).await?);
+        sockets.push(bind(ip, port)?);
     }
     let limits = config.limits.clone();
     let server = Server::open(config).await?;
-    let site = Site::new(&server, &listeners)?;
+    let site = Site::new(&sockets)?;
     let models = settle(context, &server, &what, args.name.as_ref(), &limits).await?;
     let client = Client::local(server.router());
     let mut asked = Vec::with_capacity(models.len());
@@ -122,6 +123,15 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
         asked.push(banner::asked(&client, model).await?);
     }
     drop(client);
+    let mut listeners = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        listeners.push(
+            socket
+                .listen(BACKLOG)
+                .map_err(|error| bind_failure(site.at, &error))?,
+        );
+    }
+    server.announce(&site.url)?;
     banner::print(context.output, &site, &asked)?;
     until_stopped(server, listeners, context.output).await
 }
@@ -183,25 +193,44 @@ async fn address(host: &str, open: bool) -> Result<IpAddr, Failure> {
     Ok(ip)
 }
 
-async fn bind(ip: IpAddr, port: u16) -> Result<TcpListener, Failure> {
-    TcpListener::bind((ip, port))
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                let message = format!("port {port} at {ip} is taken");
-                let hint =
-                    "stop what listens there, give another `--port`, or `--port 0` for a free one";
-                Failure::not_now(message, hint)
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                let message = format!("this user may not listen at port {port}");
-                Failure::refused(message, "give a `--port` from 1024 up")
-            }
-            _ => {
-                let message = format!("port {port} at {ip} cannot be listened at: {error}");
-                Failure::refused(message, "give an address of this machine with `--host`")
-            }
-        })
+/// Connections that the system accepts before we do.
+pub(crate) const BACKLOG: u32 = 1024;
+
+/// Takes a port without listening at it yet.
+pub(crate) fn bind(ip: IpAddr, port: u16) -> Result<TcpSocket, Failure> {
+    let at = SocketAddr::new(ip, port);
+    let bound = || {
+        let socket = if ip.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A server that ended a moment ago leaves connections behind that keep the port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(at)?;
+        Ok(socket)
+    };
+    bound().map_err(|error| bind_failure(at, &error))
+}
+
+fn bind_failure(at: SocketAddr, error: &std::io::Error) -> Failure {
+    let (ip, port) = (at.ip(), at.port());
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let message = format!("port {port} at {ip} is taken");
+            let hint =
+                "stop what listens there, give another `--port`, or `--port 0` for a free one";
+            Failure::not_now(message, hint)
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            let message = format!("this user may not listen at port {port}");
+            Failure::refused(message, "give a `--port` from 1024 up")
+        }
+        _ => {
+            let message = format!("port {port} at {ip} cannot be listened at: {error}");
+            Failure::refused(message, "give an address of this machine with `--host`")
+        }
+    }
 }
 
 /// Where a server can be reached.
@@ -215,17 +244,16 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Finds out, and writes it down for commands that use the same data folder.
-    pub(crate) fn new(server: &Server, listeners: &[TcpListener]) -> anyhow::Result<Self> {
+    /// Finds out.
+    pub(crate) fn new(sockets: &[TcpSocket]) -> anyhow::Result<Self> {
         let mut addresses = Vec::new();
-        for listener in listeners {
-            addresses.push(listener.local_addr().context("asking for the port")?);
+        for socket in sockets {
+            addresses.push(socket.local_addr().context("asking for the port")?);
         }
         let [at, more @ ..] = addresses.as_slice() else {
             anyhow::bail!("no port to listen at")
         };
         let url = format!("http://{}", near(*at));
-        server.announce(&url)?;
         Ok(Self {
             url,
             grpc: more.first().map(|it| near(*it).to_string()),

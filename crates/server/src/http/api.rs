@@ -35,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/events", get(events))
         .route("/api/v1/models", get(list))
         .route("/api/v1/models/{model}", get(show).delete(remove_model))
+        .route("/api/v1/models/{model}/sample", get(sample))
         .route(
             "/api/v1/models/{model}/versions",
             get(list_versions).post(push),
@@ -274,6 +275,24 @@ async fn show(
             signature: signature.as_ref().map(api::SignatureRecord::from),
             sample: running.and_then(|it| it.sample_request()),
         })
+    };
+    respond(result.await)
+}
+
+async fn sample(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+) -> Response {
+    let result = async {
+        let running = app
+            .look(permission, &super::reference(&model, None)?)
+            .await?;
+        running
+            .sample_request()
+            .ok_or_else(|| Refusal::UnknownPath {
+                path: format!("/api/v1/models/{model}/sample"),
+            })
     };
     respond(result.await)
 }

@@ -167,16 +167,16 @@ async fn metadata(
     Allowed(permission): Allowed<Read>,
     Path(named): Path<Named>,
 ) -> Response {
-    respond(metadata_of(&app, permission, &named.reference()))
+    respond(metadata_of(&app, permission, &named.reference()).await)
 }
 
-pub(crate) fn metadata_of(
+pub(crate) async fn metadata_of(
     app: &App,
     permission: Permission<Read>,
     reference: &Result<domain::Reference, Refusal>,
 ) -> Result<oip::Metadata, Refusal> {
     let reference = reference.as_ref().map_err(Clone::clone)?;
-    let running = app.look(permission, reference)?;
+    let running = app.look(permission, reference).await?;
     let versions = match &reference.selector {
         Selector::Traffic => {
             let model = app.catalog.model(&running.model).unwrap_or_default();
@@ -197,11 +197,19 @@ async fn model_ready(
     Allowed(permission): Allowed<Read>,
     Path(named): Path<Named>,
 ) -> Response {
-    let found = named.reference().and_then(|it| app.look(permission, &it));
+    let found = look(&app, permission, &named).await;
     respond(found.map(|running| oip::ModelReady {
         name: running.model.to_string(),
         ready: true,
     }))
+}
+
+async fn look(
+    app: &App,
+    permission: Permission<Read>,
+    named: &Named,
+) -> Result<Arc<Running>, Refusal> {
+    app.look(permission, &named.reference()?).await
 }
 
 async fn config(
@@ -209,7 +217,7 @@ async fn config(
     Allowed(permission): Allowed<Read>,
     Path(named): Path<Named>,
 ) -> Response {
-    let found = named.reference().and_then(|it| app.look(permission, &it));
+    let found = look(&app, permission, &named).await;
     respond(found.map(|running| config_of(&app, &running)))
 }
 
@@ -243,7 +251,7 @@ async fn statistics(
     Allowed(permission): Allowed<Read>,
     Path(named): Path<Named>,
 ) -> Response {
-    let found = named.reference().and_then(|it| app.look(permission, &it));
+    let found = look(&app, permission, &named).await;
     respond(found.map(|it| oip::Statistics {
         model_stats: vec![statistics_of(&it)],
     }))
@@ -295,7 +303,7 @@ async fn try_answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let running = app.find(permission, &reference?)?;
+    let running = app.find(permission, &reference?).await?;
     let bytes = body::read(headers, body, &app.limits).await?;
     let json_length = json_length(headers)?;
     let mut request = match oip::decode_request(&bytes, json_length, &app.limits)? {

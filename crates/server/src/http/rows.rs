@@ -73,8 +73,8 @@ async fn model_ready(
     Allowed(permission): Allowed<Read>,
     Path(model): Path<String>,
 ) -> Response {
-    let found = reference(&model, None).and_then(|it| app.look(permission, &it));
-    match found {
+    let found = async { app.look(permission, &reference(&model, None)?).await };
+    match found.await {
         Ok(running) => {
             let name = running.model.to_string();
             json(StatusCode::OK, &wire::oip::ModelReady { name, ready: true })
@@ -96,7 +96,7 @@ async fn predict(
                 path: format!("/v1/models/{segment}"),
             });
         };
-        let running = app.find(permission, &reference(model, None)?)?;
+        let running = app.find(permission, &reference(model, None)?).await?;
         let bytes = body::read(&headers, body, &app.limits).await?;
         let inputs = wire::rows::decode_v1(&bytes, &running.signature, &app.limits)?;
         answer(&running, inputs, Layout::Rows).await

@@ -107,8 +107,7 @@ pub(crate) fn curl(url: &str, asked: &Asked) -> String {
     let sample = sample.to_string();
     if sample.len() > PASTE_BYTES_MAX {
         return format!(
-            "curl -s {url}/api/v1/models/{model} |\n  \
-             python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)[\"sample\"]))' |\n  \
+            "curl -s {url}/api/v1/models/{model}/sample |\n  \
              curl -s {url}/v2/models/{model}/infer -H 'content-type: application/json' -d @-"
         );
     }
