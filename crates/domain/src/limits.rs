@@ -82,6 +82,8 @@ limits! {
         "Without the reader taking a byte of an answer. Over it the connection is closed.";
     headers_bytes_max = 65_536, 8192, "bytes",
         "All headers of a request. Over it the answer is 431.";
+    headers_max = 100, 16, "headers",
+        "Headers of an HTTP/1.1 request. Over it the answer is 431.";
     body_bytes_max = 256 * 1024 * 1024, 1024, "bytes",
         "A request's body as it was sent. Over it the answer is 413.";
     decoded_bytes_max = 256 * 1024 * 1024, 1024, "bytes",

@@ -121,6 +121,10 @@ pub struct BatchLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
     pub rows_max: Option<u32>,
+    /// The most rows of one request; one with more is refused. Without it no bound but the server's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub request_rows_max: Option<u32>,
     /// The longest that a waiting request may be passed over in favour of others that group better, when
     /// every session is busy. An idle session never waits. Without it 2 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -366,7 +370,7 @@ mod tests {
         check(r#"{"batch":{"rows_max":8}}"#, r#"{"batch":{"rows_max":8}}"#);
         check(
             r#"{"batch":{"rows":8}}"#,
-            "unknown field `rows`, expected `rows_max` or `delay_max`",
+            "unknown field `rows`, expected one of `rows_max`, `request_rows_max`, `delay_max`",
         );
         check(
             r#"{"batch":"on"}"#,

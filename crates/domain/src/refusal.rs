@@ -26,6 +26,9 @@ pub enum Refusal {
     UnknownBlob {
         digest: String,
     },
+    UnknownRegion {
+        region: String,
+    },
     MethodNotAllowed {
         method: String,
         path: String,
@@ -105,6 +108,16 @@ pub enum Refusal {
     },
     NoRows {
         input: String,
+    },
+    TooManyRows {
+        limit: u64,
+        got: u64,
+    },
+    DifferentSizes {
+        input: String,
+        axis: String,
+        want: usize,
+        got: usize,
     },
     MissingColumn {
         column: String,
@@ -196,6 +209,9 @@ impl fmt::Display for Refusal {
             Self::UnknownAlias { reference } => write!(f, "no alias `{reference}`"),
             Self::UnknownPath { path } => write!(f, "nothing at `{path}`"),
             Self::UnknownBlob { digest } => write!(f, "no content with digest `{digest}`"),
+            Self::UnknownRegion { region } => {
+                write!(f, "no shared memory region `{region}` is registered")
+            }
             Self::MethodNotAllowed { method, path } => {
                 write!(f, "`{path}` does not take `{method}`")
             }
@@ -270,6 +286,21 @@ impl fmt::Display for Refusal {
                 "input `{input}` has {got} rows, the inputs before it have {want}"
             ),
             Self::NoRows { input } => write!(f, "input `{input}` has no rows"),
+            Self::DifferentSizes {
+                input,
+                axis,
+                want,
+                got,
+            } => write!(
+                f,
+                "input `{input}` has size {got} along axis `{axis}`, an input before it has {want}"
+            ),
+            Self::TooManyRows { limit, got } => {
+                write!(
+                    f,
+                    "the request has {got} rows, the model takes at most {limit}"
+                )
+            }
             Self::MissingColumn { column } => write!(f, "column `{column}` is missing"),
             Self::UnknownColumn { column, known } => {
                 write!(

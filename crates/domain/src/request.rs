@@ -2,7 +2,7 @@
 
 use crate::name::Reference;
 use crate::refusal::Refusal;
-use crate::signature::{Rows, Signature, names, show_dimensions};
+use crate::signature::{Dimension, Rows, Signature, names, show_dimensions};
 use crate::tensor::Tensor;
 
 /// A tensor by its name.
@@ -82,6 +82,7 @@ pub fn fit(
         fitted.push(tensor);
     }
     let rows = count_rows(signature, &fitted)?;
+    check_named_sizes(signature, &fitted)?;
     Ok(Fitted {
         inputs: fitted,
         outputs: wanted_outputs(signature, wanted)?,
@@ -114,6 +115,32 @@ fn count_rows(signature: &Signature, inputs: &[Tensor]) -> Result<usize, Refusal
         }
     }
     Ok(rows.unwrap_or(1))
+}
+
+/// Axes of the same name have the same size in one request.
+fn check_named_sizes(signature: &Signature, inputs: &[Tensor]) -> Result<(), Refusal> {
+    let skipped = usize::from(signature.rows == Rows::Outermost);
+    let mut sizes: Vec<(&str, usize)> = Vec::new();
+    for (spec, tensor) in signature.inputs.iter().zip(inputs) {
+        for (dimension, got) in spec.shape.iter().zip(tensor.shape()).skip(skipped) {
+            let Dimension::Variable(Some(axis)) = dimension else {
+                continue;
+            };
+            match sizes.iter().find(|(name, _)| name == axis) {
+                None => sizes.push((axis, *got)),
+                Some((_, want)) if want == got => {}
+                Some((_, want)) => {
+                    return Err(Refusal::DifferentSizes {
+                        input: spec.name.clone(),
+                        axis: axis.clone(),
+                        want: *want,
+                        got: *got,
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn wanted_outputs(signature: &Signature, wanted: &[String]) -> Result<Vec<usize>, Refusal> {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use domain::access::{Permission, Policy, Predict, Read};
 use domain::limits::Limits;
-use domain::{Reference, Refusal};
+use domain::{Reference, Refusal, Selector};
 use store::Store;
 
 use crate::catalog::{Catalog, show_state};
@@ -83,9 +83,18 @@ impl App {
     /// What answers the reference. Of a model that is not loaded the registry says whether there is one.
     async fn loaded(&self, reference: &Reference) -> Result<Arc<Running>, Refusal> {
         let refusal = match self.catalog.find(reference) {
-            Err(refusal @ Refusal::UnknownModel { .. }) => refusal,
+            Err(refusal @ (Refusal::UnknownModel { .. } | Refusal::NotReady { .. })) => refusal,
             found => return found,
         };
+        if let Selector::Version(version) = reference.selector {
+            self.store
+                .registry
+                .version(&reference.model, version)
+                .await?;
+        }
+        if matches!(refusal, Refusal::NotReady { .. }) {
+            return Err(refusal);
+        }
         match self.store.registry.model(&reference.model).await {
             Ok(_) => Err(Refusal::NotReady {
                 reference: reference.to_string(),

@@ -128,10 +128,9 @@ async fn answer(
         .map(|output| {
             let content = match &output.written {
                 None => Content::Binary(&output.tensor),
-                Some(region) => Content::SharedMemory {
+                Some(_) => Content::SharedMemory {
                     datatype: output.tensor.datatype(),
                     shape: output.tensor.shape(),
-                    region,
                 },
             };
             OutputRecord {
@@ -151,14 +150,6 @@ async fn answer(
 }
 
 type Answered<T> = Result<Response<T>, Status>;
-
-/// Settings of Triton's own process, which have no meaning here.
-fn no_setting<T>(what: &str) -> Answered<T> {
-    Err(status(&Refusal::Unsupported {
-        what: what.to_owned(),
-        hint: "the server's flags set it: `windlass serve --help`".to_owned(),
-    }))
-}
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
@@ -403,10 +394,7 @@ impl GrpcInferenceService for Service {
         &self,
         _: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Answered<pb::CudaSharedMemoryRegisterResponse> {
-        Err(status(&Refusal::Unsupported {
-            what: "shared memory of an accelerator".to_owned(),
-            hint: "send tensors in the request".to_owned(),
-        }))
+        Err(status(&oip::accelerator_refusal()))
     }
 
     async fn cuda_shared_memory_unregister(
@@ -420,14 +408,14 @@ impl GrpcInferenceService for Service {
         &self,
         _: Request<pb::TraceSettingRequest>,
     ) -> Answered<pb::TraceSettingResponse> {
-        no_setting("changing trace settings over the network")
+        Err(status(&oip::setting_refusal()))
     }
 
     async fn log_settings(
         &self,
         _: Request<pb::LogSettingsRequest>,
     ) -> Answered<pb::LogSettingsResponse> {
-        no_setting("changing log settings over the network")
+        Err(status(&oip::setting_refusal()))
     }
 }
 

@@ -88,7 +88,7 @@ fn finish(
             if let Some(region) = &region {
                 let mut bytes = Vec::new();
                 wire::oip::encode_binary(&tensor, &mut bytes)?;
-                app.shared_memory.write(region, &bytes)?;
+                app.shared_memory.write(&name, region, &bytes)?;
             }
             Ok(Output {
                 name,

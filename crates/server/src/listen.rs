@@ -88,7 +88,7 @@ fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.headers_ms_max))
         .max_buf_size(bytes.max(8192))
-        .pipeline_flush(true);
+        .max_headers(usize::try_from(limits.headers_max).unwrap_or(usize::MAX));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -124,9 +124,29 @@ fn connect<'a>(
     );
     let router = router.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let router = router.clone();
+        async move {
+            if let Some(refused) = refuse_host(&request) {
+                return Ok(refused);
+            }
+            router.oneshot(request.map(axum::body::Body::new)).await
+        }
     });
     builder.serve_connection(TokioIo::new(guarded), service)
+}
+
+/// A request of HTTP/1.1 has exactly one `Host` (RFC 9112, 3.2): what sits between the caller and us could
+/// read another one than we do.
+fn refuse_host(request: &Request<Incoming>) -> Option<axum::response::Response> {
+    let hosts = request.headers().get_all(http::header::HOST).iter().count();
+    if request.version() != http::Version::HTTP_11 || hosts == 1 {
+        return None;
+    }
+    let why = format!("it has {hosts} `Host` headers, want one");
+    Some(crate::http::refuse(&domain::Refusal::Malformed {
+        what: "the request",
+        why,
+    }))
 }
 
 /// Bytes of the HTTP/2 preface: with fewer, the protocol may still be unknown.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::limits::Limits;
-use domain::manifest::Manifest;
+use domain::manifest::{BatchSetting, Manifest, Off};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
 
@@ -98,6 +98,10 @@ impl Loader for StoreLoader {
                 signature: record.signature,
                 limits,
                 instances,
+                request_rows_max: match &manifest.serve.batch {
+                    BatchSetting::Off(Off::Off) => None,
+                    BatchSetting::Limits(limits) => limits.request_rows_max,
+                },
                 timeout: manifest.serve.timeout.map_or(TIMEOUT, |it| it.0),
                 stats: Stats::default(),
                 pool,

@@ -22,6 +22,8 @@ pub(crate) struct Job {
     /// Indexes of the outputs wanted, in the caller's order.
     pub(crate) outputs: Vec<usize>,
     pub(crate) rows: usize,
+    /// When it was asked.
+    pub(crate) asked: Time,
     pub(crate) deadline: Time,
 }
 
@@ -167,14 +169,14 @@ impl Pool {
     /// that nobody else waits for is ended.
     pub(crate) async fn run(&self, job: Job) -> Result<Done, Refusal> {
         let now = self.shared.clock.now();
-        let deadline = job.deadline;
+        let (asked, deadline) = (job.asked, job.deadline);
         let mut waiter = self.submit(job, now)?;
         let after = self.shared.clock.instant(deadline);
         let answer = tokio::select! {
             biased;
             answer = &mut waiter.reply => answer,
             () = tokio::time::sleep_until(after) => {
-                return Err(self.shared.late(now, deadline));
+                return Err(self.shared.late(asked, deadline));
             }
         };
         answer.unwrap_or_else(|_| {
@@ -255,9 +257,8 @@ impl Drop for Waiter<'_> {
 }
 
 impl Shared {
-    fn late(&self, arrived: Time, deadline: Time) -> Refusal {
-        // Rounded up: the request came a little before it arrived here.
-        let after = deadline.since(arrived).as_micros().div_ceil(1000);
+    fn late(&self, asked: Time, deadline: Time) -> Refusal {
+        let after = deadline.since(asked).as_millis();
         Refusal::DeadlinePassed {
             model: self.model.clone(),
             after_ms: u64::try_from(after).unwrap_or(u64::MAX),
@@ -275,8 +276,8 @@ impl Shared {
         }
     }
 
-    /// The next run; none when the pool is closed and nothing waits.
-    fn next_run(&self) -> Option<Vec<Waiting>> {
+    /// The next run; none when the pool is closed and nothing waits. `last` is how long the last one took.
+    fn next_run(&self, last: Duration) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
         loop {
             let now = self.clock.now();
@@ -284,14 +285,9 @@ impl Shared {
                 Next::Run(run) => return Some(run),
                 Next::Late(late) => {
                     drop(queue);
-                    for Waiting {
-                        job,
-                        arrived,
-                        reply,
-                    } in late
-                    {
+                    for Waiting { job, reply, .. } in late {
                         // The caller may have gone meanwhile; then nobody needs the answer.
-                        let _ = reply.send(Err(self.late(arrived, job.deadline)));
+                        let _ = reply.send(Err(self.late(job.asked, job.deadline)));
                     }
                     queue = lock(&self.queue);
                 }
@@ -304,11 +300,22 @@ impl Shared {
                         .unwrap_or_else(PoisonError::into_inner);
                     // A spurious wake-up leaves `sleeping` one too high, which costs one wake-up too
                     // many later and no answer.
+                    if last < QUICK_RUN {
+                        // Where the thread that reads requests shares our core, it has more of them at
+                        // hand; a run each would cost more in switches than in computing. With a core
+                        // to ourselves this returns at once.
+                        drop(queue);
+                        std::thread::yield_now();
+                        queue = lock(&self.queue);
+                    }
                 }
             }
         }
     }
 }
+
+/// A run shorter than this costs about as much as the two switches between threads around it.
+const QUICK_RUN: Duration = Duration::from_micros(50);
 
 /// Tells, when the last thread lets go of it, that all memory of the version is free.
 struct Last(Option<Ended>);
@@ -333,12 +340,14 @@ struct Worker {
 
 impl Worker {
     fn work(mut self) {
-        while let Some(run) = self.shared.next_run() {
-            self.run(run);
+        let mut last = Duration::ZERO;
+        while let Some(run) = self.shared.next_run(last) {
+            last = self.run(run);
         }
     }
 
-    fn run(&mut self, run: Vec<Waiting>) {
+    /// Runs, answers, and says how long the run took.
+    fn run(&mut self, run: Vec<Waiting>) -> Duration {
         let started = self.shared.clock.now();
         let interrupt = Interrupt::new();
         let mut jobs = Vec::with_capacity(run.len());
@@ -357,6 +366,7 @@ impl Worker {
             replies,
         });
         let result = self.compute(&jobs, &interrupt, started);
+        let took = self.shared.clock.now().since(started);
         let running = lock(&self.shared.running[self.index]).take();
         let replies = running.map(|it| it.replies).unwrap_or_default();
         match result {
@@ -372,6 +382,7 @@ impl Worker {
                 }
             }
         }
+        took
     }
 
     fn compute(

@@ -22,6 +22,8 @@ pub(crate) struct Running {
     pub(crate) limits: batch::Limits,
     pub(crate) instances: usize,
     pub(crate) timeout: Duration,
+    /// The most rows of one request, where its owner says so.
+    pub(crate) request_rows_max: Option<u32>,
     pub(crate) stats: Stats,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
@@ -57,11 +59,18 @@ impl Running {
         let result = async {
             let fitted = fit(&self.signature, inputs, outputs)?;
             let rows = fitted.rows;
+            if let Some(limit) = self.request_rows_max
+                && rows > limit as usize
+            {
+                let (limit, got) = (u64::from(limit), rows as u64);
+                return Err(Refusal::TooManyRows { limit, got });
+            }
             let timeout = timeout.map_or(self.timeout, |it| it.min(self.timeout));
             let job = Job {
                 inputs: fitted.inputs,
                 outputs: fitted.outputs.clone(),
                 rows,
+                asked: start,
                 deadline: start + timeout,
             };
             let done = self.pool.run(job).await?;

@@ -195,6 +195,10 @@ async fn references_go_where_they_say() {
     let site = Site::open().await;
     site.serve("m", COPY).await;
     assert_eq!(site.push("m", ADD, None).await.body["version"], 2);
+    assert_eq!(
+        show(&site.ask("m/versions/2").await),
+        "503 `m:2` is not ready: it is not loaded; `windlass load m:2` loads it"
+    );
     let alias = json!({"version": 2, "why": "trial"}).to_string();
     let path = "/api/v1/models/m/aliases/next";
     assert_eq!(
@@ -206,7 +210,7 @@ async fn references_go_where_they_say() {
     assert_eq!(show(&site.ask("m/versions/2").await), "2 [2.0,3.0]");
     assert_eq!(
         show(&site.ask("m/versions/3").await),
-        "503 `m:3` is not ready: it is not loaded; `windlass load m:3` loads it"
+        "404 no version `m:3`; `windlass show MODEL` shows its versions and aliases"
     );
     assert_eq!(
         show(&site.ask("n").await),

@@ -134,7 +134,9 @@ impl SharedMemory {
                 .map(|(name, it)| (name.clone(), it.clone()))
                 .collect()),
             Some(name) => {
-                let found = regions.get(name).ok_or_else(|| unknown(name))?;
+                let found = regions.get(name).ok_or_else(|| Refusal::UnknownRegion {
+                    region: name.to_owned(),
+                })?;
                 Ok(vec![(name.to_owned(), found.clone())])
             }
         }
@@ -159,13 +161,13 @@ impl SharedMemory {
     }
 
     /// Writes an output into a piece of a region.
-    pub(crate) fn write(&self, piece: &Region, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn write(&self, output: &str, piece: &Region, bytes: &[u8]) -> Result<(), Refusal> {
         let (region, start) = self.locate(piece)?;
         if bytes.len() as u64 > piece.byte_size {
-            return Err(Refusal::TooLarge {
-                what: "an output for shared memory",
-                limit: piece.byte_size,
-                got: Some(bytes.len() as u64),
+            let (size, room) = (bytes.len(), piece.byte_size);
+            return Err(Refusal::Malformed {
+                what: "the request",
+                why: format!("output `{output}` is {size} bytes, its shared memory has {room}"),
             });
         }
         region

@@ -3,8 +3,10 @@
 //! Names beginning with `nv_inference_` are Triton's, with its units, so that its dashboards and scalers
 //! work; those beginning with `windlass_` are ours, in seconds and bytes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Refusal;
@@ -116,7 +118,22 @@ pub(crate) struct Stats {
     queue_s: Histogram<16>,
     compute_s: Histogram<16>,
     run_rows: Histogram<9>,
+    /// By the rows of a run: how many there were, and for how long each stage took together.
+    by_rows: Mutex<BTreeMap<usize, RunsOf>>,
 }
+
+/// Runs of one number of rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunsOf {
+    pub(crate) count: u64,
+    pub(crate) join_ns: u64,
+    pub(crate) compute_ns: u64,
+    pub(crate) split_ns: u64,
+}
+
+/// Numbers of rows that are kept apart; a model whose requests have more different ones is not told
+/// apart further.
+const BY_ROWS_MAX: usize = 256;
 
 impl Default for Stats {
     fn default() -> Self {
@@ -139,6 +156,7 @@ impl Default for Stats {
             queue_s: Histogram::new(BUCKETS_S),
             compute_s: Histogram::new(BUCKETS_S),
             run_rows: Histogram::new(BUCKETS_ROWS),
+            by_rows: Mutex::default(),
         }
     }
 }
@@ -175,7 +193,27 @@ impl Stats {
             self.runs.fetch_add(1, Relaxed);
             self.compute_s.add(timing.compute.as_secs_f64());
             self.run_rows.add(timing.run_rows as f64);
+            self.count_run(timing);
         }
+    }
+
+    fn count_run(&self, timing: &Timing) {
+        let mut by_rows = self.by_rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_rows.len() < BY_ROWS_MAX || by_rows.contains_key(&timing.run_rows) {
+            let runs = by_rows.entry(timing.run_rows).or_default();
+            runs.count += 1;
+            runs.join_ns += nanos(timing.join);
+            runs.compute_ns += nanos(timing.compute);
+            runs.split_ns += nanos(timing.split);
+        }
+    }
+
+    /// Runs by their rows.
+    pub(crate) fn by_rows(&self) -> BTreeMap<usize, RunsOf> {
+        self.by_rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A request was refused or failed.

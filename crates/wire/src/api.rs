@@ -307,7 +307,7 @@ impl From<&Refusal> for ErrorRecord {
         Self {
             error: ErrorDetailRecord {
                 code: code::code(refusal).name.to_owned(),
-                message: refusal.to_string(),
+                message: code::sentence(refusal),
                 hint: refusal.hint(),
             },
         }

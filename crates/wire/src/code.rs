@@ -82,6 +82,7 @@ const UNKNOWN_MODEL: Code = final_code("unknown_model", 404, Grpc::NotFound);
 const UNKNOWN_VERSION: Code = final_code("unknown_version", 404, Grpc::NotFound);
 const UNKNOWN_ALIAS: Code = final_code("unknown_alias", 404, Grpc::NotFound);
 const UNKNOWN_PATH: Code = final_code("unknown_path", 404, Grpc::Unimplemented);
+const UNKNOWN_REGION: Code = final_code("unknown_region", 404, Grpc::NotFound);
 const UNKNOWN_BLOB: Code = final_code("unknown_blob", 404, Grpc::NotFound);
 const METHOD_NOT_ALLOWED: Code = final_code("method_not_allowed", 405, Grpc::Unimplemented);
 const MALFORMED: Code = final_code("malformed", 400, Grpc::InvalidArgument);
@@ -101,6 +102,8 @@ const WRONG_SHAPE: Code = final_code("wrong_shape", 400, Grpc::InvalidArgument);
 const WRONG_COUNT: Code = final_code("wrong_count", 400, Grpc::InvalidArgument);
 const WRONG_VALUE: Code = final_code("wrong_value", 400, Grpc::InvalidArgument);
 const DIFFERENT_ROWS: Code = final_code("different_rows", 400, Grpc::InvalidArgument);
+const TOO_MANY_ROWS: Code = final_code("too_many_rows", 400, Grpc::InvalidArgument);
+const DIFFERENT_SIZES: Code = final_code("different_sizes", 400, Grpc::InvalidArgument);
 const NO_ROWS: Code = final_code("no_rows", 400, Grpc::InvalidArgument);
 const MISSING_COLUMN: Code = final_code("missing_column", 400, Grpc::InvalidArgument);
 const UNKNOWN_COLUMN: Code = final_code("unknown_column", 400, Grpc::InvalidArgument);
@@ -133,6 +136,7 @@ pub const ALL: &[Code] = &[
     UNKNOWN_ALIAS,
     UNKNOWN_PATH,
     UNKNOWN_BLOB,
+    UNKNOWN_REGION,
     METHOD_NOT_ALLOWED,
     MALFORMED,
     TOO_LARGE,
@@ -151,6 +155,8 @@ pub const ALL: &[Code] = &[
     WRONG_VALUE,
     DIFFERENT_ROWS,
     NO_ROWS,
+    TOO_MANY_ROWS,
+    DIFFERENT_SIZES,
     MISSING_COLUMN,
     UNKNOWN_COLUMN,
     NOT_READY,
@@ -184,6 +190,7 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::UnknownAlias { .. } => UNKNOWN_ALIAS,
         Refusal::UnknownPath { .. } => UNKNOWN_PATH,
         Refusal::UnknownBlob { .. } => UNKNOWN_BLOB,
+        Refusal::UnknownRegion { .. } => UNKNOWN_REGION,
         Refusal::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
         Refusal::Malformed { .. } => MALFORMED,
         Refusal::TooLarge { .. } => TOO_LARGE,
@@ -202,6 +209,8 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::WrongValue { .. } => WRONG_VALUE,
         Refusal::DifferentRows { .. } => DIFFERENT_ROWS,
         Refusal::NoRows { .. } => NO_ROWS,
+        Refusal::TooManyRows { .. } => TOO_MANY_ROWS,
+        Refusal::DifferentSizes { .. } => DIFFERENT_SIZES,
         Refusal::MissingColumn { .. } => MISSING_COLUMN,
         Refusal::UnknownColumn { .. } => UNKNOWN_COLUMN,
         Refusal::NotReady { .. } => NOT_READY,
@@ -231,9 +240,24 @@ pub fn code(refusal: &Refusal) -> Code {
 /// The sentence for a caller: what is wrong and, where there is something, what to do about it.
 pub fn message(refusal: &Refusal) -> String {
     match refusal.hint() {
-        Some(hint) => format!("{refusal}; {hint}"),
-        None => refusal.to_string(),
+        Some(hint) => format!("{}; {hint}", sentence(refusal)),
+        None => sentence(refusal),
     }
+}
+
+/// The most bytes of a sentence. It may quote what the caller sent, which may be long; gRPC has 16 KiB for
+/// it and everything beside it, percent-encoded.
+const SENTENCE_BYTES_MAX: usize = 1000;
+
+/// What is wrong, in a sentence that is no longer than it may be.
+pub(crate) fn sentence(refusal: &Refusal) -> String {
+    let mut sentence = refusal.to_string();
+    if sentence.len() > SENTENCE_BYTES_MAX {
+        let end = sentence.floor_char_boundary(SENTENCE_BYTES_MAX);
+        sentence.truncate(end);
+        sentence.push('\u{2026}');
+    }
+    sentence
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ pub use classification::classify;
 pub use client::{Response, decode_response, encode_request};
 pub use decode::decode_request;
 pub use describe::{
-    BatchStatistics, Config, ConfigTensor, DurationStatistics, ErrorBody, IndexEntry,
-    InferStatistics, Live, Metadata, ModelReady, ModelStatistics, Ready, ServerMetadata,
-    Statistics, TensorMetadata, config, metadata,
+    BatchStatistics, Config, ConfigTensor, DurationStatistics, DynamicBatching, ErrorBody,
+    IndexEntry, InferStatistics, Live, Metadata, ModelReady, ModelStatistics, Ready,
+    ServerMetadata, Statistics, TensorMetadata, config, metadata,
 };
 pub use encode::{Encoded, encode_response};
 
@@ -172,8 +172,6 @@ pub enum Content<'a> {
         datatype: domain::DataType,
         /// Their shape.
         shape: &'a [usize],
-        /// Where they lie.
-        region: &'a Region,
     },
 }
 

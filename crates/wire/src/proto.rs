@@ -2,7 +2,7 @@
 //!
 //! R1. Tensors come in `raw_input_contents` or in `contents`, never both ways in one request. Raw entries
 //!     are in the order of the inputs that are not in shared memory.
-//! R2. Answers use `raw_output_contents`, which every client reads; outputs in shared memory have no entry.
+//! R2. Answers use `raw_output_contents`, which every client reads; outputs in shared memory have an empty entry.
 //! R3. Parameters mean what they mean over HTTP ([`crate::oip`]); `binary_data_size` and `binary_data`,
 //!     which KServe's client sends here too, mean nothing.
 //!

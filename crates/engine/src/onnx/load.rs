@@ -208,7 +208,9 @@ fn spec(what: &str, outlet: &Outlet) -> Result<TensorSpec, Refusal> {
     let dimension = |(axis, size): (usize, &i64)| match usize::try_from(*size) {
         Ok(size) => Dimension::Fixed(size),
         Err(_) => {
-            let symbol = dimension_symbols.get(axis).filter(|it| !it.is_empty());
+            // Some exporters write `?` for every size they do not know: that is no name.
+            let named = |it: &&String| it.chars().any(char::is_alphanumeric);
+            let symbol = dimension_symbols.get(axis).filter(named);
             Dimension::Variable(symbol.cloned())
         }
     };

@@ -89,6 +89,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
             post(nothing_to_unregister),
         )
         .route("/v2/cudasharedmemory/status", get(no_regions))
+        .route(
+            "/v2/cudasharedmemory/region/{region}/register",
+            post(no_accelerator),
+        )
+        .route("/v2/trace/setting", get(no_setting).post(no_setting))
+        .route(
+            "/v2/models/{model}/trace/setting",
+            get(no_setting).post(no_setting),
+        )
+        .route("/v2/logging", get(no_setting).post(no_setting))
 }
 
 /// The model and, in paths that have one, the version.
@@ -224,13 +234,20 @@ async fn config(
 pub(crate) fn config_of(app: &App, running: &Running) -> oip::Config {
     // Clients read it as the most rows of a request, and a request may have more rows than a run that
     // is put together of several.
-    let rows_max = u32::try_from(app.limits.rows_waiting_max).unwrap_or(u32::MAX);
+    let limit = u32::try_from(app.limits.rows_waiting_max).unwrap_or(u32::MAX);
+    let rows_max = running.request_rows_max.unwrap_or(limit);
+    let delay = running.limits.delay_max.as_micros();
+    let batching = (running.limits.rows_max > 1).then(|| oip::DynamicBatching {
+        max_queue_delay_microseconds: u64::try_from(delay).unwrap_or(u64::MAX),
+    });
+    let name = running.model.as_str();
     oip::config(
-        running.model.as_str(),
+        name,
         PLATFORM,
         BACKEND,
         &running.signature,
         rows_max,
+        batching,
     )
 }
 
@@ -278,6 +295,22 @@ pub(crate) fn statistics_of(running: &Running) -> oip::ModelStatistics {
             compute_output: spent(&stats.compute_output),
             ..Default::default()
         },
+        batch_stats: stats
+            .by_rows()
+            .into_iter()
+            .map(|(rows, runs)| {
+                let spent = |ns| oip::DurationStatistics {
+                    count: runs.count,
+                    ns,
+                };
+                oip::BatchStatistics {
+                    batch_size: rows as u64,
+                    compute_input: spent(runs.join_ns),
+                    compute_infer: spent(runs.compute_ns),
+                    compute_output: spent(runs.split_ns),
+                }
+            })
+            .collect(),
         ..Default::default()
     }
 }
@@ -344,10 +377,9 @@ fn encode(
         .iter()
         .map(|output| {
             let content = match &output.written {
-                Some(region) => Content::SharedMemory {
+                Some(_) => Content::SharedMemory {
                     datatype: output.tensor.datatype(),
                     shape: output.tensor.shape(),
-                    region,
                 },
                 None if request.is_binary(output.requested.as_ref()) => {
                     Content::Binary(&output.tensor)
@@ -598,4 +630,28 @@ async fn nothing_to_unregister(_: Allowed<Change>) -> Response {
 
 async fn no_regions(_: Allowed<Read>) -> Response {
     json(StatusCode::OK, &Vec::<RegionStatus>::new())
+}
+
+/// What is not offered, over REST and over gRPC alike.
+pub(crate) fn accelerator_refusal() -> Refusal {
+    Refusal::Unsupported {
+        what: "shared memory of an accelerator".to_owned(),
+        hint: "send tensors in the request".to_owned(),
+    }
+}
+
+/// Settings of Triton's own process, which have no meaning here.
+pub(crate) fn setting_refusal() -> Refusal {
+    Refusal::Unsupported {
+        what: "a trace or log setting over the network".to_owned(),
+        hint: "the server's flags set it: `windlass serve --help`".to_owned(),
+    }
+}
+
+async fn no_accelerator(_: Allowed<Change>) -> Response {
+    refuse(&accelerator_refusal())
+}
+
+async fn no_setting(_: Allowed<Read>) -> Response {
+    refuse(&setting_refusal())
 }

@@ -55,6 +55,7 @@ fn job(rows: usize, first: f32) -> Job {
         inputs: vec![tensor],
         outputs: vec![0],
         rows,
+        asked: Time(0),
         deadline: Time::NEVER,
     }
 }

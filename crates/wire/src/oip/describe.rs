@@ -128,12 +128,22 @@ pub struct Config {
     pub platform: String,
     /// What runs it, by the newer name.
     pub backend: String,
-    /// The most rows of a run; 0 when requests are not joined.
+    /// The most rows of a request; 0 when rows are not joined.
     pub max_batch_size: i32,
     /// What it takes.
     pub input: Vec<ConfigTensor>,
     /// What it gives.
     pub output: Vec<ConfigTensor>,
+    /// How requests share runs; absent when each runs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_batching: Option<DynamicBatching>,
+}
+
+/// How requests share runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DynamicBatching {
+    /// The longest that a request is passed over for others.
+    pub max_queue_delay_microseconds: u64,
 }
 
 /// One input or output in a model's configuration.
@@ -147,13 +157,14 @@ pub struct ConfigTensor {
     pub dims: Vec<i64>,
 }
 
-/// How a model is run. `rows_max` is the most rows of a run, where they are joined.
+/// How a model is run. `rows_max` is the most rows of a request, where rows are joined.
 pub fn config(
     name: &str,
     platform: &str,
     backend: &str,
     signature: &Signature,
     rows_max: u32,
+    dynamic_batching: Option<DynamicBatching>,
 ) -> Config {
     let skipped = match signature.rows {
         Rows::Outermost => 1,
@@ -179,6 +190,7 @@ pub fn config(
         },
         input: tensors(&signature.inputs),
         output: tensors(&signature.outputs),
+        dynamic_batching,
     }
 }
 

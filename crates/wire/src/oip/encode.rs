@@ -3,7 +3,7 @@
 use domain::{DataType, Refusal};
 
 use super::binary::{binary_size, encode_binary};
-use super::{Content, Parameter, Region, ResponseRecord};
+use super::{Content, Parameter, ResponseRecord};
 use crate::elements;
 use crate::json::write_text;
 
@@ -57,13 +57,9 @@ pub fn encode_response(response: &ResponseRecord<'_>) -> Result<Encoded, Refusal
                 write_number(binary_size(tensor) as u64, &mut out);
                 out.push(b'}');
             }
-            Content::SharedMemory {
-                datatype,
-                shape,
-                region,
-            } => {
+            // No parameters: perf_analyzer reads a `binary_data_size` in whatever parameters there are.
+            Content::SharedMemory { datatype, shape } => {
                 write_head(output.name, *datatype, shape, &mut out);
-                write_region(region, &mut out);
             }
         }
         out.push(b'}');
@@ -110,16 +106,6 @@ pub(super) fn write_head(name: &str, datatype: DataType, shape: &[usize], out: &
         write_number(*length as u64, out);
     }
     out.push(b']');
-}
-
-fn write_region(region: &Region, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
-    write_text(&region.name, out);
-    out.extend_from_slice(b",\"shared_memory_offset\":");
-    write_number(region.offset, out);
-    out.extend_from_slice(b",\"shared_memory_byte_size\":");
-    write_number(region.byte_size, out);
-    out.push(b'}');
 }
 
 pub(super) fn write_parameter(parameter: &Parameter, out: &mut Vec<u8>) {

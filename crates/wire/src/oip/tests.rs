@@ -484,11 +484,6 @@ fn answers_are_json_or_binary_output_by_output() {
     let words = Elements::Bytes(vec![b"a\"b".to_vec(), b"".to_vec()]);
     let words = Tensor::new(vec![2], words).expect("fits");
     let truths = Tensor::new(vec![2], Elements::from_bools(&[true, false])).expect("fits");
-    let region = Region {
-        name: "r".to_owned(),
-        offset: 1,
-        byte_size: 2,
-    };
     let output = |name, content| OutputRecord { name, content };
     answer(
         &[
@@ -507,13 +502,12 @@ fn answers_are_json_or_binary_output_by_output() {
                 Content::SharedMemory {
                     datatype: DataType::Fp32,
                     shape: &[1],
-                    region: &region,
                 },
             ),
             output("t", Content::Binary(&truths)),
         ],
         Some("7"),
-        r#"{"model_name":"m\"","model_version":"1","id":"7","parameters":{"prediction_id":"p-1"},"outputs":[{"name":"w","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":11}},{"name":"s","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r","shared_memory_offset":1,"shared_memory_byte_size":2}},{"name":"t","datatype":"BOOL","shape":[2],"parameters":{"binary_data_size":2}}]} [3, 0, 0, 0, 97, 34, 98, 0, 0, 0, 0, 1, 0]"#,
+        r#"{"model_name":"m\"","model_version":"1","id":"7","parameters":{"prediction_id":"p-1"},"outputs":[{"name":"w","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":11}},{"name":"s","datatype":"FP32","shape":[1]},{"name":"t","datatype":"BOOL","shape":[2],"parameters":{"binary_data_size":2}}]} [3, 0, 0, 0, 97, 34, 98, 0, 0, 0, 0, 1, 0]"#,
     );
     let bytes = Tensor::new(vec![1], Elements::Bytes(vec![vec![0xff]])).expect("fits");
     answer(
@@ -555,12 +549,15 @@ fn descriptions_are_as_clients_read_them() {
             "onnxruntime_onnx",
             "onnxruntime",
             &signature,
-            64
+            64,
+            Some(DynamicBatching {
+                max_queue_delay_microseconds: 100
+            })
         )),
-        r#"{"name":"m","platform":"onnxruntime_onnx","backend":"onnxruntime","max_batch_size":64,"input":[{"name":"x","data_type":"TYPE_FP32","dims":[4]}],"output":[{"name":"y","data_type":"TYPE_STRING","dims":[]}]}"#
+        r#"{"name":"m","platform":"onnxruntime_onnx","backend":"onnxruntime","max_batch_size":64,"input":[{"name":"x","data_type":"TYPE_FP32","dims":[4]}],"output":[{"name":"y","data_type":"TYPE_STRING","dims":[]}],"dynamic_batching":{"max_queue_delay_microseconds":100}}"#
     );
     signature.rows = Rows::Whole;
-    let whole = config("m", "p", "b", &signature, 64);
+    let whole = config("m", "p", "b", &signature, 64, None);
     assert_eq!(
         (whole.max_batch_size, &whole.input[0].dims[..]),
         (0, &[-1, 4][..])

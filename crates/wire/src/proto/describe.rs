@@ -60,6 +60,7 @@ impl From<oip::Config> for proto::ModelConfigResponse {
             max_batch_size,
             input,
             output,
+            dynamic_batching,
         } = record;
         let config = proto::ModelConfig {
             name,
@@ -83,6 +84,10 @@ impl From<oip::Config> for proto::ModelConfigResponse {
                     label_filename: String::new(),
                 })
                 .collect(),
+            dynamic_batching: dynamic_batching.map(|it| proto::ModelDynamicBatching {
+                max_queue_delay_microseconds: it.max_queue_delay_microseconds,
+                ..proto::ModelDynamicBatching::default()
+            }),
             ..proto::ModelConfig::default()
         };
         Self {

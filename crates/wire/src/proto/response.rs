@@ -16,30 +16,18 @@ pub fn encode_infer(response: &ResponseRecord<'_>) -> Result<ModelInferResponse,
     let mut outputs = Vec::with_capacity(response.outputs.len());
     let mut raw_output_contents = Vec::with_capacity(response.outputs.len());
     for output in response.outputs {
-        let (datatype, shape, parameters) = match &output.content {
+        let (datatype, shape) = match &output.content {
             Content::Json(tensor) | Content::Binary(tensor) => {
                 raw_output_contents.push(raw(tensor)?);
-                (tensor.datatype(), tensor.shape(), HashMap::new())
+                (tensor.datatype(), tensor.shape())
             }
-            Content::SharedMemory {
-                datatype,
-                shape,
-                region,
-            } => {
-                let number = |it: u64| parameter(&Parameter::Unsigned(it));
-                let parameters = [
-                    (
-                        "shared_memory_region",
-                        parameter(&Parameter::Text(region.name.clone())),
-                    ),
-                    ("shared_memory_offset", number(region.offset)),
-                    ("shared_memory_byte_size", number(region.byte_size)),
-                ];
-                let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
-                (*datatype, *shape, HashMap::from(parameters))
+            // Clients look for an output's raw contents at its own place, whether they need them or not.
+            Content::SharedMemory { datatype, shape } => {
+                raw_output_contents.push(Bytes::new());
+                (*datatype, *shape)
             }
         };
-        outputs.push(output_tensor(output.name, datatype, shape, parameters));
+        outputs.push(output_tensor(output.name, datatype, shape));
     }
     Ok(ModelInferResponse {
         model_name: response.model_name.to_owned(),
@@ -61,12 +49,7 @@ fn raw(tensor: &Tensor) -> Result<Bytes, Refusal> {
     Ok(Bytes::from(bytes))
 }
 
-fn output_tensor(
-    name: &str,
-    datatype: DataType,
-    shape: &[usize],
-    parameters: HashMap<String, InferParameter>,
-) -> InferOutputTensor {
+fn output_tensor(name: &str, datatype: DataType, shape: &[usize]) -> InferOutputTensor {
     InferOutputTensor {
         name: name.to_owned(),
         datatype: datatype.name().to_owned(),
@@ -74,7 +57,7 @@ fn output_tensor(
             .iter()
             .map(|it| i64::try_from(*it).unwrap_or(i64::MAX))
             .collect(),
-        parameters,
+        parameters: HashMap::new(),
         contents: None,
     }
 }

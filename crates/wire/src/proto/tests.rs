@@ -12,7 +12,7 @@ use super::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
 use super::*;
-use crate::oip::{Content, OutputRecord, Region, ResponseRecord, Source};
+use crate::oip::{Content, OutputRecord, ResponseRecord, Source};
 
 fn value(choice: ParameterChoice) -> InferParameter {
     InferParameter {
@@ -208,18 +208,12 @@ fn parameters_mean_what_they_mean_over_http() {
 }
 
 #[test]
-fn answers_are_raw_and_skip_shared_memory() {
+fn answers_are_raw_and_empty_for_shared_memory() {
     let numbers = Tensor::new(vec![2], Elements::from_slice(&[1i16, 2])).expect("fits");
     let words = Tensor::new(vec![1], Elements::Bytes(vec![b"a".to_vec()])).expect("fits");
-    let region = Region {
-        name: "r".to_owned(),
-        offset: 0,
-        byte_size: 4,
-    };
     let shared = Content::SharedMemory {
         datatype: DataType::Fp32,
         shape: &[1],
-        region: &region,
     };
     let outputs = [
         ("s", shared),
@@ -238,7 +232,7 @@ fn answers_are_raw_and_skip_shared_memory() {
     let message = ModelInferResponse::decode(&message.encode_to_vec()[..]).expect("a message");
     assert_eq!(
         message.raw_output_contents,
-        [&[1u8, 0, 2, 0][..], &[1, 0, 0, 0, b'a']]
+        [&[][..], &[1u8, 0, 2, 0], &[1, 0, 0, 0, b'a']]
     );
     let shown: Vec<String> = message
         .outputs
@@ -253,7 +247,7 @@ fn answers_are_raw_and_skip_shared_memory() {
             )
         })
         .collect();
-    assert_eq!(shown, ["s FP32 [1] 3", "n INT16 [2] 0", "w BYTES [1] 0"]);
+    assert_eq!(shown, ["s FP32 [1] 0", "n INT16 [2] 0", "w BYTES [1] 0"]);
     let stream = stream_response(message, true);
     let parameters = stream.infer_response.expect("an answer").parameters;
     assert!(parameters.contains_key("triton_final_response"));
@@ -285,7 +279,7 @@ fn a_configuration_keeps_its_types() {
         rows: Rows::Outermost,
         task: None,
     };
-    let record = crate::oip::config("m", "onnxruntime_onnx", "onnxruntime", &signature, 8);
+    let record = crate::oip::config("m", "onnxruntime_onnx", "onnxruntime", &signature, 8, None);
     let message = inference::ModelConfigResponse::from(record)
         .config
         .expect("a configuration");

@@ -18,7 +18,7 @@ fn a_triton_repository_is_read_in_place() {
     );
     let want = r#"
         m number 10: Triton model repository, model.onnx of model.onnx w.bin
-        {"serve":{"batch":{"rows_max":8,"delay_max":"100us"},"instances":3}}
+        {"serve":{"batch":{"rows_max":8,"request_rows_max":8,"delay_max":"100us"},"instances":3}}
         input x FP32 [-1, 3, -1]
         output y BYTES [-1, 1]
         note: `preferred_batch_size` [4, 8] is advice that is not needed here: the best size is measured when the version is loaded
@@ -175,7 +175,7 @@ fn a_manifest_beside_a_triton_model_adds_to_it_and_does_not_contradict_it() {
         &files("task: {type: regression}"),
         r#"
         m number 1: Triton model repository, model.onnx of model.onnx
-        {"task":{"type":"regression"},"serve":{"batch":{"rows_max":4}}}
+        {"task":{"type":"regression"},"serve":{"batch":{"rows_max":4,"request_rows_max":4}}}
         "#,
     );
     check(

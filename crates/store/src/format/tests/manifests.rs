@@ -84,7 +84,7 @@ fn a_manifest_that_is_wrong_is_refused_with_key_line_and_remedy() {
     );
     check(
         "serve:\\n  batch: {rows: 3}",
-        "`rows`: windlass.yaml:2: not a setting; the settings here are `rows_max`, `delay_max`",
+        "`rows`: windlass.yaml:2: not a setting; the settings here are `rows_max`, `request_rows_max`, `delay_max`",
     );
     check(
         "model: ../x",

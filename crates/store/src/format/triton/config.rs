@@ -91,6 +91,8 @@ pub(super) fn read(text: &str) -> Result<Config, Refusal> {
         None if described => BatchSetting::Off(Off::Off),
         rows_max => BatchSetting::Limits(BatchLimits {
             rows_max,
+            // Triton's bound is one of requests too: a model may be unable to take more.
+            request_rows_max: rows_max,
             delay_max,
         }),
     };
