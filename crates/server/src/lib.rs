@@ -86,6 +86,7 @@ impl Server {
             engines: Arc::clone(&engines),
             limits: Arc::clone(&limits),
             clock,
+            tasks: tasks.clone(),
             cores,
         };
         let catalog = Catalog::start(Arc::new(loader), &tasks);

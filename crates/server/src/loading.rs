@@ -15,6 +15,7 @@ use crate::pool::{self, Ended, Pool};
 use crate::prepare::{Candidate, Prepared, prepare};
 use crate::running::{Running, TIMEOUT};
 use crate::stats::Stats;
+use crate::task::Tasks;
 
 /// Loads from the store.
 pub(crate) struct StoreLoader {
@@ -22,6 +23,7 @@ pub(crate) struct StoreLoader {
     pub(crate) engines: Arc<Engines>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
     /// Cores that the server may use.
     pub(crate) cores: usize,
 }
@@ -63,7 +65,7 @@ impl Loader for StoreLoader {
         )
         .await?;
         let instances = self.instances(&manifest, opened.bytes);
-        let (limits, clock) = (Arc::clone(&self.limits), self.clock);
+        let (limits, clock, tasks) = (Arc::clone(&self.limits), self.clock, self.tasks.clone());
         blocking(move || {
             let Opened { source, .. } = &opened;
             let examples = opened.examples(&manifest, &record.signature, &limits)?;
@@ -89,6 +91,7 @@ impl Loader for StoreLoader {
                 limits,
                 grouping,
                 clock,
+                tasks,
             };
             let pool = Pool::start(loaded, session, options, ended)?;
             Ok(Running {

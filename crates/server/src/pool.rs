@@ -10,10 +10,11 @@ use std::time::Duration;
 use domain::batch::{self, Arrival, Batcher, Next};
 use domain::{Refusal, Tensor, Time};
 use engine::{Failure, Interrupt, Loaded, Session};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::join::{self, Grouping};
+use crate::task::Tasks;
 
 /// One request, fitted to the version's signature.
 #[derive(Debug)]
@@ -54,6 +55,10 @@ pub(crate) struct Timing {
 
 type Reply = oneshot::Sender<Result<Done, Refusal>>;
 
+/// The answers of one run. They are handed to the runtime together: a thread of the runtime that is woken
+/// for each would switch places with the compute thread as often.
+type Answers = Vec<(Reply, Result<Done, Refusal>)>;
+
 struct Waiting {
     job: Job,
     arrived: Time,
@@ -64,6 +69,7 @@ struct Waiting {
 struct Shared {
     model: String,
     clock: Clock,
+    rows_max: u32,
     grouping: Grouping,
     queue: Mutex<Queue>,
     arrived: Condvar,
@@ -98,6 +104,8 @@ pub(crate) struct Options {
     pub(crate) limits: batch::Limits,
     pub(crate) grouping: Grouping,
     pub(crate) clock: Clock,
+    /// What the task that gives out the answers is started with.
+    pub(crate) tasks: Tasks,
 }
 
 /// Told when the last thread of a pool has ended and its memory is free.
@@ -122,6 +130,7 @@ impl Pool {
             limits,
             grouping,
             clock,
+            tasks,
         } = options;
         assert!(instances > 0, "a pool has at least one session");
         let mut sessions = vec![first];
@@ -131,6 +140,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             model,
             clock,
+            rows_max: limits.rows_max,
             grouping,
             queue: Mutex::new(Queue {
                 batcher: Batcher::new(limits),
@@ -142,6 +152,8 @@ impl Pool {
         });
         // It holds the model's bytes, which nobody needs any more.
         drop(loaded);
+        let (answers, runs) = mpsc::channel(instances * 2);
+        tasks.start("answers", give_out(runs));
         let last = Arc::new(Last(Some(ended)));
         let pool = Self {
             shared: Arc::clone(&shared),
@@ -152,6 +164,7 @@ impl Pool {
                 shared: Arc::clone(&shared),
                 session,
                 index,
+                answers: answers.clone(),
                 _last: Arc::clone(&last),
             };
             let name = format!("run {}", shared.model);
@@ -230,6 +243,16 @@ impl Pool {
     }
 }
 
+/// Gives the answers of runs to whoever waits for them, until the last thread has ended.
+async fn give_out(mut runs: mpsc::Receiver<Answers>) {
+    while let Some(answers) = runs.recv().await {
+        for (reply, answer) in answers {
+            // A caller that has gone meanwhile does not need the answer: `send` may fail.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         let mut queue = lock(&self.shared.queue);
@@ -301,14 +324,29 @@ impl Shared {
                     // A spurious wake-up leaves `sleeping` one too high, which costs one wake-up too
                     // many later and no answer.
                     if last < QUICK_RUN {
-                        // Where the thread that reads requests shares our core, it has more of them at
-                        // hand; a run each would cost more in switches than in computing. With a core
-                        // to ourselves this returns at once.
-                        drop(queue);
-                        std::thread::yield_now();
-                        queue = lock(&self.queue);
+                        queue = self.let_more_come(queue);
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Where the thread that reads requests shares our core, it has more of them at hand, and a run each
+    /// would cost more in switches than in computing: it goes on until it brings no more. With a core to
+    /// ourselves this returns at once.
+    fn let_more_come<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        loop {
+            let before = queue.batcher.len();
+            if before == 0 || queue.batcher.rows_waiting() >= self.rows_max {
+                return queue;
+            }
+            drop(queue);
+            std::thread::yield_now();
+            queue = lock(&self.queue);
+            if queue.batcher.len() <= before {
+                return queue;
             }
         }
     }
@@ -334,6 +372,7 @@ struct Worker {
     shared: Arc<Shared>,
     session: Box<dyn Session>,
     index: usize,
+    answers: mpsc::Sender<Answers>,
     // Declared last: fields are dropped in order, and this one tells that the others are gone.
     _last: Arc<Last>,
 }
@@ -369,19 +408,15 @@ impl Worker {
         let took = self.shared.clock.now().since(started);
         let running = lock(&self.shared.running[self.index]).take();
         let replies = running.map(|it| it.replies).unwrap_or_default();
-        match result {
-            // A caller that has gone meanwhile does not need the answer: `send` may fail.
-            Ok(answers) => {
-                for (reply, done) in replies.into_iter().zip(answers) {
-                    let _ = reply.send(Ok(done));
-                }
-            }
-            Err(refusal) => {
-                for reply in replies {
-                    let _ = reply.send(Err(refusal.clone()));
-                }
-            }
-        }
+        let answers: Answers = match result {
+            Ok(done) => replies.into_iter().zip(done.into_iter().map(Ok)).collect(),
+            Err(refusal) => replies
+                .into_iter()
+                .map(|it| (it, Err(refusal.clone())))
+                .collect(),
+        };
+        // It fails when the runtime is gone, and everybody who waited with it.
+        let _ = self.answers.blocking_send(answers);
         took
     }
 

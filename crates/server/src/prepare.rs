@@ -101,10 +101,8 @@ pub(crate) fn prepare(
         Some(rows) => rows,
         None => measure(session.as_mut(), signature, clock),
     };
-    // A model that may be held for long is not run without need: set limits say that none is.
     let sample = match examples {
         Some(examples) => first_row(signature, &examples.inputs),
-        None if rows_set.is_some() => None,
         None => sample(session.as_mut(), signature),
     };
     let grouping = Grouping::new(signature, padding);

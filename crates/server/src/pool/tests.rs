@@ -35,6 +35,7 @@ fn bench(model: &str) -> Bench {
         limits,
         grouping: Grouping::new(loaded.signature(), None),
         clock,
+        tasks: Tasks::default(),
     };
     let pool = Pool::start(loaded, session, options, sender).expect("a pool");
     Bench {

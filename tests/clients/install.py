@@ -1,0 +1,92 @@
+"""What the tests need, put in place once: an environment for each client, perf_analyzer, models.
+
+Everything lies under the user's cache folder. A second run finds it and installs nothing.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+REQUIREMENTS = HERE / "requirements"
+FIXTURES = ROOT / "xtask" / "fixtures"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "windlass" / "clients"
+
+
+def run(*command, **more):
+    subprocess.run([str(it) for it in command], check=True, **more)
+
+
+def installed(name, requirements, install):
+    """CACHE/name, filled by `install` unless it was by the same recipe and requirements."""
+    folder = CACHE / name
+    stamp = folder / ".stamp"
+    recipe = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == recipe:
+        return folder
+    print(f"installing {name} into {folder}", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install(folder, requirements)
+    stamp.write_text(recipe)
+    return folder
+
+
+def environment(name, requirements=None):
+    """The Python of an environment that has exactly these requirements."""
+
+    def install(folder, requirements):
+        run(sys.executable, "-m", "venv", folder)
+        run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements)
+
+    requirements = requirements or REQUIREMENTS / f"{name}.txt"
+    return installed(name, requirements, install) / "bin" / "python"
+
+
+def perf_analyzer():
+    """The folder of perf_analyzer and the two libraries that it wants.
+
+    Newer releases want a newer glibc than Debian 12 has, and pip then installs a placeholder
+    without a program and says nothing; so the program is taken out of an older wheel.
+    """
+    return installed("perf_analyzer", REQUIREMENTS / "perf_analyzer.txt", unpack_perf_analyzer)
+
+
+def unpack_perf_analyzer(folder, requirements):
+    download = folder / "download"
+    flags = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", download]
+    run(sys.executable, "-m", "pip", "download", *flags, "-r", requirements)
+    for wheel in download.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as files:
+            for name in files.namelist():
+                file = name.rsplit("/", 1)[-1]
+                if file == "perf_analyzer" or file.startswith("libcudart.so"):
+                    (folder / file).write_bytes(files.read(name))
+    (folder / "perf_analyzer").chmod(0o755)
+    debian_package("libb64-0d", download)
+    (library,) = download.glob("usr/lib/*/libb64.so.0d")
+    shutil.copy(library, folder / "libb64.so.0d")
+    shutil.rmtree(download)
+
+
+def debian_package(name, folder):
+    """Unpacks a package of Debian into `folder`; nothing is installed, so no rights are needed."""
+    fetch = ["apt-get", "-qq", "download", name]
+    if subprocess.run(fetch, cwd=folder, stderr=subprocess.DEVNULL).returncode:
+        # A fresh container has no lists of packages.
+        run("apt-get", "-qq", "update")
+        run(*fetch, cwd=folder)
+    (package,) = folder.glob(f"{name}_*.deb")
+    run("dpkg", "-x", package, folder)
+
+
+def models(folder, large):
+    """Fills `folder` with the test models; `make_models.py` does nothing where they are there."""
+    python = environment("fixtures", FIXTURES / "requirements.txt")
+    run(python, FIXTURES / "make_models.py", folder, *(["--large"] if large else []))
+    return folder
