@@ -63,7 +63,14 @@ fn deny() -> Result<()> {
     let mut deny = command(setup::cargo_deny()?);
     // The advisories live on a host of their own, which is not asked from here: `cargo deny check
     // advisories` on a machine that reaches it.
-    deny.args(["--offline", "check", "bans", "licenses", "sources"]);
+    deny.args([
+        "--log-level",
+        "error",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]);
     shell::run(&mut deny)
 }
 

@@ -8,6 +8,8 @@ use domain::Time;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    /// Milliseconds from 1970 to the start.
+    start_wall_ms: i64,
 }
 
 impl Clock {
@@ -19,12 +21,19 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             start: Instant::now(),
+            start_wall_ms: wall_ms(),
         }
     }
 
     /// The time since the start.
     pub(crate) fn now(&self) -> Time {
         Time(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// A time of this clock in milliseconds since 1970, by what the wall clock said at the start.
+    pub(crate) fn wall_ms(&self, time: Time) -> i64 {
+        let since = i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX);
+        self.start_wall_ms.saturating_add(since)
     }
 
     /// The moment at which this clock will read `time`, for timers.

@@ -1,12 +1,14 @@
 //! HTTP: routes, who asks, and how refusals look in each protocol. Handlers decode, call and encode.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::{self, Next};
+use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use domain::access::{self, Caller, Deed, Permission};
 use domain::{Reference, Refusal, Selector};
@@ -53,43 +55,73 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// What wraps every request, whatever its protocol.
+/// What wraps every request, whatever its protocol: it is counted, refused when there are too many, and
+/// logged.
 pub(crate) fn wrapped(router: Router, app: &Arc<App>) -> Router {
-    router.layer(middleware::from_fn_with_state(Arc::clone(app), around))
+    let app = Arc::clone(app);
+    router.layer(tower::layer::layer_fn(move |inner| Around {
+        app: Arc::clone(&app),
+        inner,
+    }))
 }
 
-/// Counts the request, refuses it when there are too many, and logs it.
-async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let limit = app.limits.requests_max;
-    let worked_on = Counted::add(&app);
-    if worked_on.before >= limit {
-        return refuse(&Refusal::Overloaded {
-            what: "places for requests",
-            limit,
-        });
+/// The service around every other. A service of its own, because `axum::middleware` costs two allocations
+/// and a search for the inner service at each request.
+#[derive(Clone)]
+struct Around<S> {
+    app: Arc<App>,
+    inner: S,
+}
+
+impl<S> tower::Service<Request> for Around<S>
+where
+    S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    let trace = Trace::begin(&request, app.clock);
-    let mut response = next.run(request).await;
-    trace.end(&mut response, app.clock);
-    response
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let limit = self.app.limits.requests_max;
+        let worked_on = Counted::add(&self.app);
+        if worked_on.before >= limit {
+            let refused = refuse(&Refusal::Overloaded {
+                what: "places for requests",
+                limit,
+            });
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        let trace = Trace::begin(&request, self.app.clock);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            trace.end(&mut response, worked_on.app.clock);
+            Ok(response)
+        })
+    }
 }
 
 /// A request being worked on, for as long as it lives.
-struct Counted<'a> {
-    app: &'a App,
+struct Counted {
+    app: Arc<App>,
     before: u64,
 }
 
-impl<'a> Counted<'a> {
-    fn add(app: &'a App) -> Self {
+impl Counted {
+    fn add(app: &Arc<App>) -> Self {
         Self {
-            app,
+            app: Arc::clone(app),
             before: app.requests.fetch_add(1, Relaxed),
         }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.app.requests.fetch_sub(1, Relaxed);
     }

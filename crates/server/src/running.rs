@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::request::{NamedTensor, fit};
 use domain::{ModelName, Refusal, Signature, Tensor, Version, batch};
 
-use crate::clock::{Clock, wall_ms};
+use crate::clock::Clock;
 use crate::pool::{Job, Pool};
 use crate::stats::Stats;
 
@@ -79,10 +79,12 @@ impl Running {
         .await;
         failure.armed = false;
         drop(pending);
-        let total = self.clock.now().since(start);
+        let end = self.clock.now();
+        let total = end.since(start);
         match result {
             Ok((rows, outputs, done)) => {
-                self.stats.answered(rows, total, &done.timing, wall_ms());
+                self.stats
+                    .answered(rows, total, &done.timing, self.clock.wall_ms(end));
                 Ok(Answer {
                     outputs,
                     tensors: done.outputs,

@@ -20,8 +20,13 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         use tracing::Instrument;
-        self.tracker
-            .spawn(task.instrument(tracing::debug_span!("task", name)));
+        // A span is entered at every poll, which a connection should not pay for when nobody looks.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.tracker
+                .spawn(task.instrument(tracing::debug_span!("task", name)));
+        } else {
+            self.tracker.spawn(task);
+        }
     }
 
     /// Resolves when tasks should end.

@@ -16,9 +16,8 @@ const ID_BYTES_MAX: usize = 128;
 
 /// What is known of a request when it comes.
 pub(crate) struct Trace {
-    start: Time,
     /// What is only needed for a log line; none when requests are not logged.
-    shown: Option<(Method, String)>,
+    shown: Option<(Method, String, Time)>,
     request_id: Option<HeaderValue>,
     traceparent: Option<HeaderValue>,
 }
@@ -31,10 +30,15 @@ impl Trace {
                 .get(name)
                 .filter(|it| it.len() <= ID_BYTES_MAX)
         };
-        let shown = tracing::enabled!(target: "windlass::request", tracing::Level::DEBUG)
-            .then(|| (request.method().clone(), request.uri().path().to_owned()));
+        let shown =
+            tracing::enabled!(target: "windlass::request", tracing::Level::DEBUG).then(|| {
+                (
+                    request.method().clone(),
+                    request.uri().path().to_owned(),
+                    clock.now(),
+                )
+            });
         Self {
-            start: clock.now(),
             shown,
             request_id: header(REQUEST_ID).cloned(),
             traceparent: header(TRACEPARENT)
@@ -44,7 +48,7 @@ impl Trace {
     }
 
     pub(crate) fn end(self, response: &mut Response, clock: Clock) {
-        if let Some((method, path)) = self.shown {
+        if let Some((method, path, start)) = self.shown {
             let text = |value: Option<&HeaderValue>| {
                 value
                     .and_then(|it| it.to_str().ok())
@@ -61,7 +65,7 @@ impl Trace {
                 .as_ref()
                 .and_then(trace_id)
                 .unwrap_or_default();
-            let micros = u64::try_from(clock.now().since(self.start).as_micros()).unwrap_or(0);
+            let micros = u64::try_from(clock.now().since(start).as_micros()).unwrap_or(0);
             tracing::debug!(
                 target: "windlass::request",
                 %method,
