@@ -165,3 +165,143 @@ fn wanted_outputs(signature: &Signature, wanted: &[String]) -> Result<Vec<usize>
     }
     Ok(indexes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::TensorSpec;
+    use crate::tensor::{DataType, Elements};
+
+    /// Inputs `NAME SIZES`, where a word is the name of a variable axis; tensors `NAME SIZES` of FP32, or
+    /// of INT32 after `int`; outputs `y` and `z`.
+    fn check(inputs: &[&str], tensors: &[&str], wanted: &[&str], want: &str) {
+        let spec = |text: &&str| {
+            let mut words = text.split(' ');
+            let name = words.next().expect("a name").to_owned();
+            let dimension = |word: &str| match word.parse() {
+                Ok(size) => Dimension::Fixed(size),
+                Err(_) if word == "?" => Dimension::Variable(None),
+                Err(_) => Dimension::Variable(Some(word.to_owned())),
+            };
+            let shape = words.map(dimension).collect();
+            TensorSpec {
+                name,
+                datatype: DataType::Fp32,
+                shape,
+                features: Vec::new(),
+            }
+        };
+        let inputs: Vec<TensorSpec> = inputs.iter().map(spec).collect();
+        let outputs: Vec<TensorSpec> = ["y ?", "z ?"].iter().map(spec).collect();
+        let rows = Signature::rows_of(&inputs, &outputs);
+        let signature = Signature {
+            inputs,
+            outputs,
+            rows,
+            task: None,
+        };
+        let tensor = |text: &&str| {
+            let (kind, text) = text
+                .strip_prefix("int ")
+                .map_or(("", *text), |it| ("int", it));
+            let mut words = text.split(' ');
+            let name = words.next().expect("a name").to_owned();
+            let shape: Vec<usize> = words.map(|it| it.parse().expect("a size")).collect();
+            let count = shape.iter().product();
+            let elements = match kind {
+                "int" => Elements::from_slice(&vec![0i32; count]),
+                _ => Elements::from_slice(&vec![0f32; count]),
+            };
+            NamedTensor {
+                name,
+                tensor: Tensor::new(shape, elements).expect("it fits"),
+            }
+        };
+        let tensors = tensors.iter().map(tensor).collect();
+        let wanted: Vec<String> = wanted.iter().map(|it| (*it).to_owned()).collect();
+        let got = match fit(&signature, tensors, &wanted) {
+            Ok(fitted) => format!("{} rows, outputs {:?}", fitted.rows, fitted.outputs),
+            Err(refusal) => refusal.to_string(),
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn what_fits_is_put_into_the_models_order() {
+        check(
+            &["a n 2", "b n"],
+            &["b 3", "a 3 2"],
+            &[],
+            "3 rows, outputs [0, 1]",
+        );
+        check(
+            &["a n 2"],
+            &["a 1 2"],
+            &["z", "y"],
+            "1 rows, outputs [1, 0]",
+        );
+        check(&["a 4 2"], &["a 4 2"], &["z"], "1 rows, outputs [1]");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let two = &["a n 2", "b n"];
+        check(two, &["a 1 2"], &[], "input `b` is missing");
+        check(two, &["a 1 2", "a 1 2"], &[], "input `a` is given twice");
+        check(
+            two,
+            &["c 1"],
+            &[],
+            "the model has no input `c`; its inputs are `a`, `b`",
+        );
+        check(
+            two,
+            &["a 1 3"],
+            &[],
+            "input `a` has shape [1, 3], the model takes [-1, 2]",
+        );
+        check(
+            two,
+            &["a 2"],
+            &[],
+            "input `a` has shape [2], the model takes [-1, 2]",
+        );
+        check(
+            two,
+            &["int a 1 2"],
+            &[],
+            "input `a` has datatype `INT32`, the model takes `FP32`",
+        );
+        check(two, &["a 0 2", "b 0"], &[], "input `a` has no rows");
+        check(
+            two,
+            &["a 2 2", "b 3"],
+            &[],
+            "input `b` has 3 rows, the inputs before it have 2",
+        );
+        check(
+            &["a n L", "b n L"],
+            &["a 1 3", "b 1 4"],
+            &[],
+            "input `b` has size 4 along axis `L`, an input before it has 3",
+        );
+        check(
+            &["a n ?", "b n ?"],
+            &["a 1 3", "b 1 4"],
+            &[],
+            "1 rows, outputs [0, 1]",
+        );
+        check(
+            two,
+            &["a 1 2", "b 1"],
+            &["y", "y"],
+            "output `y` is asked for twice",
+        );
+        check(
+            two,
+            &["a 1 2", "b 1"],
+            &["q"],
+            "the model has no output `q`; its outputs are `y`, `z`",
+        );
+    }
+}

@@ -71,13 +71,12 @@ impl Loader for StoreLoader {
             let examples = opened.examples(&manifest, &record.signature, &limits)?;
             let rows_waiting_max = u32::try_from(limits.rows_waiting_max).unwrap_or(u32::MAX);
             let candidate = Candidate {
-                source,
                 signature: &record.signature,
                 manifest: &manifest,
                 examples: examples.as_ref(),
                 rows_waiting_max,
             };
-            let prepared = prepare(engine.as_ref(), &candidate, clock)?;
+            let prepared = prepare(engine.as_ref(), source, &candidate, clock)?;
             let Prepared {
                 loaded,
                 session,

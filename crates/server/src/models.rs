@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::catalog::Goal;
 use crate::clock::wall_ms;
 use crate::package::{self, blocking};
-use crate::prepare::{Candidate, engine_options, prepare, settle_rows};
+use crate::prepare::{Candidate, engine_options, settle_rows, verify};
 
 /// A version that is to be registered. Its files are stored already.
 pub(crate) struct Push {
@@ -74,26 +74,25 @@ pub(crate) async fn push(
         &manifest,
     )
     .await?;
-    let (limits, clock) = (Arc::clone(&app.limits), app.clock);
+    let limits = Arc::clone(&app.limits);
     let declared = (push.declared_inputs, push.declared_outputs);
     let read = manifest.clone();
     let signature = blocking(move || {
         let options = engine_options(&read);
         let loaded = engine.load(&opened.source, &options)?;
-        let signature = settle_rows(loaded.session()?.as_mut(), loaded.signature().clone());
+        let mut session = loaded.session()?;
+        let signature = settle_rows(session.as_mut(), loaded.signature().clone());
         check_declared("input", &declared.0, &signature.inputs)?;
         check_declared("output", &declared.1, &signature.outputs)?;
-        drop(loaded);
         let signature = complete(signature, &read, push.columns)?;
         let examples = opened.examples(&read, &signature, &limits)?;
         let candidate = Candidate {
-            source: &opened.source,
             signature: &signature,
             manifest: &read,
             examples: examples.as_ref(),
             rows_waiting_max: u32::MAX,
         };
-        prepare(engine.as_ref(), &candidate, clock)?;
+        verify(session.as_mut(), &candidate)?;
         Ok(signature)
     })
     .await?;

@@ -47,7 +47,6 @@ const LENGTH_TRIED: usize = 32;
 
 /// A version that may turn out to be able to serve.
 pub(crate) struct Candidate<'a> {
-    pub(crate) source: &'a ModelSource,
     pub(crate) signature: &'a Signature,
     pub(crate) manifest: &'a Manifest,
     pub(crate) examples: Option<&'a Examples>,
@@ -63,41 +62,58 @@ pub(crate) fn engine_options(manifest: &Manifest) -> engine::Options {
     }
 }
 
-/// Loads a version and makes sure that it may serve.
+/// Makes sure that a version may serve: it reproduces its examples, and where padding was declared it
+/// changes nothing. Gives where padding is harmless.
+pub(crate) fn verify(
+    session: &mut dyn Session,
+    candidate: &Candidate<'_>,
+) -> Result<Option<Padding>, Refusal> {
+    let Candidate {
+        signature,
+        manifest,
+        examples,
+        ..
+    } = *candidate;
+    if let Some(examples) = examples {
+        reproduce(session, signature, examples)?;
+    }
+    if runs_alone(candidate) {
+        return Ok(None);
+    }
+    padding(session, signature, manifest.serve.pad.as_ref())
+}
+
+/// Whether requests are never joined, whatever their shapes.
+fn runs_alone(candidate: &Candidate<'_>) -> bool {
+    candidate.signature.rows == Rows::Whole
+        || match &candidate.manifest.serve.batch {
+            BatchSetting::Off(Off::Off) => true,
+            BatchSetting::Limits(limits) => limits.rows_max == Some(1),
+        }
+}
+
+/// Loads a version that is to serve.
 pub(crate) fn prepare(
     engine: &dyn Engine,
+    source: &ModelSource,
     candidate: &Candidate<'_>,
     clock: Clock,
 ) -> Result<Prepared, Refusal> {
     let Candidate {
-        source,
         signature,
         manifest,
         examples,
         rows_waiting_max,
     } = *candidate;
-    let options = &engine_options(manifest);
-    let loaded = engine.load(source, options)?;
+    let loaded = engine.load(source, &engine_options(manifest))?;
     let mut session = loaded.session()?;
-    if let Some(examples) = examples {
-        reproduce(session.as_mut(), signature, examples)?;
-    }
-    let (rows_set, delay_max, off) = match &manifest.serve.batch {
-        BatchSetting::Off(Off::Off) => (None, DELAY_MAX, true),
-        BatchSetting::Limits(limits) => (
-            limits.rows_max,
-            limits.delay_max.map_or(DELAY_MAX, |it| it.0),
-            false,
-        ),
-    };
-    let alone = off || signature.rows == Rows::Whole || rows_set == Some(1);
-    let padding = if alone {
-        None
-    } else {
-        padding(session.as_mut(), signature, manifest.serve.pad.as_ref())?
+    let padding = verify(session.as_mut(), candidate)?;
+    let (rows_set, delay_max) = match &manifest.serve.batch {
+        BatchSetting::Off(Off::Off) => (None, None),
+        BatchSetting::Limits(limits) => (limits.rows_max, limits.delay_max),
     };
     let rows_max = match rows_set {
-        _ if alone => 1,
+        _ if runs_alone(candidate) => 1,
         Some(rows) => rows,
         None => measure(session.as_mut(), signature, clock),
     };
@@ -106,6 +122,7 @@ pub(crate) fn prepare(
         None => sample(session.as_mut(), signature),
     };
     let grouping = Grouping::new(signature, padding);
+    let delay_max = delay_max.map_or(DELAY_MAX, |it| it.0);
     let limits = batch::Limits {
         rows_max,
         delay_max,

@@ -138,8 +138,8 @@ impl Site {
 
     async fn serve(&self, name: &str, lines: &str) {
         if lines.ends_with("hold") {
-            // Pushing and loading try a request each.
-            self.fake.release(2);
+            // Loading tries a request.
+            self.fake.release(1);
         }
         let pushed = self.push(name, lines, None).await;
         assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);

@@ -363,7 +363,7 @@ fn read_scalar<T: Scalar>(
     target: Target<'_>,
     index: usize,
 ) -> Result<T, Refusal> {
-    if reader.byte().is_ascii_digit() {
+    if reader.is_at_number() {
         let decimal = reader.number()?;
         return T::from_decimal(decimal)
             .ok_or_else(|| wrong_value(target, index, &Token::Number(decimal)));

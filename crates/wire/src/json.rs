@@ -188,6 +188,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a number starts here, its sign included. No branch on the sign: half of all numbers have one.
+    #[inline(always)]
+    pub(crate) fn is_at_number(&self) -> bool {
+        let sign = usize::from(self.byte() == b'-');
+        self.bytes
+            .get(self.at + sign)
+            .is_some_and(u8::is_ascii_digit)
+    }
+
     /// The number that starts here.
     #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<Decimal<'a>, Refusal> {
