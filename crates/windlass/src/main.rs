@@ -35,6 +35,7 @@ use output::Output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    report_nothing();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output {
@@ -50,6 +51,15 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit.number())
+}
+
+/// The official library of ONNX Runtime keeps a database of its use in the user's cache folder, to be sent
+/// to its makers, unless this is set before it is loaded. Turning its events off later leaves the database.
+#[expect(unsafe_code, reason = "the library reads nothing but the environment")]
+fn report_nothing() {
+    // SAFETY: this is the first thing that the process does; there is no other thread to read or write
+    // the environment meanwhile.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
