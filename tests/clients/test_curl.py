@@ -7,6 +7,9 @@ import math
 import subprocess
 from pathlib import Path
 
+import duckdb
+import pandas
+import polars
 import prometheus_client.parser
 import pyarrow
 import pyarrow.parquet
@@ -24,6 +27,7 @@ HOUSES = {
 # 50 + 2 area + 10 rooms - age - 5 distance
 PRICES = [212.5, 278.0]
 COLUMNS, ROWS = list(HOUSES), [list(it) for it in zip(*HOUSES.values())]
+PARQUET = "application/vnd.apache.parquet"
 RECORDS = [dict(zip(COLUMNS, row)) for row in ROWS]
 
 
@@ -45,6 +49,19 @@ def curl(url, *flags, body=None):
 def post(url, body, content_type="application/json"):
     body = body if isinstance(body, (str, bytes)) else json.dumps(body)
     return curl(url, "--header", f"Content-Type: {content_type}", body=body)
+
+
+def of_pandas(rows, path):
+    # An index that is no mere count is written as a column.
+    rows.set_index(rows.index * 2 + 1).to_parquet(path)
+
+
+def of_polars(rows, path):
+    polars.from_pandas(rows).write_parquet(path)
+
+
+def of_duckdb(rows, path):
+    duckdb.sql(f"COPY (FROM rows) TO '{path}' (FORMAT parquet)")
 
 
 def paste(line):
@@ -235,13 +252,53 @@ class TestInvocations:
         assert status == 200, answer
         assert numbers(json.loads(answer)["predictions"]) == PRICES
 
-    def test_parquet_is_not_taken_yet(self, houses):
-        """MLflow's own server takes it. Here the answer says what is taken instead."""
+    @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+    @pytest.mark.parametrize("version", ["1.0", "2.0"])
+    @pytest.mark.parametrize("dictionary", [True, False])
+    def test_parquet(self, houses, compression, version, dictionary):
         file = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table(HOUSES), file)
-        kind = "application/vnd.apache.parquet"
-        status, _, answer = post(f"{houses.url}/invocations", file.getvalue(), kind)
-        assert status == 415 and b"text/csv" in answer, answer
+        pyarrow.parquet.write_table(
+            pyarrow.table(HOUSES),
+            file,
+            compression=compression,
+            data_page_version=version,
+            use_dictionary=dictionary,
+        )
+        status, _, answer = post(f"{houses.url}/invocations", file.getvalue(), PARQUET)
+        assert status == 200, answer
+        assert numbers(json.loads(answer)["predictions"]) == PRICES
+
+    @pytest.mark.parametrize("writer", [of_pandas, of_polars, of_duckdb])
+    def test_parquet_of_other_writers(self, credit, writer, tmp_path):
+        """Words, numbers and gaps, as each of them writes them unless told otherwise."""
+        rows = pandas.read_csv(EXAMPLES / "credit/pipeline/rows.csv").head(20)
+        file = tmp_path / "rows.parquet"
+        writer(rows, file)
+        status, _, answer = post(f"{credit.url}/invocations", file.read_bytes(), PARQUET)
+        assert status == 200, answer
+        check_credit(json.loads(answer)["predictions"]["label"])
+
+    @pytest.mark.parametrize(
+        "table, options, status, words",
+        [
+            (HOUSES, {"compression": "gzip"}, 501, ["GZIP", "Snappy"]),
+            ({**HOUSES, "rooms": [[1.0], [2.0]]}, {}, 400, ["rooms", "a list or a structure"]),
+            ({**HOUSES, "rooms": ["a", "b"]}, {}, 400, ["rooms", "FP32"]),
+            ({**HOUSES, "doors": [1, 2]}, {}, 400, ["doors"]),
+            ({"rooms": [1.0, 2.0]}, {}, 400, ["area (m2)"]),
+            ({it: [] for it in HOUSES}, {}, 400, []),
+            (HOUSES, {"use_dictionary": False, "column_encoding": "DELTA_BINARY_PACKED"}, 501, []),
+        ],
+    )
+    def test_parquet_that_will_not_do(self, houses, table, options, status, words):
+        if "column_encoding" in options:
+            table = {name: pyarrow.array(map(int, it), "int64") for name, it in table.items()}
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(table), file, **options)
+        got, _, answer = post(f"{houses.url}/invocations", file.getvalue(), PARQUET)
+        assert got == status, answer
+        for word in words:
+            assert word in json.loads(answer)["message"], answer
 
     @pytest.mark.parametrize(
         "content_type", ["application/json; charset=utf-8", "application/JSON"]

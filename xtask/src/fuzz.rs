@@ -8,10 +8,11 @@ use crate::shell::{self, cache, cargo};
 /// Inputs for each target in continuous integration.
 pub(crate) const RUNS: u32 = 20_000;
 
-const TARGETS: [&str; 4] = [
+const TARGETS: [&str; 5] = [
     "json_body",
     "binary_extension",
     "protobuf_request",
+    "parquet_body",
     "onnx_loader",
 ];
 

@@ -167,7 +167,9 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response {
 pub(crate) fn refusal_with(refusal: &Refusal, body: &impl serde::Serialize) -> Response {
     let code = wire::code::code(refusal);
     let status = StatusCode::from_u16(code.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+    // What is not now or not at all is the caller's affair, not a fault of ours.
+    let foreseen = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::NOT_IMPLEMENTED];
+    if status.is_server_error() && !foreseen.contains(&status) {
         tracing::error!(code = code.name, %refusal, "failed");
     }
     let mut response = json(status, body);

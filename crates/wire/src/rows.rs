@@ -16,11 +16,13 @@ mod csv;
 mod encode;
 mod json;
 mod nested;
+mod parquet;
 mod table;
 
 pub use csv::decode_csv;
 pub use encode::{Layout, encode_predictions};
 pub use json::{decode_mlflow, decode_v1};
+pub use parquet::decode_parquet;
 
 const WHAT: &str = "the request";
 

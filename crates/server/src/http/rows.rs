@@ -139,9 +139,14 @@ async fn invocations(
     match try_invocations(&app, permission, &headers, body).await {
         Ok(response) => response,
         Err(refusal) => {
+            // The names of `databricks.proto`, as MLflow's own table gives them to statuses.
             let error_code = match wire::code::code(&refusal).http {
-                500.. => "INTERNAL_ERROR",
                 404 => "RESOURCE_DOES_NOT_EXIST",
+                499 => "CANCELLED",
+                501 => "NOT_IMPLEMENTED",
+                503 => "TEMPORARILY_UNAVAILABLE",
+                504 => "DEADLINE_EXCEEDED",
+                500.. => "INTERNAL_ERROR",
                 _ => "BAD_REQUEST",
             };
             let message = wire::code::message(&refusal);
@@ -171,10 +176,13 @@ async fn try_invocations(
     let inputs = match essence.to_ascii_lowercase().as_str() {
         "application/json" => wire::rows::decode_mlflow(&bytes, &running.signature, &app.limits)?,
         "text/csv" => wire::rows::decode_csv(&bytes, &running.signature)?,
+        "application/vnd.apache.parquet" => {
+            wire::rows::decode_parquet(&bytes, &running.signature, &app.limits)?
+        }
         _ => {
             return Err(Refusal::UnsupportedMediaType {
                 got: essence.chars().take(80).collect(),
-                want: "`application/json` or `text/csv`",
+                want: "`application/json`, `text/csv` or `application/vnd.apache.parquet`",
             });
         }
     };

@@ -379,3 +379,17 @@ fn pages_are_printed_from_the_code() {
         assert!(said.contains(part), "{arguments:?}: no `{part}` in: {said}");
     }
 }
+
+/// ONNX Runtime would keep a record of its use there, to be sent to its makers.
+#[test]
+fn nothing_is_written_outside_the_data_folder() {
+    let terminal = Terminal::new();
+    std::fs::create_dir(terminal.path("home")).expect("made");
+    let mut push = terminal.command(&["push", "credit"]);
+    let home = terminal.path("home");
+    push.env("HOME", &home)
+        .env("XDG_CACHE_HOME", home.join("cache"));
+    assert!(push.output().expect("it starts").status.success());
+    let written: Vec<_> = std::fs::read_dir(home).expect("it is there").collect();
+    assert!(written.is_empty(), "{written:?}");
+}
