@@ -1,11 +1,13 @@
 //! Reads a request's body: bounded in bytes as sent and as decoded, and in time.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
 use std::task::Poll;
 
 use axum::body::Body;
+use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use domain::Refusal;
 use domain::limits::Limits;
@@ -58,12 +60,31 @@ impl Encoding {
     }
 }
 
-/// The whole body, decoded.
-pub(crate) async fn read(
-    headers: &HeaderMap,
+/// What was sent, as an argument of a handler: its headers, and its body that is still to be read. axum's own
+/// extractor of headers copies them.
+pub(crate) struct Sent {
+    pub(crate) headers: HeaderMap,
     body: Body,
-    limits: &Limits,
-) -> Result<Bytes, Refusal> {
+}
+
+impl<S: Sync> FromRequest<S> for Sent {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers;
+        Ok(Self { headers, body })
+    }
+}
+
+impl Sent {
+    /// The whole body, decoded. It can be read once.
+    pub(crate) async fn read(&mut self, limits: &Limits) -> Result<Bytes, Refusal> {
+        read(&self.headers, std::mem::take(&mut self.body), limits).await
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
     let sent = read_sent(headers, body, limits).await?;
     let encoding = match headers.get(CONTENT_ENCODING) {
         None => None,

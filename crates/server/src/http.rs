@@ -1,10 +1,8 @@
 //! HTTP: routes, who asks, and how refusals look in each protocol. Handlers decode, call and encode.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
@@ -55,75 +53,54 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// What wraps every request, whatever its protocol: it is counted, refused when there are too many, and
-/// logged.
-pub(crate) fn wrapped(router: Router, app: &Arc<App>) -> Router {
-    let app = Arc::clone(app);
-    router.layer(tower::layer::layer_fn(move |inner| Around {
-        app: Arc::clone(&app),
-        inner,
-    }))
-}
-
-/// The service around every other. A service of its own, because `axum::middleware` costs two allocations
-/// and a search for the inner service at each request.
+/// The way in for every request, whatever its protocol: it is counted, refused when there are too many, and
+/// logged. A function around the router and not a layer of it, which would cost allocations at each request.
 #[derive(Clone)]
-struct Around<S> {
+pub struct Front {
     app: Arc<App>,
-    inner: S,
+    router: Router,
 }
 
-impl<S> tower::Service<Request> for Around<S>
-where
-    S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+impl Front {
+    pub(crate) fn new(app: &Arc<App>, router: Router) -> Self {
+        let app = Arc::clone(app);
+        Self { app, router }
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let limit = self.app.limits.requests_max;
-        let worked_on = Counted::add(&self.app);
+    /// Answers a request.
+    pub async fn answer(self, request: Request) -> Response {
+        let Self { app, router } = self;
+        let limit = app.limits.requests_max;
+        let worked_on = Counted::add(&app.requests);
         if worked_on.before >= limit {
-            let refused = refuse(&Refusal::Overloaded {
+            return refuse(&Refusal::Overloaded {
                 what: "places for requests",
                 limit,
             });
-            return Box::pin(std::future::ready(Ok(refused)));
         }
-        let trace = Trace::begin(&request, self.app.clock);
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            trace.end(&mut response, worked_on.app.clock);
-            Ok(response)
-        })
+        let trace = Trace::begin(&request, app.clock);
+        let Ok(mut response) = router.oneshot(request).await;
+        trace.end(&mut response, app.clock);
+        response
     }
 }
 
 /// A request being worked on, for as long as it lives.
-struct Counted {
-    app: Arc<App>,
+struct Counted<'a> {
+    requests: &'a AtomicU64,
     before: u64,
 }
 
-impl Counted {
-    fn add(app: &Arc<App>) -> Self {
-        Self {
-            app: Arc::clone(app),
-            before: app.requests.fetch_add(1, Relaxed),
-        }
+impl<'a> Counted<'a> {
+    fn add(requests: &'a AtomicU64) -> Self {
+        let before = requests.fetch_add(1, Relaxed);
+        Self { requests, before }
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.app.requests.fetch_sub(1, Relaxed);
+        self.requests.fetch_sub(1, Relaxed);
     }
 }
 

@@ -30,7 +30,6 @@ mod task;
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::Router;
 use domain::access::{self, Caller, Policy};
 use domain::{ModelName, Refusal};
 use store::Store;
@@ -38,6 +37,7 @@ use tokio::net::TcpListener;
 
 pub use app::{Config, ContainerRoutes};
 pub use engines::EngineSource;
+pub use http::Front;
 
 use app::App;
 use catalog::Catalog;
@@ -59,10 +59,10 @@ pub fn needed_files(bytes: &[u8], file_name: &str) -> Result<Vec<String>, Refusa
     }
 }
 
-/// A server with its data folder open. It answers once it runs, or through its router.
+/// A server with its data folder open. It answers once it runs, or through its front.
 pub struct Server {
     app: Arc<App>,
-    router: Router,
+    front: Front,
 }
 
 impl Server {
@@ -106,13 +106,13 @@ impl Server {
         };
         let app = Arc::new(app);
         let router = http::router(&app, grpc::router(&app)?);
-        let router = http::wrapped(router, &app);
-        Ok(Self { app, router })
+        let front = Front::new(&app, router);
+        Ok(Self { app, front })
     }
 
-    /// Everything that is answered on a port.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    /// What answers on a port.
+    pub fn front(&self) -> Front {
+        self.front.clone()
     }
 
     /// Serves a model. Resolves when it answers, or with why it cannot.
@@ -158,7 +158,7 @@ impl Server {
         let listening = Tasks::default();
         for listener in listeners {
             let limits = Arc::clone(&self.app.limits);
-            let accept = listen::serve(listener, self.router(), limits, listening.clone());
+            let accept = listen::serve(listener, self.front(), limits, listening.clone());
             tasks.start("listen", accept);
         }
         stop.await;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use domain::limits::Limits;
 use http::Request;
 use hyper::body::Incoming;
@@ -22,18 +21,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
-use tower::ServiceExt;
 
+use crate::http::Front;
 use crate::task::Tasks;
 
-/// Serves `router` until the tasks are told to stop, then lets requests under way finish for at most
+/// Serves `front` until the tasks are told to stop, then lets requests under way finish for at most
 /// `drain_ms_max`. Resolves when the last connection is closed.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: Arc<Limits>,
-    tasks: Tasks,
-) {
+pub(crate) async fn serve(listener: TcpListener, front: Front, limits: Arc<Limits>, tasks: Tasks) {
     let builder = connection_builder(&limits);
     let graceful = GracefulShutdown::new();
     let places = usize::try_from(limits.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
@@ -61,7 +55,7 @@ pub(crate) async fn serve(
         };
         // Without it small answers wait for the peer's acknowledgement; failing to set it only slows.
         let _ = stream.set_nodelay(true);
-        let connection = connect(&builder, stream, &router, &limits);
+        let connection = connect(&builder, stream, &front, &limits);
         let connection = graceful.watch(connection.into_owned());
         tasks.start("connection", async move {
             if let Err(error) = connection.await {
@@ -104,7 +98,7 @@ fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 fn connect<'a>(
     builder: &'a auto::Builder<TokioExecutor>,
     stream: TcpStream,
-    router: &Router,
+    front: &Front,
     limits: &Limits,
 ) -> auto::Connection<
     'a,
@@ -122,14 +116,14 @@ fn connect<'a>(
         Duration::from_millis(limits.first_byte_ms_max),
         Duration::from_millis(limits.write_ms_max),
     );
-    let router = router.clone();
+    let front = front.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+        let front = front.clone();
         async move {
             if let Some(refused) = refuse_host(&request) {
                 return Ok(refused);
             }
-            router.oneshot(request.map(axum::body::Body::new)).await
+            Ok(front.answer(request.map(axum::body::Body::new)).await)
         }
     });
     builder.serve_connection(TokioIo::new(guarded), service)

@@ -1,11 +1,10 @@
-//! Talks to a server: one that runs, over HTTP, or one opened in this process, by calling its router.
+//! Talks to a server: one that runs, over HTTP, or one opened in this process, by calling its front.
 //!
 //! Either way it is the same requests and the same answers, so a command does not know which it is.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -17,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tower::ServiceExt;
+use server::Front;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -42,7 +41,7 @@ enum Transport {
     },
     /// The server is kept for its closing; `serve` keeps its own.
     Local {
-        router: Router,
+        front: Front,
         server: Option<server::Server>,
     },
 }
@@ -59,20 +58,20 @@ impl Client {
             return Ok(Self::remote(&url)?);
         }
         let server = server::Server::open(context.config()?).await?;
-        let router = server.router();
+        let front = server.front();
         Ok(Self {
             transport: Transport::Local {
-                router,
+                front,
                 server: Some(server),
             },
         })
     }
 
     /// A server of which somebody else keeps hold.
-    pub(crate) fn local(router: Router) -> Self {
+    pub(crate) fn local(front: Front) -> Self {
         Self {
             transport: Transport::Local {
-                router,
+                front,
                 server: None,
             },
         }
@@ -106,11 +105,11 @@ impl Client {
     /// Closes a server of our own; a running one runs on.
     pub(crate) async fn close(self) {
         if let Transport::Local {
-            router,
+            front,
             server: Some(server),
         } = self.transport
         {
-            drop(router);
+            drop(front);
             server.close().await;
         }
     }
@@ -225,10 +224,7 @@ impl Client {
                     .await
                     .map_err(|error| unreachable_server(base, &error))?
                     .map(Body::new),
-                Transport::Local { router, .. } => match router.clone().oneshot(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                },
+                Transport::Local { front, .. } => front.clone().answer(request).await,
             };
             let (head, body) = response.into_parts();
             let body = body.collect().await.map_err(|error| {

@@ -92,7 +92,7 @@ pub(crate) async fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ex
     let socket = serve::bind(Ipv4Addr::LOCALHOST.into(), 0)?;
     let server = Server::open(own.config()?).await?;
     let site = Site::new(std::slice::from_ref(&socket))?;
-    let client = Client::local(server.router());
+    let client = Client::local(server.front());
     let pushed = push::push(&client, output, &source, None, &Limits::default()).await?;
     let [pushed] = pushed.as_slice() else {
         anyhow::bail!("the demo's model is not one")

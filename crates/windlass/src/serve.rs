@@ -117,7 +117,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
     let server = Server::open(config).await?;
     let site = Site::new(&sockets)?;
     let models = settle(context, &server, &what, args.name.as_ref(), &limits).await?;
-    let client = Client::local(server.router());
+    let client = Client::local(server.front());
     let mut asked = Vec::with_capacity(models.len());
     for model in &models {
         asked.push(banner::asked(&client, model).await?);
@@ -291,7 +291,7 @@ async fn settle(
         }
         return Ok(all);
     }
-    let client = Client::local(server.router());
+    let client = Client::local(server.front());
     for one in what {
         match one {
             Wanted::Name(model) => {

@@ -11,7 +11,7 @@ use domain::access::{Change, Permission, Read};
 use domain::lifecycle::State as LoadState;
 use domain::{Alias, DataType, Digest, ModelName, Refusal, Version};
 use futures::StreamExt;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use wire::api;
 
 use super::{Allowed, done, json, refusal_with};
 use crate::app::App;
-use crate::body;
+use crate::body::Sent;
 use crate::catalog::Model;
 use crate::models::{self, Push, change};
 use crate::running::Running;
@@ -90,12 +90,8 @@ fn finished(result: Result<(), Refusal>) -> Response {
     result.map_or_else(|refusal| refuse(&refusal), |()| done())
 }
 
-async fn parse<T: DeserializeOwned>(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<T, Refusal> {
-    let bytes = body::read(headers, body, &app.limits).await?;
+async fn parse<T: DeserializeOwned>(app: &App, mut sent: Sent) -> Result<T, Refusal> {
+    let bytes = sent.read(&app.limits).await?;
     // An empty body is a record in which everything is left out.
     let bytes = if bytes.is_empty() {
         b"{}"
@@ -386,10 +382,9 @@ async fn push(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
     Path(model): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
-    match try_push(&app, permission, &model, &headers, body).await {
+    match try_push(&app, permission, &model, sent).await {
         Ok(record) => {
             let status = if record.new {
                 StatusCode::CREATED
@@ -406,11 +401,10 @@ async fn try_push(
     app: &App,
     permission: Permission<Change>,
     model: &str,
-    headers: &HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<api::PushedRecord, Refusal> {
     let model: ModelName = model.parse()?;
-    let record: api::PushRecord = parse(app, headers, body).await?;
+    let record: api::PushRecord = parse(app, sent).await?;
     if record.files.len() as u64 > app.limits.files_max {
         return Err(Refusal::TooLarge {
             what: "the number of files",
@@ -545,12 +539,11 @@ async fn set_alias(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
     Path((model, alias)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let result = async {
         let (model, alias) = (model.parse()?, alias.parse()?);
-        let record: api::AliasChange = parse(&app, &headers, body).await?;
+        let record: api::AliasChange = parse(&app, sent).await?;
         let version = number(record.version)?;
         let change = change(WHO, &record.why);
         models::set_alias(&app, permission, &model, &alias, version, change).await
@@ -588,12 +581,11 @@ async fn set_traffic(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
     Path(model): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let result = async {
         let model = model.parse()?;
-        let record: api::TrafficChange = parse(&app, &headers, body).await?;
+        let record: api::TrafficChange = parse(&app, sent).await?;
         let version = number(record.version)?;
         models::set_traffic(&app, permission, &model, version, change(WHO, &record.why)).await
     };
@@ -604,12 +596,11 @@ async fn load(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
     Path(model): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let result = async {
         let model: ModelName = model.parse()?;
-        let record: api::LoadChange = parse(&app, &headers, body).await?;
+        let record: api::LoadChange = parse(&app, sent).await?;
         let version = record.version.map(number).transpose()?;
         models::load(&app, permission, &model, version).await?;
         Ok(load_record(&app, &model))

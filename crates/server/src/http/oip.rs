@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -19,7 +18,7 @@ use wire::oip::{self, Content, OutputRecord, Parameter, ResponseRecord};
 
 use super::{Allowed, PREDICTION_ID, done, json, reference, refuse};
 use crate::app::App;
-use crate::body::{self, Encoding};
+use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
 use crate::infer::{Output, infer};
 use crate::models;
@@ -319,11 +318,10 @@ async fn answer(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Predict>,
     Path(named): Path<Named>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let reference = named.reference();
-    match try_answer(&app, permission, reference, &headers, body).await {
+    match try_answer(&app, permission, reference, sent).await {
         Ok(response) => response,
         Err(refusal) => refuse(&refusal),
     }
@@ -333,18 +331,22 @@ async fn try_answer(
     app: &App,
     permission: Permission<Predict>,
     reference: Result<domain::Reference, Refusal>,
-    headers: &HeaderMap,
-    body: Body,
+    mut sent: Sent,
 ) -> Result<Response, Refusal> {
     let running = app.find(permission, &reference?).await?;
-    let bytes = body::read(headers, body, &app.limits).await?;
-    let json_length = json_length(headers)?;
+    let bytes = sent.read(&app.limits).await?;
+    let json_length = json_length(&sent.headers)?;
     let mut request = match oip::decode_request(&bytes, json_length, &app.limits)? {
         oip::Body::Request(request) => request,
         oip::Body::Raw(body) => oip::raw_request(body, &running.signature)?,
     };
     let outputs = infer(app, permission, &running, &mut request, None).await?;
-    encode(&running, &request, &outputs, Encoding::accepted(headers))
+    encode(
+        &running,
+        &request,
+        &outputs,
+        Encoding::accepted(&sent.headers),
+    )
 }
 
 /// How many bytes of the body are JSON, as Triton's own header says or as its SageMaker content type does.
@@ -429,10 +431,9 @@ fn encode(
 /// The body of a request of the repository extension: nothing, or JSON whatever its content type says.
 async fn parse<T: serde::de::DeserializeOwned + Default>(
     app: &App,
-    headers: &HeaderMap,
-    body: Body,
+    mut sent: Sent,
 ) -> Result<T, Refusal> {
-    let bytes = body::read(headers, body, &app.limits).await?;
+    let bytes = sent.read(&app.limits).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }
@@ -448,13 +449,8 @@ struct IndexRequest {
     ready: bool,
 }
 
-async fn index(
-    State(app): State<Arc<App>>,
-    _: Allowed<Read>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let request = parse::<IndexRequest>(&app, &headers, body).await;
+async fn index(State(app): State<Arc<App>>, _: Allowed<Read>, sent: Sent) -> Response {
+    let request = parse::<IndexRequest>(&app, sent).await;
     match request {
         Err(refusal) => refuse(&refusal),
         Ok(request) => respond(index_of(&app, request.ready).await),
@@ -514,11 +510,10 @@ async fn load(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
     Path(model): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let result = async {
-        let request = parse::<LoadRequest>(&app, &headers, body).await?;
+        let request = parse::<LoadRequest>(&app, sent).await?;
         load_named(&app, permission, &model, request.parameters.keys()).await
     };
     result
@@ -598,15 +593,14 @@ async fn shm_register(
     State(app): State<Arc<App>>,
     _: Allowed<Change>,
     Path(region): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
     let result = async {
         let RegisterRequest {
             key,
             offset,
             byte_size,
-        } = parse(&app, &headers, body).await?;
+        } = parse(&app, sent).await?;
         app.shared_memory.register(&region, &key, offset, byte_size)
     };
     result

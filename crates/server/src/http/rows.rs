@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -12,14 +11,14 @@ use domain::access::{Permission, Predict, Read};
 use domain::request::NamedTensor;
 use domain::{Refusal, Tensor};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use uuid::Uuid;
 use wire::rows::{Layout, encode_predictions};
 
 use super::{Allowed, PREDICTION_ID, bytes_of, json, reference, refusal_with, refuse};
 use crate::app::{App, ContainerRoutes};
-use crate::body;
+use crate::body::Sent;
 use crate::running::Running;
 
 pub(super) fn routes(container: &ContainerRoutes) -> Router<Arc<App>> {
@@ -87,8 +86,7 @@ async fn predict(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Predict>,
     Path(segment): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    mut sent: Sent,
 ) -> Response {
     let result = async {
         let Some(model) = segment.strip_suffix(":predict") else {
@@ -97,7 +95,7 @@ async fn predict(
             });
         };
         let running = app.find(permission, &reference(model, None)?).await?;
-        let bytes = body::read(&headers, body, &app.limits).await?;
+        let bytes = sent.read(&app.limits).await?;
         let inputs = wire::rows::decode_v1(&bytes, &running.signature, &app.limits)?;
         answer(&running, inputs, Layout::Rows).await
     };
@@ -133,10 +131,9 @@ struct MlflowError {
 async fn invocations(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Predict>,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Response {
-    match try_invocations(&app, permission, &headers, body).await {
+    match try_invocations(&app, permission, sent).await {
         Ok(response) => response,
         Err(refusal) => {
             // The names of `databricks.proto`, as MLflow's own table gives them to statuses.
@@ -164,15 +161,15 @@ async fn invocations(
 async fn try_invocations(
     app: &App,
     permission: Permission<Predict>,
-    headers: &HeaderMap,
-    body: Body,
+    mut sent: Sent,
 ) -> Result<Response, Refusal> {
     let running = app.only(permission)?;
-    let sent = headers
+    let bytes = sent.read(&app.limits).await?;
+    let kind = sent
+        .headers
         .get(CONTENT_TYPE)
         .map_or("application/json", |it| it.to_str().unwrap_or("?"));
-    let essence = sent.split(';').next().unwrap_or_default().trim();
-    let bytes = body::read(headers, body, &app.limits).await?;
+    let essence = kind.split(';').next().unwrap_or_default().trim();
     let inputs = match essence.to_ascii_lowercase().as_str() {
         "application/json" => wire::rows::decode_mlflow(&bytes, &running.signature, &app.limits)?,
         "text/csv" => wire::rows::decode_csv(&bytes, &running.signature)?,
