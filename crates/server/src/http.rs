@@ -12,7 +12,7 @@ use domain::access::{self, Caller, Deed, Permission};
 use domain::{Reference, Refusal, Selector};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower::ServiceExt;
 
 use crate::app::App;
@@ -29,6 +29,10 @@ pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.
 pub(crate) const PREDICTION_ID: &str = "windlass-prediction-id";
+
+// As values, so that no request pays for reading their names.
+const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.
 pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
@@ -128,7 +132,7 @@ impl<D: Deed> FromRequestParts<Arc<App>> for Allowed<D> {
 /// Who asks, as far as the headers tell.
 pub(crate) fn caller(headers: &HeaderMap) -> Caller {
     // Browsers set it and pages cannot: https://www.w3.org/TR/fetch-metadata/
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site" | b"same-site") => Caller::CrossSite,
         _ => Caller::Anonymous,
     }

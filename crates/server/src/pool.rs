@@ -181,9 +181,8 @@ impl Pool {
     /// Waits for the answer. Dropping the future takes the job back: it is not run any more, and a run
     /// that nobody else waits for is ended.
     pub(crate) async fn run(&self, job: Job) -> Result<Done, Refusal> {
-        let now = self.shared.clock.now();
         let (asked, deadline) = (job.asked, job.deadline);
-        let mut waiter = self.submit(job, now)?;
+        let mut waiter = self.submit(job)?;
         let after = self.shared.clock.instant(deadline);
         let answer = tokio::select! {
             biased;
@@ -209,7 +208,9 @@ impl Pool {
         self.shared.grouping.padding.is_some()
     }
 
-    fn submit(&self, job: Job, now: Time) -> Result<Waiter<'_>, Refusal> {
+    fn submit(&self, job: Job) -> Result<Waiter<'_>, Refusal> {
+        // Between its being asked and here it was only compared with the signature.
+        let now = job.asked;
         let (reply, answer) = oneshot::channel();
         let arrival = Arrival {
             rows: u32::try_from(job.rows).unwrap_or(u32::MAX),
@@ -299,8 +300,9 @@ impl Shared {
         }
     }
 
-    /// The next run; none when the pool is closed and nothing waits. `last` is how long the last one took.
-    fn next_run(&self, last: Duration) -> Option<Vec<Waiting>> {
+    /// The next run; none when the pool is closed and nothing waits. `crowded` says that more requests than
+    /// one may be on their way.
+    fn next_run(&self, crowded: bool) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
         loop {
             let now = self.clock.now();
@@ -323,7 +325,7 @@ impl Shared {
                         .unwrap_or_else(PoisonError::into_inner);
                     // A spurious wake-up leaves `sleeping` one too high, which costs one wake-up too
                     // many later and no answer.
-                    if last < QUICK_RUN {
+                    if crowded {
                         queue = self.let_more_come(queue);
                     }
                 }
@@ -355,6 +357,10 @@ impl Shared {
 /// A run shorter than this costs about as much as the two switches between threads around it.
 const QUICK_RUN: Duration = Duration::from_micros(50);
 
+/// After so many runs of one request each, they seem to come one at a time: from then on a look for more is
+/// taken at every sixteenth run only.
+const LONE_RUNS: u32 = 16;
+
 /// Tells, when the last thread lets go of it, that all memory of the version is free.
 struct Last(Option<Ended>);
 
@@ -379,9 +385,18 @@ struct Worker {
 
 impl Worker {
     fn work(mut self) {
-        let mut last = Duration::ZERO;
-        while let Some(run) = self.shared.next_run(last) {
-            last = self.run(run);
+        let (mut took, mut alone) = (Duration::ZERO, 0u32);
+        loop {
+            let crowded = alone < LONE_RUNS || alone.is_multiple_of(LONE_RUNS);
+            let Some(run) = self.shared.next_run(took < QUICK_RUN && crowded) else {
+                return;
+            };
+            alone = if run.len() > 1 {
+                0
+            } else {
+                alone.wrapping_add(1)
+            };
+            took = self.run(run);
         }
     }
 

@@ -11,12 +11,12 @@ use domain::access::{Change, Permission, Predict, Read};
 use domain::lifecycle::State as LoadState;
 use domain::{ModelName, Refusal, Selector};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use uuid::Uuid;
 use wire::oip::{self, Content, OutputRecord, Parameter, ResponseRecord};
 
-use super::{Allowed, PREDICTION_ID, done, json, reference, refuse};
+use super::{Allowed, PREDICTION_ID_HEADER, done, json, reference, refuse};
 use crate::app::App;
 use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
@@ -28,6 +28,8 @@ use crate::stats::Spent;
 /// What runs the models, in the protocol's words.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 pub(crate) const BACKEND: &str = "onnxruntime";
+
+const JSON_LENGTH: HeaderName = HeaderName::from_static(oip::JSON_LENGTH_HEADER);
 
 /// Extensions of the protocol that work here.
 pub(crate) fn extensions(app: &App) -> Vec<String> {
@@ -355,7 +357,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         what: "header `Inference-Header-Content-Length`",
         why: why.to_owned(),
     };
-    if let Some(value) = headers.get(oip::JSON_LENGTH_HEADER) {
+    if let Some(value) = headers.get(JSON_LENGTH) {
         return value
             .to_str()
             .map(Some)
@@ -416,10 +418,10 @@ fn encode(
     let mut response = super::bytes_of(StatusCode::OK, content_type, bytes);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id_text) {
-        headers.insert(PREDICTION_ID, value);
+        headers.insert(PREDICTION_ID_HEADER, value);
     }
     if let Some(length) = encoded.json_length {
-        headers.insert(oip::JSON_LENGTH_HEADER, HeaderValue::from(length));
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
     if let Some(encoding) = encoding {
         let name = HeaderValue::from_static(encoding.name());

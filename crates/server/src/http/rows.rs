@@ -16,7 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use wire::rows::{Layout, encode_predictions};
 
-use super::{Allowed, PREDICTION_ID, bytes_of, json, reference, refusal_with, refuse};
+use super::{Allowed, PREDICTION_ID_HEADER, bytes_of, json, reference, refusal_with, refuse};
 use crate::app::{App, ContainerRoutes};
 use crate::body::Sent;
 use crate::running::Running;
@@ -116,7 +116,7 @@ async fn answer(
     let body = encode_predictions(&outputs, layout)?;
     let mut response = bytes_of(StatusCode::OK, "application/json", body);
     if let Ok(id) = HeaderValue::from_str(&Uuid::now_v7().to_string()) {
-        response.headers_mut().insert(PREDICTION_ID, id);
+        response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
     Ok(response)
 }

@@ -55,7 +55,7 @@ impl Trace {
                     .unwrap_or_default()
                     .to_owned()
             };
-            let prediction = text(response.headers().get(super::PREDICTION_ID));
+            let prediction = text(response.headers().get(super::PREDICTION_ID_HEADER));
             let request_id = match &self.request_id {
                 Some(id) => text(Some(id)),
                 None => prediction.clone(),
