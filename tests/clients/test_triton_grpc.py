@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from callers import caller, same_bits
 from cases import KINDS, ROWS, Cases, add_sub, check_sum, random_bits
+from conftest import MODELS
 
 SECONDS = 60
 
@@ -280,14 +281,38 @@ def test_health(channel):
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_health_is_not_told_to_who_watches(channel):
-    """The protocol of health lets a server say so; a client then takes it for healthy."""
-    watch = health_pb2_grpc.HealthStub(channel).Watch(
-        health_pb2.HealthCheckRequest(), timeout=SECONDS
-    )
-    with pytest.raises(grpc.RpcError) as error:
-        next(watch)
-    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+def test_who_watches_is_told_of_every_change(channel, stub):
+    """Clients that balance over servers keep such a stream open."""
+    status = health_pb2.HealthCheckResponse
+    health = health_pb2_grpc.HealthStub(channel)
+
+    def watch(service):
+        return health.Watch(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)
+
+    assert next(watch("")).status == status.SERVING
+    assert next(watch("no.such")).status == status.SERVICE_UNKNOWN
+    watched = watch("identity_int8")
+    assert next(watched).status == status.SERVING
+    request = pb.RepositoryModelUnloadRequest(model_name="identity_int8")
+    stub.RepositoryModelUnload(request, timeout=SECONDS)
+    try:
+        assert next(watched).status != status.SERVING
+    finally:
+        request = pb.RepositoryModelLoadRequest(model_name="identity_int8")
+        stub.RepositoryModelLoad(request, timeout=SECONDS)
+    while next(watched).status != status.SERVING:
+        pass
+
+
+def test_who_watches_does_not_hold_up_the_end(start):
+    with start(paths=[MODELS / "add_sub"]) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            request = health_pb2.HealthCheckRequest()
+            watched = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=SECONDS)
+            assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+            server.process.terminate()
+            assert [it.status for it in watched] == [health_pb2.HealthCheckResponse.NOT_SERVING]
+            assert server.process.wait(SECONDS) == 0
 
 
 def test_reflection(channel):

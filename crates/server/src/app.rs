@@ -53,6 +53,8 @@ pub(crate) struct App {
     pub(crate) policy: Policy,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
+    /// The connections. They are told to stop first, and all else when the last of them has ended.
+    pub(crate) listening: Tasks,
     pub(crate) shared_memory: SharedMemory,
     /// When it was opened, in milliseconds since 1970.
     pub(crate) started_ms: i64,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use domain::lifecycle::{self, Action, Actual, State, Wanted};
 use domain::{Alias, ModelName, Reference, Refusal, Selector, Version};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::pool::Ended;
 use crate::running::Running;
@@ -44,6 +44,7 @@ type Models = HashMap<String, Arc<Model>>;
 /// The snapshot that requests read, and the way to ask for another.
 pub(crate) struct Catalog {
     models: Arc<ArcSwap<Models>>,
+    changes: watch::Receiver<()>,
     commands: mpsc::Sender<Message>,
 }
 
@@ -79,15 +80,26 @@ impl Catalog {
     pub(crate) fn start(loader: Arc<impl Loader>, tasks: &Tasks) -> Self {
         let (commands, messages) = mpsc::channel(COMMANDS_MAX);
         let models: Arc<ArcSwap<Models>> = Arc::default();
+        let (changed, changes) = watch::channel(());
         let controller = Controller {
             loader,
             tasks: tasks.clone(),
             models: Arc::clone(&models),
+            changed,
             slots: HashMap::new(),
             messages: commands.downgrade(),
         };
         tasks.start("catalog", controller.work(messages));
-        Self { models, commands }
+        Self {
+            models,
+            changes,
+            commands,
+        }
+    }
+
+    /// Tells of every change in what is loaded and what answers.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 
     /// Resolves when the model is as wanted, or with why it cannot be.
@@ -176,6 +188,7 @@ struct Controller<L> {
     loader: Arc<L>,
     tasks: Tasks,
     models: Arc<ArcSwap<Models>>,
+    changed: watch::Sender<()>,
     slots: HashMap<ModelName, Slot>,
     /// Weak, so that the task ends when the catalog is dropped.
     messages: mpsc::WeakSender<Message>,
@@ -335,5 +348,6 @@ impl<L: Loader> Controller<L> {
             models.insert(model.to_string(), Arc::new(shown));
         }
         self.models.store(Arc::new(models));
+        self.changed.send_replace(());
     }
 }

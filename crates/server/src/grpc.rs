@@ -10,11 +10,12 @@ use axum::Router;
 use domain::access::{self, Change, Deed, Permission, Predict, Read};
 use domain::{Reference, Refusal};
 use futures::{Stream, StreamExt};
+use tokio::sync::watch;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
-use tonic_health::ServingStatus;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use uuid::Uuid;
@@ -434,28 +435,59 @@ struct HealthService {
     app: Arc<App>,
 }
 
-impl HealthService {
-    fn serving(&self, service: &str) -> Result<ServingStatus, Status> {
-        let ready = match service {
-            "" | "inference.GRPCInferenceService" => oip::is_ready(&self.app),
-            model => match named(model, "").and_then(|it| self.app.catalog.find(&it)) {
-                Ok(_) => true,
-                Err(Refusal::NotReady { .. }) => false,
-                Err(_) => return Err(Status::not_found(format!("no service `{model}`"))),
-            },
-        };
-        Ok(if ready {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        })
+fn health(app: &App, service: &str) -> ServingStatus {
+    let ready = match service {
+        "" | "inference.GRPCInferenceService" => oip::is_ready(app),
+        model => match named(model, "").and_then(|it| app.catalog.find(&it)) {
+            Ok(_) => !app.listening.is_stopping(),
+            Err(Refusal::NotReady { .. }) => false,
+            Err(_) => return ServingStatus::ServiceUnknown,
+        },
+    };
+    if ready {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
+}
+
+/// Somebody who wants to be told of every change of a service's health.
+struct Watching {
+    app: Arc<App>,
+    service: String,
+    changes: watch::Receiver<()>,
+    told: Option<ServingStatus>,
+}
+
+impl Watching {
+    /// The next status that is another than the last; none when the server stops.
+    async fn next(&mut self) -> Option<ServingStatus> {
+        loop {
+            let stopping = self.app.listening.is_stopping();
+            let status = health(&self.app, &self.service);
+            if self.told != Some(status) {
+                self.told = Some(status);
+                return Some(status);
+            }
+            if stopping {
+                return None;
+            }
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                () = self.app.listening.stopping() => {}
+            }
+        }
     }
 }
 
 #[tonic::async_trait]
 impl Health for HealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Answered<HealthCheckResponse> {
-        let status = self.serving(&request.get_ref().service)?;
+        let service = &request.get_ref().service;
+        let status = health(&self.app, service);
+        if status == ServingStatus::ServiceUnknown {
+            return Err(Status::not_found(format!("no service `{service}`")));
+        }
         Ok(Response::new(HealthCheckResponse {
             status: status as i32,
         }))
@@ -463,8 +495,18 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    async fn watch(&self, _: Request<HealthCheckRequest>) -> Answered<Self::WatchStream> {
-        Err(Status::unimplemented("ask again with `Check`"))
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Answered<Self::WatchStream> {
+        let watching = Watching {
+            app: Arc::clone(&self.app),
+            service: request.into_inner().service,
+            changes: self.app.catalog.changes(),
+            told: None,
+        };
+        let changes = futures::stream::unfold(watching, |mut watching| async move {
+            let status = watching.next().await? as i32;
+            Some((Ok(HealthCheckResponse { status }), watching))
+        });
+        Ok(Response::new(Box::pin(changes)))
     }
 }
 

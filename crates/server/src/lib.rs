@@ -99,6 +99,7 @@ impl Server {
             policy: Policy::Trusting,
             clock,
             tasks,
+            listening: Tasks::default(),
             shared_memory: SharedMemory::new(shared_memory),
             started_ms: clock::wall_ms(),
             requests: Default::default(),
@@ -155,7 +156,7 @@ impl Server {
     /// and closes the data folder.
     pub async fn run(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
         let tasks = self.app.tasks.clone();
-        let listening = Tasks::default();
+        let listening = self.app.listening.clone();
         for listener in listeners {
             let limits = Arc::clone(&self.app.limits);
             let accept = listen::serve(listener, self.front(), limits, listening.clone());

@@ -10,6 +10,8 @@ const SQLITE_BUSY: u32 = 5;
 const SQLITE_CORRUPT: u32 = 11;
 const SQLITE_FULL: u32 = 13;
 const SQLITE_NOT_A_DATABASE: u32 = 26;
+/// There was no room for the memory that connections share, which lies beside the registry.
+const SQLITE_IOERR_SHMSIZE: u32 = 10 | (19 << 8);
 
 /// `doing` is what was tried: "writing `blobs/ab`".
 pub(crate) fn of_io(doing: impl Into<String>, error: &std::io::Error) -> Refusal {
@@ -35,10 +37,12 @@ pub(crate) fn of_sql(error: sqlx::Error) -> Refusal {
         sqlx::Error::Database(database) => {
             let code = database.code().and_then(|code| code.parse::<u32>().ok());
             // The low byte is the primary code; what is above it says more.
-            match code.map(|code| code & 0xff) {
-                Some(SQLITE_FULL) => Refusal::StorageFull {
-                    what: "writing the registry".to_owned(),
-                },
+            let primary = code.map(|code| code & 0xff);
+            if code == Some(SQLITE_IOERR_SHMSIZE) || primary == Some(SQLITE_FULL) {
+                let what = "writing the registry".to_owned();
+                return Refusal::StorageFull { what };
+            }
+            match primary {
                 Some(SQLITE_BUSY) => failed("the registry is locked by another program".to_owned()),
                 Some(SQLITE_CORRUPT | SQLITE_NOT_A_DATABASE) => {
                     failed(format!("the registry's file is damaged: {database}"))

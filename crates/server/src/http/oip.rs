@@ -152,7 +152,7 @@ async fn ready(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
 pub(crate) fn is_ready(app: &App) -> bool {
     let loading = |state: &LoadState| matches!(state, LoadState::Loading);
     let models = app.catalog.models();
-    !app.tasks.is_stopping()
+    !app.listening.is_stopping()
         && models
             .iter()
             .all(|(_, it)| it.traffic.is_some() || !it.states.values().any(loading))

@@ -393,3 +393,40 @@ fn nothing_is_written_outside_the_data_folder() {
     let written: Vec<_> = std::fs::read_dir(home).expect("it is there").collect();
     assert!(written.is_empty(), "{written:?}");
 }
+
+#[test]
+fn a_full_disk_is_told_of_and_loses_nothing() {
+    let terminal = Terminal::new();
+    std::fs::create_dir(terminal.path("data")).expect("made");
+    let got = terminal.shell(
+        "mount -t tmpfs -o size=1m tmpfs data
+        $WINDLASS push credit
+        cat /dev/zero > data/filler 2> /dev/null || true
+        $WINDLASS push lightgbm || echo \"=> $?\"
+        rm data/filler
+        mkfifo up
+        $WINDLASS serve credit --port 0 --json > up 2> /dev/null &
+        exec 3< up
+        read -r _ <&3
+        cat /dev/zero > data/filler 2> /dev/null || true
+        $WINDLASS push lightgbm || echo \"=> $?\"
+        $WINDLASS predict credit --data credit/rows.jsonl --format jsonl | wc -l
+        rm data/filler
+        $WINDLASS push lightgbm
+        $WINDLASS list
+        kill $!
+        wait $!",
+    );
+    let want = "credit:1 pushed, examples reproduced
+error: the disk is full: writing the registry
+=> 5
+error: sending `examples.json`: the disk is full: writing a blob
+=> 5
+50
+credit-lightgbm:1 pushed, examples reproduced
+MODEL            VERSIONS  TRAFFIC  STATE     CREATED
+credit           1         1        ready     MOMENT
+credit-lightgbm  1         1        unloaded  MOMENT
+";
+    assert_eq!(got, want, "what was printed:\n{got}");
+}

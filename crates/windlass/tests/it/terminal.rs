@@ -55,15 +55,37 @@ impl Terminal {
 
     /// `windlass` with these arguments, in the folder, with nothing in its environment but what it needs.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        let mut command = self.here(env!("CARGO_BIN_EXE_windlass"));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn here(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", variable("PATH").unwrap_or_default())
             .env("WINDLASS_DATA_DIR", "data")
             .env("WINDLASS_ONNXRUNTIME", runtime());
         command
+    }
+
+    /// What a shell script prints, errors among it. It may mount file systems: nobody else sees them, and
+    /// they are gone when it ends. `$WINDLASS` is the program.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        let output = self
+            .here("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-euc"])
+            .arg(format!("exec 2>&1\n{script}"))
+            .env("WINDLASS", env!("CARGO_BIN_EXE_windlass"))
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8(output.stdout).expect("it is text");
+        assert!(output.status.success(), "{said}");
+        said.lines()
+            .map(|it| replaced(it).trim_end().to_owned() + "\n")
+            .collect()
     }
 
     /// What a command prints, on standard output and with `! ` in front on standard error, and the exit

@@ -116,6 +116,12 @@ struct Page {
     values: Bytes,
 }
 
+/// The most bytes of a page's header. They are few, but for statistics of long texts.
+const HEADER_MAX: usize = 1024 * 1024;
+
+/// What a page takes of the budget, be it empty: columns may claim the same bytes, thousands of times.
+const PAGE_BYTES: u64 = 256;
+
 /// Hands over the values of a chunk of `rows` rows as the bytes of the plain encoding, a truth value as
 /// one byte; none where one is missing.
 pub(super) fn read(
@@ -171,7 +177,9 @@ impl Pages<'_> {
     fn next(&mut self) -> Result<Option<Page>, Refusal> {
         while self.at < self.chunk.bytes.len() {
             let rest = self.chunk.bytes.slice(self.at..);
-            let (header, length) = thrift::read(&rest).map_err(malformed)?;
+            self.budget.take(PAGE_BYTES)?;
+            let head = &rest[..rest.len().min(HEADER_MAX)];
+            let (header, length) = thrift::read(head).map_err(malformed)?;
             let packed = count(&header, 3)?;
             let full = count(&header, 2)?;
             let Some(end) = length.checked_add(packed).filter(|end| *end <= rest.len()) else {

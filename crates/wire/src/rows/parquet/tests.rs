@@ -171,7 +171,9 @@ fn what_cannot_be_read_within_bounds_is_refused_by_name() {
     };
     let over = |limit| format!("the decoded Parquet body is over the limit of {limit}");
     assert_eq!(read(&body, 63), over(63), "the cells alone are over it");
-    assert_eq!(read(&body, 100), over(100), "with the dictionary they are");
+    assert_eq!(read(&body, 300), over(300), "with a page they are");
+    assert_eq!(read(&body, 700), over(700), "with pages and texts they are");
+    assert!(read(&body, 800).starts_with("s Strings"));
 }
 
 #[test]
