@@ -80,29 +80,26 @@ impl<S: Sync> FromRequest<S> for Sent {
 impl Sent {
     /// The whole body, decoded. It can be read once.
     pub(crate) async fn read(&mut self, limits: &Limits) -> Result<Bytes, Refusal> {
-        read(&self.headers, std::mem::take(&mut self.body), limits).await
-    }
-}
-
-async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
-    let sent = read_sent(headers, body, limits).await?;
-    let encoding = match headers.get(CONTENT_ENCODING) {
-        None => None,
-        Some(value) => {
-            let name = value.to_str().unwrap_or("?").trim();
-            if name.is_empty() || name.eq_ignore_ascii_case("identity") {
-                None
-            } else {
-                let encoding = Encoding::from_name(name);
-                Some(encoding.ok_or_else(|| Refusal::UnsupportedEncoding {
-                    encoding: name.chars().take(80).collect(),
-                })?)
+        let body = std::mem::take(&mut self.body);
+        let sent = read_sent(&self.headers, body, limits).await?;
+        let encoding = match self.headers.get(CONTENT_ENCODING) {
+            None => None,
+            Some(value) => {
+                let name = value.to_str().unwrap_or("?").trim();
+                if name.is_empty() || name.eq_ignore_ascii_case("identity") {
+                    None
+                } else {
+                    let encoding = Encoding::from_name(name);
+                    Some(encoding.ok_or_else(|| Refusal::UnsupportedEncoding {
+                        encoding: name.chars().take(80).collect(),
+                    })?)
+                }
             }
+        };
+        match encoding {
+            None => Ok(sent),
+            Some(encoding) => decode(encoding, sent, limits.decoded_bytes_max).await,
         }
-    };
-    match encoding {
-        None => Ok(sent),
-        Some(encoding) => decode(encoding, sent, limits.decoded_bytes_max).await,
     }
 }
 

@@ -57,28 +57,29 @@ fn read(body: &Bytes, limits: &Limits) -> Result<Frame, Refusal> {
     let (footer, _) = thrift::read(&footer).map_err(malformed)?;
     let leaves = leaves(footer.structures(2))?;
     let groups = footer.structures(4);
-    let mut rows: u64 = 0;
+    let mut rows = Vec::with_capacity(groups.len());
     for group in groups {
         let more = group.size(3, "the number of rows of a row group");
-        rows = rows.saturating_add(more.map_err(malformed)?);
+        rows.push(more.map_err(malformed)?);
         if group.structures(1).len() != leaves.len() {
             return Err(malformed("a row group has not every column of the schema"));
         }
     }
     let mut budget = Budget::new(limits.decoded_bytes_max);
-    let cells = rows.saturating_mul(leaves.len() as u64);
+    let cells = rows.iter().fold(0, |sum: u64, it| sum.saturating_add(*it));
+    let cells = cells.saturating_mul(leaves.len() as u64);
     budget.take(cells.saturating_mul(CELL_BYTES))?;
     let mut columns = Vec::with_capacity(leaves.len());
     for (index, leaf) in leaves.iter().enumerate() {
         if is_pandas_index(&leaf.name) {
             continue;
         }
-        let chunks = groups.iter().map(|group| {
-            let rows = group.size(3, "the number of rows of a row group");
-            let rows = usize::try_from(rows.map_err(malformed)?).map_err(|_| malformed("rows"))?;
+        let chunks = groups.iter().zip(&rows).map(|(group, rows)| {
+            let entry = &group.structures(1)[index];
+            // They fit: the budget has room for each of them.
             Ok((
-                rows,
-                Chunk::find(&group.structures(1)[index], body, leaf.kind.physical())?,
+                *rows as usize,
+                Chunk::find(entry, body, leaf.kind.physical())?,
             ))
         });
         let chunks = chunks.collect::<Result<Vec<_>, Refusal>>()?;

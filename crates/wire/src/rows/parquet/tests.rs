@@ -215,12 +215,23 @@ fn a_file_with_a_wrong_byte_is_read_or_refused() {
     );
 }
 
+/// A whole file around this footer.
+fn refused(footer: &[u8], want: &str) {
+    let length = (footer.len() as u32).to_le_bytes();
+    let body = [b"PAR1", footer, &length, b"PAR1"].concat();
+    let want = format!("the Parquet body cannot be read: {want}");
+    assert_eq!(show(read(&body.into(), &Limits::default())), want);
+}
+
 #[test]
 fn a_footer_that_claims_two_thousand_million_row_groups_is_refused() {
     // Field 4, a list; of structures, their count as a number; and nothing of them.
     let footer = [0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07];
-    let length = (footer.len() as u32).to_le_bytes();
-    let body = [b"PAR1", &footer[..], &length, b"PAR1"].concat();
-    let want = "the Parquet body cannot be read: a list of 2147483647 elements has 0 bytes";
-    assert_eq!(show(read(&body.into(), &Limits::default())), want);
+    refused(&footer, "a list of 2147483647 elements has 0 bytes");
+}
+
+#[test]
+fn a_footer_of_thousands_of_fields_is_refused() {
+    // Each the next field, a truth value: searching among them would take the square of their number.
+    refused(&[0x11; 30_000], "a structure has over 64 fields");
 }

@@ -22,6 +22,9 @@ pub(super) type Wrong = String;
 
 const DEPTH_MAX: usize = 16;
 
+/// The most fields of a structure: Parquet's have fewer than twenty. They are searched one by one.
+const FIELDS_MAX: usize = 64;
+
 /// Reads one structure; also says how many bytes it took.
 pub(super) fn read(bytes: &[u8]) -> Result<(Fields<'_>, usize), Wrong> {
     let mut reader = Reader { bytes, at: 0 };
@@ -139,6 +142,9 @@ impl<'a> Reader<'a> {
                 more => id.checked_add(i16::from(more)),
             };
             id = next.ok_or("a field's number is too large")?;
+            if fields.0.len() == FIELDS_MAX {
+                return Err(format!("a structure has over {FIELDS_MAX} fields"));
+            }
             if fields.has(id) {
                 return Err(format!("field {id} is there twice"));
             }
