@@ -51,7 +51,7 @@ pub fn decode_parquet(
 /// The table in a Parquet file. An index that pandas wrote as a column of its own is left out, as pandas
 /// leaves it out of the columns when it reads the file.
 ///
-/// Decoded pages, values and texts together may take `decoded_bytes_max`.
+/// Pages, decoded pages, values and texts together may take `decoded_bytes_max`.
 fn read(body: &Bytes, limits: &Limits) -> Result<Frame, Refusal> {
     let footer = footer(body)?;
     let (footer, _) = thrift::read(&footer).map_err(malformed)?;

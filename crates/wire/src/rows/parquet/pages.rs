@@ -119,7 +119,8 @@ struct Page {
 /// The most bytes of a page's header. They are few, but for statistics of long texts.
 const HEADER_MAX: usize = 1024 * 1024;
 
-/// What a page takes of the budget, be it empty: columns may claim the same bytes, thousands of times.
+/// What a page takes of the budget beside its own bytes. These count although nothing holds them twice:
+/// thousands of columns may claim the same ones, and each would be worked through again.
 const PAGE_BYTES: u64 = 256;
 
 /// Hands over the values of a chunk of `rows` rows as the bytes of the plain encoding, a truth value as
@@ -185,6 +186,7 @@ impl Pages<'_> {
             let Some(end) = length.checked_add(packed).filter(|end| *end <= rest.len()) else {
                 return Err(malformed("a page is longer than its column"));
             };
+            self.budget.take(end as u64)?;
             self.at += end;
             let page = rest.slice(length..end);
             let no_header = || malformed("a page has no header");

@@ -173,7 +173,7 @@ fn what_cannot_be_read_within_bounds_is_refused_by_name() {
     assert_eq!(read(&body, 63), over(63), "the cells alone are over it");
     assert_eq!(read(&body, 300), over(300), "with a page they are");
     assert_eq!(read(&body, 700), over(700), "with pages and texts they are");
-    assert!(read(&body, 800).starts_with("s Strings"));
+    assert!(read(&body, 1000).starts_with("s Strings"));
 }
 
 #[test]
@@ -234,4 +234,23 @@ fn a_footer_that_claims_two_thousand_million_row_groups_is_refused() {
 fn a_footer_of_thousands_of_fields_is_refused() {
     // Each the next field, a truth value: searching among them would take the square of their number.
     refused(&[0x11; 30_000], "a structure has over 64 fields");
+}
+
+/// Each is small enough; what they share is worked through for every one.
+#[test]
+fn columns_that_claim_the_same_bytes_each_pay_for_them() {
+    let body = file("required double d;", WriterProperties::default(), 1);
+    let took = |limit| {
+        let limits = Limits {
+            decoded_bytes_max: limit,
+            ..Limits::default()
+        };
+        read(&body, &limits).is_ok()
+    };
+    let (cells, pages) = (4 * CELL_BYTES, 2 * 256);
+    assert!(
+        !took(cells + pages + 64),
+        "the bytes of the pages count too"
+    );
+    assert!(took(cells + pages + 512));
 }
