@@ -5,18 +5,23 @@
 
 pub mod access;
 pub mod batch;
+pub mod budget;
 pub mod frame;
+pub mod ledger;
 pub mod lifecycle;
 pub mod limits;
 pub mod manifest;
+pub mod maturity;
 pub mod name;
 pub mod refusal;
 pub mod request;
+pub mod retention;
 pub mod signature;
 pub mod task;
 pub mod tensor;
 pub mod time;
 
+pub use ledger::PredictionId;
 pub use name::{Alias, Digest, ModelName, Reference, Selector, Version};
 pub use refusal::Refusal;
 pub use signature::{Dimension, Signature, TensorSpec};

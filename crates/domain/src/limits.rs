@@ -106,6 +106,16 @@ limits! {
         "One file of a pushed model. Over it the answer is 413.";
     files_max = 1024, 1, "files",
         "Files of one version. Over it the push is refused.";
+    query_ms_max = 60_000, 10, "ms",
+        "Answering a question to the ledger, waiting for a place included. Over it the answer is 504.";
+    query_rows_max = 10_000, 1, "rows",
+        "Rows of an answer in JSON; more are cut off, and it says so. A file has no such bound.";
+    query_memory_bytes_max = 512 * 1024 * 1024, 1 << 20, "bytes",
+        "Memory of a question in SQL. What does not fit goes to files; where that is not possible the answer is 422.";
+    query_spill_bytes_max = 4 * 1024 * 1024 * 1024, 0, "bytes",
+        "Files of a question in SQL. Over it the answer is 422.";
+    labels_max = 1_000_000, 1, "labels",
+        "Labels of one request. Over it the answer is 413.";
     drain_ms_max = 30_000, 0, "ms",
         "From SIGTERM until requests still being worked on are cut off.";
 }

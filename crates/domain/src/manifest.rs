@@ -8,8 +8,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::budget::Budget;
+use crate::ledger;
 use crate::task::Task;
 
 /// The whole file. Everything may be left out.
@@ -34,6 +36,12 @@ pub struct Manifest {
     /// Rows with known answers, which a version must reproduce before it may serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examples: Option<Examples>,
+    /// What is kept of its predictions.
+    #[serde(default, skip_serializing_if = "ledger::Setting::is_default")]
+    pub ledger: ledger::Setting,
+    /// What its predictions may cost. It needs a server that was given prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// What a model's file does not say about its inputs.
@@ -301,32 +309,44 @@ impl fmt::Display for Span {
     }
 }
 
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+/// Makes a type that is read and printed as text a setting: serde and a JSON Schema.
+macro_rules! text_setting {
+    ($type:ident, $about:literal, $pattern:literal) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
 
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
 
-impl JsonSchema for Span {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Span".into()
-    }
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
 
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "description": "A length of time: `2ms`, `1s`, `30d`.",
-            "pattern": "^[0-9.]+ *(ns|us|ms|s|m|h|d)$"
-        })
-    }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "description": $about,
+                    "pattern": $pattern
+                })
+            }
+        }
+    };
 }
+pub(crate) use text_setting;
+
+text_setting!(
+    Span,
+    "A length of time: `2ms`, `1s`, `30d`.",
+    "^[0-9.]+ *(ns|us|ms|s|m|h|d)$"
+);
 
 /// The JSON Schema of `windlass.yaml`.
 pub fn schema() -> serde_json::Value {

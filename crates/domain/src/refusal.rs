@@ -127,7 +127,28 @@ pub enum Refusal {
         known: String,
     },
 
+    // A question to the ledger.
+    UnknownPrediction {
+        id: String,
+    },
+    InvalidQuery {
+        why: String,
+    },
+    QueryTooLarge {
+        why: String,
+    },
+    QueryTimeout {
+        after_ms: u64,
+    },
+
     // Not now.
+    LedgerFull {
+        why: String,
+    },
+    OverBudget {
+        model: String,
+        spent: String,
+    },
     NotReady {
         reference: String,
         state: String,
@@ -308,6 +329,20 @@ impl fmt::Display for Refusal {
                     "the model has no column `{column}`; its columns are {known}"
                 )
             }
+            Self::UnknownPrediction { id } => write!(f, "the ledger has no prediction `{id}`"),
+            Self::InvalidQuery { why } => write!(f, "the question cannot be answered: {why}"),
+            Self::QueryTooLarge { why } => {
+                write!(f, "the question needs more memory than it may use: {why}")
+            }
+            Self::QueryTimeout { after_ms } => {
+                write!(f, "the question was not answered within {after_ms} ms")
+            }
+            Self::LedgerFull { why } => {
+                write!(f, "the ledger cannot take the answer's row: {why}")
+            }
+            Self::OverBudget { model, spent } => {
+                write!(f, "`{model}` is over its budget: {spent}")
+            }
             Self::NotReady { reference, state } => write!(f, "`{reference}` is not ready: {state}"),
             Self::QueueFull { model, limit } => {
                 write!(
@@ -371,6 +406,16 @@ impl Refusal {
             }
             Self::UnsupportedEncoding { .. } => "send `gzip`, `deflate` or no encoding".to_owned(),
             Self::RuntimeMissing { .. } => "run `windlass runtime install`".to_owned(),
+            Self::QueryTooLarge { .. } | Self::QueryTimeout { .. } => {
+                "ask about fewer rows or columns: a range of `time`, a `limit`".to_owned()
+            }
+            Self::LedgerFull { .. } => {
+                "make room on the disk; `ledger: {when_full: lose}` answers without recording"
+                    .to_owned()
+            }
+            Self::OverBudget { .. } => {
+                "wait, or raise `budget.cost` of the model's windlass.yaml".to_owned()
+            }
             Self::NotReady { reference, .. } => format!("`windlass load {reference}` loads it"),
             Self::DeadlinePassed { .. } => {
                 "raise `serve.timeout` of the model or the request's own timeout".to_owned()

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use domain::access::{Permission, Policy, Predict, Read};
+use domain::budget::Prices;
+use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::{Reference, Refusal, Selector};
 use store::Store;
@@ -12,7 +14,9 @@ use store::Store;
 use crate::catalog::{Catalog, show_state};
 use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
+use crate::ledger::{Budgets, Keeper};
 use crate::models::Served;
+use crate::questions::Questions;
 use crate::running::Running;
 use crate::shm::SharedMemory;
 use crate::task::Tasks;
@@ -32,6 +36,10 @@ pub struct Config {
     pub cores: usize,
     /// Routes that a container platform asks for.
     pub container: ContainerRoutes,
+    /// What the ledger keeps of models whose manifest does not say.
+    pub ledger_mode: Mode,
+    /// What resources cost.
+    pub prices: Option<Prices>,
 }
 
 /// Routes that a container platform names in its environment.
@@ -61,6 +69,11 @@ pub(crate) struct App {
     /// Requests being worked on.
     pub(crate) requests: AtomicU64,
     pub(crate) container: ContainerRoutes,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) ledger_mode: Mode,
+    pub(crate) prices: Option<Arc<Prices>>,
+    pub(crate) budgets: Arc<Budgets>,
+    pub(crate) questions: Arc<Questions>,
 }
 
 impl App {

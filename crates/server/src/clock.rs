@@ -36,6 +36,14 @@ impl Clock {
         self.start_wall_ms.saturating_add(since)
     }
 
+    /// A time of this clock in microseconds since 1970, by what the wall clock said at the start.
+    pub(crate) fn wall_us(&self, time: Time) -> i64 {
+        let since = i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX);
+        self.start_wall_ms
+            .saturating_mul(1000)
+            .saturating_add(since)
+    }
+
     /// The moment at which this clock will read `time`, for timers.
     pub(crate) fn instant(&self, time: Time) -> tokio::time::Instant {
         // A deadline of `Time::NEVER` is farther than an `Instant` may be.
@@ -54,4 +62,11 @@ pub(crate) fn wall_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What this thread has used of a core since it began.
+pub(crate) fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(spent.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(spent.tv_nsec).unwrap_or(0))
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use domain::access::{self, Change, Deed, Permission, Predict, Read};
 use domain::{Reference, Refusal};
 use futures::{Stream, StreamExt};
+use http::HeaderMap;
 use tokio::sync::watch;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
@@ -18,8 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use uuid::Uuid;
-use wire::oip::{Content, OutputRecord, ResponseRecord};
+use wire::oip::{Content, OutputRecord, Parameter, ResponseRecord};
 use wire::proto::inference as pb;
 use wire::proto::inference::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
@@ -27,8 +27,9 @@ use wire::proto::inference::grpc_inference_service_server::{
 
 use crate::app::App;
 use crate::http::oip;
-use crate::http::{PREDICTION_ID, caller, reference};
+use crate::http::{PREDICTION_ID, PREDICTION_ID_PARAMETER, caller, reference, request_id};
 use crate::infer::infer;
+use crate::ledger::{Asked, arm};
 use crate::models;
 use crate::running::Running;
 
@@ -118,12 +119,20 @@ async fn answer(
     app: &App,
     permission: Permission<Predict>,
     message: pb::ModelInferRequest,
+    headers: &HeaderMap,
     timeout: Option<Duration>,
 ) -> Result<(pb::ModelInferResponse, String), Refusal> {
     let reference = named(&message.model_name, &message.model_version)?;
     let running = app.find(permission, &reference).await?;
     let mut request = wire::proto::decode_infer(message, &app.limits)?;
-    let outputs = infer(app, permission, &running, &mut request, timeout).await?;
+    let asked = Asked {
+        headers,
+        request_id: request_id(headers),
+        arm: &arm(&reference.selector),
+        timeout,
+    };
+    let (id, outputs) = infer(app, permission, &running, &mut request, asked).await?;
+    let id = id.to_string();
     let records: Vec<OutputRecord<'_>> = outputs
         .iter()
         .map(|output| {
@@ -144,10 +153,10 @@ async fn answer(
         model_name: running.model.as_str(),
         model_version: &running.version_text,
         id: request.id.as_deref(),
-        parameters: &[],
+        parameters: &[(PREDICTION_ID_PARAMETER, Parameter::Text(id.clone()))],
         outputs: &records,
     })?;
-    Ok((response, Uuid::now_v7().to_string()))
+    Ok((response, id))
 }
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -215,7 +224,9 @@ impl GrpcInferenceService for Service {
     ) -> Answered<pb::ModelInferResponse> {
         let permission: Permission<Predict> = self.allowed(request.metadata())?;
         let timeout = timeout(request.metadata());
-        match answer(&self.app, permission, request.into_inner(), timeout).await {
+        let (metadata, _, message) = request.into_parts();
+        let headers = metadata.into_headers();
+        match answer(&self.app, permission, message, &headers, timeout).await {
             Err(refusal) => Err(status(&refusal)),
             Ok((message, id)) => {
                 let mut response = Response::new(message);
@@ -238,18 +249,22 @@ impl GrpcInferenceService for Service {
         let app = Arc::clone(&self.app);
         let together = usize::try_from(app.limits.stream_requests_max).unwrap_or(usize::MAX);
         // Answered side by side, given back in the order asked; reading waits when too many are under way.
-        let answers = request
-            .into_inner()
+        let (metadata, _, messages) = request.into_parts();
+        let headers = Arc::new(metadata.into_headers());
+        let answers = messages
             .map(move |message| {
                 let app = Arc::clone(&app);
+                let headers = Arc::clone(&headers);
                 async move {
                     let message = message?;
                     let id = message.id.clone();
                     let mark_final = wants_final(&message);
-                    Ok(match answer(&app, permission, message, None).await {
-                        Ok((response, _)) => wire::proto::stream_response(response, mark_final),
-                        Err(refusal) => wire::proto::stream_error(&refusal, &id),
-                    })
+                    Ok(
+                        match answer(&app, permission, message, &headers, None).await {
+                            Ok((response, _)) => wire::proto::stream_response(response, mark_final),
+                            Err(refusal) => wire::proto::stream_error(&refusal, &id),
+                        },
+                    )
                 }
             })
             .buffered(together);

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::app::App;
 
 mod api;
+mod ledger;
 mod metrics;
 pub(crate) mod oip;
 mod openapi;
@@ -25,10 +26,14 @@ mod rows;
 
 mod trace;
 
+pub(crate) use ledger::range_of;
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.
 pub(crate) const PREDICTION_ID: &str = "windlass-prediction-id";
+
+/// The parameter of an answer in the Open Inference Protocol that carries it.
+pub(crate) const PREDICTION_ID_PARAMETER: &str = "prediction_id";
 
 // As values, so that no request pays for reading their names.
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
@@ -51,6 +56,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(oip::routes())
         .merge(rows::routes(&app.container))
         .merge(api::routes())
+        .merge(ledger::routes())
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)
@@ -127,6 +133,11 @@ impl<D: Deed> FromRequestParts<Arc<App>> for Allowed<D> {
             .map(Self)
             .map_err(|refusal| refuse(&refusal))
     }
+}
+
+/// The caller's own id for a request, as its headers tell it.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(trace::REQUEST_ID)?.to_str().ok()
 }
 
 /// Who asks, as far as the headers tell.

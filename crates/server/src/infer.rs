@@ -8,7 +8,10 @@ use domain::request::NamedTensor;
 use domain::{Refusal, Tensor};
 use wire::oip::{InferenceRequest, Region, RequestedOutput, Source};
 
+use uuid::Uuid;
+
 use crate::app::App;
+use crate::ledger::Asked;
 use crate::running::{Answer, Running};
 
 /// One output of an answer.
@@ -21,14 +24,15 @@ pub(crate) struct Output {
     pub(crate) written: Option<Region>,
 }
 
-/// Answers a request. `timeout` is what the transport said; the request's own may be shorter.
+/// Answers a request: its id and its outputs. The timeout in `asked` is what the transport said; the
+/// request's own may be shorter.
 pub(crate) async fn infer(
     app: &App,
     _: Permission<Predict>,
     running: &Running,
     request: &mut InferenceRequest,
-    timeout: Option<Duration>,
-) -> Result<Vec<Output>, Refusal> {
+    mut asked: Asked<'_>,
+) -> Result<(Uuid, Vec<Output>), Refusal> {
     let inputs = std::mem::take(&mut request.inputs);
     let inputs: Result<Vec<NamedTensor>, Refusal> = inputs
         .into_iter()
@@ -56,9 +60,12 @@ pub(crate) async fn infer(
         .timeout_us
         .filter(|it| *it > 0)
         .map(Duration::from_micros);
-    let timeout = [own, timeout].into_iter().flatten().min();
-    let answer = running.answer(inputs?, &wanted, timeout).await?;
-    finish(app, running, &mut request.outputs, answer)
+    asked.timeout = [own, asked.timeout].into_iter().flatten().min();
+    let id = request.id.clone();
+    asked.request_id = id.as_deref().or(asked.request_id);
+    let answer = running.answer(inputs?, &wanted, &asked).await?;
+    let id = answer.id;
+    Ok((id, finish(app, running, &mut request.outputs, answer)?))
 }
 
 fn finish(

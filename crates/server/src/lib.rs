@@ -13,6 +13,8 @@ mod grpc;
 mod http;
 mod infer;
 mod join;
+mod labels;
+mod ledger;
 mod listen;
 mod loading;
 mod memory;
@@ -20,11 +22,14 @@ mod models;
 mod package;
 mod pool;
 mod prepare;
+mod questions;
+mod replay;
 mod running;
 #[cfg(test)]
 mod scenarios;
 mod shm;
 mod stats;
+mod table;
 mod task;
 
 use std::future::Future;
@@ -43,8 +48,10 @@ use app::App;
 use catalog::Catalog;
 use clock::Clock;
 use engines::Engines;
+use ledger::{Budgets, Keeper};
 use loading::StoreLoader;
 use models::Served;
+use questions::Questions;
 use shm::SharedMemory;
 use task::Tasks;
 
@@ -75,12 +82,23 @@ impl Server {
             shared_memory,
             cores,
             container,
+            ledger_mode,
+            prices,
         } = config;
         let clock = Clock::start();
         let tasks = Tasks::default();
         let limits = Arc::new(limits);
         let store = Arc::new(Store::open(&data_dir, &limits).await?);
+        let opened = {
+            let folder = data_dir.join("ledger");
+            package::blocking(move || {
+                ::ledger::Ledger::open(&folder, ::ledger::Settings::default())
+            })
+        };
+        let keeper = Arc::new(Keeper::new(opened.await?));
         let engines = Arc::new(Engines::new(engine));
+        let prices = prices.map(Arc::new);
+        let budgets = Arc::new(Budgets::default());
         let loader = StoreLoader {
             store: Arc::clone(&store),
             engines: Arc::clone(&engines),
@@ -88,6 +106,10 @@ impl Server {
             clock,
             tasks: tasks.clone(),
             cores,
+            keeper: Arc::clone(&keeper),
+            ledger_mode,
+            prices: prices.clone(),
+            budgets: Arc::clone(&budgets),
         };
         let catalog = Catalog::start(Arc::new(loader), &tasks);
         let app = App {
@@ -104,6 +126,11 @@ impl Server {
             started_ms: clock::wall_ms(),
             requests: Default::default(),
             container,
+            keeper,
+            ledger_mode,
+            prices,
+            budgets,
+            questions: Arc::new(Questions::new(cores)),
         };
         let app = Arc::new(app);
         let router = http::router(&app, grpc::router(&app)?);
@@ -172,6 +199,7 @@ impl Server {
     pub async fn close(self) {
         self.app.tasks.stop();
         self.app.tasks.end().await;
+        self.app.keeper.close().await;
         self.app.store.close().await;
     }
 }

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use ::ledger::Layout;
+use domain::budget::Prices;
+use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::manifest::{BatchSetting, Manifest, Off};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
+use store::registry::VersionRecord;
 
 use crate::catalog::Loader;
 use crate::clock::Clock;
 use crate::engines::Engines;
+use crate::ledger::{self, Budgets, Keeper, Recorder};
+use crate::memory;
 use crate::package::{self, Opened, blocking};
 use crate::pool::{self, Ended, Pool};
 use crate::prepare::{Candidate, Prepared, prepare};
@@ -26,6 +32,10 @@ pub(crate) struct StoreLoader {
     pub(crate) tasks: Tasks,
     /// Cores that the server may use.
     pub(crate) cores: usize,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) ledger_mode: Mode,
+    pub(crate) prices: Option<Arc<Prices>>,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 /// The most sessions that a version gets without being asked to.
@@ -65,8 +75,31 @@ impl Loader for StoreLoader {
         )
         .await?;
         let instances = self.instances(&manifest, opened.bytes);
+        let mode = manifest.ledger.mode.unwrap_or(self.ledger_mode);
+        let keeper = Arc::clone(&self.keeper);
+        if mode != Mode::Off {
+            let keeper = Arc::clone(&keeper);
+            blocking(move || keeper.start()).await?;
+        }
+        let layout = layout_of(&model, &record, &manifest)?;
+        keeper
+            .ledger
+            .retain(model.as_str(), keep_of(&manifest.ledger));
+        let prices = self.prices.clone();
+        let budget = match &manifest.budget {
+            None => None,
+            Some(_) if prices.is_none() => {
+                return Err(Refusal::InvalidManifest {
+                    field: "budget".to_owned(),
+                    why: "the server has no prices, so nothing costs anything; start it with `--prices FILE`"
+                        .to_owned(),
+                });
+            }
+            Some(budget) => Some(self.budgets.of(&model, budget, &keeper).await?),
+        };
         let (limits, clock, tasks) = (Arc::clone(&self.limits), self.clock, self.tasks.clone());
         blocking(move || {
+            let resident_before = memory::resident_bytes();
             let Opened { source, .. } = &opened;
             let examples = opened.examples(&manifest, &record.signature, &limits)?;
             let rows_waiting_max = u32::try_from(limits.rows_waiting_max).unwrap_or(u32::MAX);
@@ -93,6 +126,22 @@ impl Loader for StoreLoader {
                 tasks,
             };
             let pool = Pool::start(loaded, session, options, ended)?;
+            let resident = memory::resident_bytes().zip(resident_before);
+            let took = resident.map_or(0, |(after, before)| after.saturating_sub(before));
+            let device = manifest.serve.device.as_deref();
+            let recorder = Recorder::new(ledger::Options {
+                keeper,
+                layout,
+                setting: &manifest.ledger,
+                mode,
+                prices,
+                budget,
+                accelerator: device.is_some_and(|it| it != "cpu"),
+                threads: u32::from(manifest.serve.threads.unwrap_or(1)),
+                // Its own file at least, where other models came and went meanwhile.
+                memory_mib: took.max(opened.bytes) as f64 / f64::from(1 << 20),
+                clock,
+            });
             Ok(Running {
                 model,
                 version,
@@ -109,8 +158,34 @@ impl Loader for StoreLoader {
                 pool,
                 clock,
                 sample,
+                recorder: Arc::new(recorder),
             })
         })
         .await
+    }
+}
+
+/// What the rows of a version look like.
+pub(crate) fn layout_of(
+    model: &ModelName,
+    record: &VersionRecord,
+    manifest: &Manifest,
+) -> Result<Layout, Refusal> {
+    Layout::new(&::ledger::Version {
+        model: model.as_str(),
+        version: record.summary.version.number(),
+        digest: record.summary.digest.to_string(),
+        signature: &record.signature,
+        key: manifest.ledger.key.as_ref(),
+        caller: manifest.ledger.caller.as_ref(),
+    })
+}
+
+fn keep_of(setting: &domain::ledger::Setting) -> ::ledger::Retain {
+    ::ledger::Retain {
+        age_us: setting
+            .retain
+            .map(|it| i64::try_from(it.0.as_micros()).unwrap_or(i64::MAX)),
+        bytes: setting.retain_bytes,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::access::{Change, Permission};
+use domain::budget::Budget;
 use domain::lifecycle::Wanted;
 use domain::manifest::Manifest;
 use domain::signature::show_dimensions;
@@ -64,6 +65,10 @@ pub(crate) async fn push(
     change: registry::Change,
 ) -> Result<Pushed, Refusal> {
     let manifest = store::format::parse_manifest(&push.manifest)?;
+    if let Some(Err((field, why))) = manifest.budget.as_ref().map(Budget::check) {
+        let field = field.to_owned();
+        return Err(Refusal::InvalidManifest { field, why });
+    }
     let engines = Arc::clone(&app.engines);
     let engine = blocking(move || engines.get()).await?;
     let opened = package::open(

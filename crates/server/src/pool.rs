@@ -12,14 +12,15 @@ use domain::{Refusal, Tensor, Time};
 use engine::{Failure, Interrupt, Loaded, Session};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu};
 use crate::join::{self, Grouping};
 use crate::task::Tasks;
 
 /// One request, fitted to the version's signature.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) inputs: Vec<Tensor>,
+    /// Shared with whoever asks: the ledger wants them after the run.
+    pub(crate) inputs: Arc<Vec<Tensor>>,
     /// Indexes of the outputs wanted, in the caller's order.
     pub(crate) outputs: Vec<usize>,
     pub(crate) rows: usize,
@@ -47,6 +48,8 @@ pub(crate) struct Timing {
     pub(crate) compute: Duration,
     /// Cutting the run's outputs apart.
     pub(crate) split: Duration,
+    /// What the whole run used of a core.
+    pub(crate) cpu: Duration,
     /// Rows of all requests in the run.
     pub(crate) run_rows: usize,
     /// Whether this job stands for its run when runs are counted.
@@ -441,6 +444,7 @@ impl Worker {
         interrupt: &Interrupt,
         started: Time,
     ) -> Result<Vec<Done>, Refusal> {
+        let cpu_before = thread_cpu();
         let wanted = join::wanted_outputs(jobs.iter().map(|(job, _)| &job.outputs[..]));
         let rows: usize = jobs.iter().map(|(job, _)| job.rows).sum();
         let joined;
@@ -459,11 +463,13 @@ impl Worker {
         let parts = join::split(outputs, &wanted, jobs, &self.shared.grouping)
             .map_err(|why| self.failed(&why))?;
         let end = self.shared.clock.now();
+        let cpu = thread_cpu().saturating_sub(cpu_before);
         let timing = |arrived: Time, first_of_run| Timing {
             queue: started.since(arrived),
             join: before.since(started),
             compute: after.since(before),
             split: end.since(after),
+            cpu,
             run_rows: rows,
             first_of_run,
         };

@@ -1,12 +1,16 @@
 //! A version that is loaded: it answers requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::request::{NamedTensor, fit};
 use domain::{ModelName, Refusal, Signature, Tensor, Version, batch};
 
+use uuid::Uuid;
+
 use crate::clock::Clock;
-use crate::pool::{Job, Pool};
+use crate::ledger::{Asked, Ended, Recorder};
+use crate::pool::{Done, Job, Pool};
 use crate::stats::Stats;
 
 /// The longest that a request may take where neither the model nor the caller says.
@@ -29,11 +33,15 @@ pub(crate) struct Running {
     pub(crate) clock: Clock,
     /// One row that it answers; none where none was found.
     pub(crate) sample: Option<Vec<NamedTensor>>,
+    /// Puts what was answered into the ledger.
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 /// What a caller gets.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// Of the request; its rows have a number behind it.
+    pub(crate) id: Uuid,
     /// Indexes into the signature's outputs, in the caller's order.
     pub(crate) outputs: Vec<usize>,
     /// One for each of them.
@@ -41,60 +49,108 @@ pub(crate) struct Answer {
 }
 
 impl Running {
-    /// Checks the request, waits for its run and counts it. `timeout` is the caller's own; the shorter of
-    /// it and the model's holds.
+    /// Checks the request, waits for its run, records it and counts it. The shorter of the caller's timeout and
+    /// the model's holds.
     pub(crate) async fn answer(
         &self,
         inputs: Vec<NamedTensor>,
         outputs: &[String],
-        timeout: Option<Duration>,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Refusal> {
         let start = self.clock.now();
+        let id = Uuid::now_v7();
+        let time_us = self.recorder.time_us(start);
+        let timeout = asked
+            .timeout
+            .map_or(self.timeout, |it| it.min(self.timeout));
         let pending = self.stats.begin();
-        let mut failure = CountIfDropped {
+        let mut unfinished = EndIfDropped {
             running: self,
+            asked,
             start,
+            id,
+            time_us,
             armed: true,
         };
+        // What the ledger is told of, as far as it came to be known.
+        let (mut rows, mut fitted_inputs, mut fitted_outputs) = (1, None, Vec::new());
         let result = async {
+            self.recorder.admit(self.model.as_str(), time_us / 1000)?;
             let fitted = fit(&self.signature, inputs, outputs)?;
-            let rows = fitted.rows;
+            rows = fitted.rows;
+            fitted_outputs = fitted.outputs;
             if let Some(limit) = self.request_rows_max
                 && rows > limit as usize
             {
                 let (limit, got) = (u64::from(limit), rows as u64);
                 return Err(Refusal::TooManyRows { limit, got });
             }
-            let timeout = timeout.map_or(self.timeout, |it| it.min(self.timeout));
+            let inputs = Arc::new(fitted.inputs);
+            fitted_inputs = Some(Arc::clone(&inputs));
             let job = Job {
-                inputs: fitted.inputs,
-                outputs: fitted.outputs.clone(),
+                inputs,
+                outputs: fitted_outputs.clone(),
                 rows,
                 asked: start,
                 deadline: start + timeout,
             };
-            let done = self.pool.run(job).await?;
-            Ok((rows, fitted.outputs, done))
-        }
-        .await;
-        failure.armed = false;
+            self.pool.run(job).await
+        };
+        let result = result.await;
+        let total = self.clock.now().since(start);
+        let (tensors, timing) = match &result {
+            Ok(done) => (&done.outputs[..], Some(&done.timing)),
+            Err(_) => (&[][..], None),
+        };
+        let ended = Ended {
+            id,
+            time_us,
+            rows,
+            inputs: fitted_inputs,
+            outputs: &fitted_outputs[..tensors.len()],
+            tensors,
+            timing,
+            total,
+            code: result.as_ref().err().map(|it| wire::code::code(it).name),
+        };
+        let kept = self.recorder.keep(asked, &ended, timeout).await;
+        unfinished.armed = false;
         drop(pending);
         let end = self.clock.now();
         let total = end.since(start);
-        match result {
-            Ok((rows, outputs, done)) => {
-                self.stats
-                    .answered(rows, total, &done.timing, self.clock.wall_ms(end));
-                Ok(Answer {
-                    outputs,
-                    tensors: done.outputs,
-                })
-            }
-            Err(refusal) => {
-                self.stats.failed(total, &refusal);
-                Err(refusal)
-            }
-        }
+        let refused = |refusal: Refusal| {
+            self.stats.failed(total, &refusal);
+            refusal
+        };
+        // A request that failed is told why it did, whatever became of its row.
+        let Done { outputs, timing } = result.map_err(refused)?;
+        kept.map_err(refused)?;
+        self.stats
+            .answered(rows, total, &timing, self.clock.wall_ms(end));
+        Ok(Answer {
+            id,
+            outputs: fitted_outputs,
+            tensors: outputs,
+        })
+    }
+
+    /// Answers inputs that were answered before. Neither recorded nor counted: nobody asked.
+    pub(crate) async fn answer_again(&self, inputs: Vec<NamedTensor>) -> Result<Answer, Refusal> {
+        let fitted = fit(&self.signature, inputs, &[])?;
+        let asked = self.clock.now();
+        let job = Job {
+            inputs: Arc::new(fitted.inputs),
+            outputs: fitted.outputs.clone(),
+            rows: fitted.rows,
+            asked,
+            deadline: asked + self.timeout,
+        };
+        let done = self.pool.run(job).await?;
+        Ok(Answer {
+            id: Uuid::nil(),
+            outputs: fitted.outputs,
+            tensors: done.outputs,
+        })
     }
 
     /// A request that works, as JSON; none where a string in it is not UTF-8.
@@ -104,18 +160,34 @@ impl Running {
     }
 }
 
-/// Counts a request whose caller went away before it was answered.
-struct CountIfDropped<'a> {
+/// Counts and records a request whose caller went away before it was answered.
+struct EndIfDropped<'a> {
     running: &'a Running,
+    asked: &'a Asked<'a>,
     start: domain::Time,
+    id: Uuid,
+    time_us: i64,
     armed: bool,
 }
 
-impl Drop for CountIfDropped<'_> {
+impl Drop for EndIfDropped<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            let total = self.running.clock.now().since(self.start);
-            self.running.stats.failed(total, &Refusal::Cancelled);
+        if !self.armed {
+            return;
         }
+        let total = self.running.clock.now().since(self.start);
+        self.running.stats.failed(total, &Refusal::Cancelled);
+        let ended = Ended {
+            id: self.id,
+            time_us: self.time_us,
+            rows: 1,
+            inputs: None,
+            outputs: &[],
+            tensors: &[],
+            timing: None,
+            total,
+            code: Some(wire::code::code(&Refusal::Cancelled).name),
+        };
+        self.running.recorder.keep_gone(self.asked, &ended);
     }
 }

@@ -48,6 +48,8 @@ fn config(fake: &Fake, folder: &std::path::Path, limits: Limits) -> Config {
         shared_memory: false,
         cores: 1,
         container: ContainerRoutes::default(),
+        ledger_mode: domain::ledger::Mode::default(),
+        prices: None,
     }
 }
 

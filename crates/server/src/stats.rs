@@ -429,6 +429,7 @@ mod tests {
             join: Duration::from_micros(1),
             compute: Duration::from_micros(300),
             split: Duration::from_micros(2),
+            cpu: Duration::from_micros(300),
             run_rows: 3,
             first_of_run: true,
         };

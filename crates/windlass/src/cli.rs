@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::models::change;
-use crate::{demo, docs, models, predict, push, runtime, serve};
+use crate::{
+    demo, docs, kpi, label, ledger, models, predict, push, quality, query, replay, runtime, serve,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -76,11 +78,23 @@ pub(crate) enum Command {
     Serve(serve::ServeArgs),
     /// Asks a model about the rows of a file
     Predict(predict::PredictArgs),
+    /// Tells what turned out to be true of a model's predictions
+    Label(label::LabelArgs),
+    /// Shows how right a model was, by the labels that have come
+    Quality(quality::QualityArgs),
+    /// Shows how much a model answers, how fast, and what that costs
+    Kpi(kpi::KpiArgs),
+    /// Asks questions about predictions in SQL
+    Query(query::QueryArgs),
+    /// Asks another version what was asked before, and shows what changes
+    Replay(replay::ReplayArgs),
+    /// Shows how the prediction ledger is doing, settles or verifies it
+    Ledger(ledger::LedgerArgs),
     /// Registers a model's file or folder as a new version
     Push(push::PushArgs),
     /// Lists the models
     List,
-    /// Shows a model: what it takes and gives, its versions and aliases
+    /// Shows a model: what it takes and gives, its versions and aliases; or a prediction
     Show(models::ShowArgs),
     /// Gives a version a name, moves the name, or removes it
     Alias(change::AliasArgs),

@@ -2,6 +2,7 @@
 //!
 //! Either way it is the same requests and the same answers, so a command does not know which it is.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,6 +27,12 @@ use crate::failure::Failure;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Until it has answered. Pushing a version includes loading it and running its examples.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// Until another piece of an answer that comes in pieces has come.
+const PIECE_MAX: Duration = Duration::from_secs(120);
+/// How often a body is sent before it is given up.
+const DELIVERIES_MAX: u32 = 6;
+/// The longest wait between two of them, whatever the server says.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What a file's upload may take more, for each of its bytes: the server gives no longer either.
 const UPLOAD_BYTES_PER_S: u64 = 64 * 1024;
 
@@ -168,6 +175,73 @@ impl Client {
         Ok(accepted(response)?)
     }
 
+    /// Sends a body of any type; where the server has no room for it now, again after as long as it says.
+    pub(crate) async fn deliver<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> anyhow::Result<T> {
+        let mut deliveries = 1;
+        loop {
+            let request = self
+                .request(Method::POST, path)?
+                .header(header::CONTENT_TYPE, content_type)
+                .body(Body::from(body.clone()))?;
+            let response = self.exchange(request, ANSWER_MAX).await?;
+            match come_again(&response) {
+                Some(wait) if deliveries < DELIVERIES_MAX => {
+                    tracing::info!(status = %response.status(), ?wait, "the server has no room now");
+                    tokio::time::sleep(wait).await;
+                    deliveries += 1;
+                }
+                _ => return read(&accepted(response)?, path),
+            }
+        }
+    }
+
+    /// Sends a record and writes the answer as it comes, piece by piece.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        record: &impl Serialize,
+        accept: &'static str,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let request = self
+            .request(Method::POST, path)?
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, accept)
+            .body(Body::from(serde_json::to_vec(record)?))?;
+        let what = what(&request);
+        let begun = tokio::time::timeout(ANSWER_MAX, self.begin(request)).await;
+        let (head, mut body) = begun.map_err(|_| late(&what, ANSWER_MAX))??.into_parts();
+        if !head.status.is_success() {
+            let body = whole(body, &what).await?;
+            accepted(Response::from_parts(head, body))?;
+            return Ok(());
+        }
+        loop {
+            let frame = tokio::time::timeout(PIECE_MAX, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| late(&what, PIECE_MAX))? else {
+                break;
+            };
+            // Trailers are no part of a file.
+            let Ok(piece) = frame
+                .map_err(|error| broken_off(&what, &error))?
+                .into_data()
+            else {
+                continue;
+            };
+            match out.write_all(&piece) {
+                // `windlass query ... | head` has read enough: that is no failure.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.context("writing the answer")?,
+            }
+        }
+        out.flush().context("writing the answer")
+    }
+
     /// Whether there is something at `path`.
     pub(crate) async fn has(&self, path: &str) -> anyhow::Result<bool> {
         let request = self.request(Method::HEAD, path)?.body(Body::empty())?;
@@ -216,31 +290,58 @@ impl Client {
         request: Request<Body>,
         allowed: Duration,
     ) -> anyhow::Result<Response<Bytes>> {
-        let what = format!("{} {}", request.method(), request.uri().path());
+        let what = what(&request);
         let exchange = async {
-            let response = match &self.transport {
-                Transport::Remote { http, base } => http
-                    .request(request)
-                    .await
-                    .map_err(|error| unreachable_server(base, &error))?
-                    .map(Body::new),
-                Transport::Local { front, .. } => front.clone().answer(request).await,
-            };
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| {
-                let message = format!("the server's answer to `{what}` broke off: {error}");
-                Failure::not_now(message, "look at the server's log")
-            })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
-        };
-        let late = |_| {
-            let message = format!("no answer to `{what}` within {} s", allowed.as_secs());
-            Failure::not_now(message, "look at the server's log")
+            let (head, body) = self.begin(request).await?.into_parts();
+            let body = whole(body, &what).await?;
+            Ok(Response::from_parts(head, body))
         };
         tokio::time::timeout(allowed, exchange)
             .await
-            .map_err(late)?
+            .map_err(|_| late(&what, allowed))?
     }
+
+    /// The answer's head, its body still to come.
+    async fn begin(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        match &self.transport {
+            Transport::Remote { http, base } => {
+                let response = http.request(request).await;
+                let response = response.map_err(|error| unreachable_server(base, &error))?;
+                Ok(response.map(Body::new))
+            }
+            Transport::Local { front, .. } => Ok(front.clone().answer(request).await),
+        }
+    }
+}
+
+/// A request in words.
+fn what(request: &Request<Body>) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+async fn whole(body: Body, what: &str) -> Result<Bytes, Failure> {
+    let body = body.collect().await;
+    Ok(body.map_err(|error| broken_off(what, &error))?.to_bytes())
+}
+
+fn broken_off(what: &str, error: &dyn std::fmt::Display) -> Failure {
+    let message = format!("the server's answer to `{what}` broke off: {error}");
+    Failure::not_now(message, "look at the server's log")
+}
+
+fn late(what: &str, allowed: Duration) -> Failure {
+    let message = format!("no answer to `{what}` within {} s", allowed.as_secs());
+    Failure::not_now(message, "look at the server's log")
+}
+
+/// How long the server wants to be left alone before the same is asked again, where it says so.
+fn come_again(response: &Response<Bytes>) -> Option<Duration> {
+    if !matches!(response.status().as_u16(), 429 | 503 | 507) {
+        return None;
+    }
+    let after = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds = after.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 fn unreachable_server(base: &str, error: &hyper_util::client::legacy::Error) -> Failure {
@@ -316,6 +417,30 @@ mod tests {
         check(404, theirs, ("http_404", "no model `m`", Exit::NotFound));
         let want = "the server answered 502 Bad Gateway";
         check(502, "<html>", ("http_502", want, Exit::Failed));
+    }
+
+    #[test]
+    fn a_body_is_sent_again_where_the_server_says_when() {
+        let check = |status: u16, after: &str, want: Option<u64>| {
+            let response = Response::builder().status(status);
+            let response = match after {
+                "" => response,
+                after => response.header("retry-after", after),
+            };
+            let response = response.body(Bytes::new()).expect("a response");
+            assert_eq!(
+                come_again(&response),
+                want.map(Duration::from_secs),
+                "{status} {after}"
+            );
+        };
+        check(503, "1", Some(1));
+        check(507, "7", Some(7));
+        check(503, "86400", Some(30));
+        check(503, "", None);
+        check(503, "tomorrow", None);
+        check(500, "1", None);
+        check(200, "1", None);
     }
 
     #[test]

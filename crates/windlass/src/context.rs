@@ -76,6 +76,8 @@ impl Context {
             shared_memory: false,
             cores,
             container: server::ContainerRoutes::default(),
+            ledger_mode: domain::ledger::Mode::default(),
+            prices: None,
         })
     }
 }

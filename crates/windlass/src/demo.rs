@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::predict::{self, Format};
+use crate::rows;
 use crate::runtime::{self, install};
 use crate::serve::{self, Signals, Site, banner};
 use crate::{models, push};
@@ -138,7 +139,7 @@ async fn show(output: Output, site: &Site, model: &ModelName, once: bool) -> any
     let times = measure(&client, &reference, &asked).await?;
 
     if output.json {
-        return output.bytes(&predict::encode(&predict::typed(&table)?, Format::Jsonl)?);
+        return output.bytes(&predict::encode(&rows::typed(&table)?, Format::Jsonl)?);
     }
     let shown = chosen(&table.slice(0, ROWS_SHOWN.min(table.num_rows())))?;
     let shown = predict::encode(&shown, Format::Table)?;

@@ -11,12 +11,22 @@ mod docs;
 mod environment;
 mod exit;
 mod failure;
+mod kpi;
+mod label;
+mod ledger;
 mod models;
 mod output;
 mod predict;
 mod push;
+mod quality;
+mod query;
+mod range;
+mod replacement;
+mod replay;
+mod rows;
 mod runtime;
 mod serve;
+mod threshold;
 
 use std::process::ExitCode;
 
@@ -83,6 +93,12 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Demo(args) => return demo::run(context, &args).await,
         Command::Serve(args) => return serve::run(context, args).await,
         Command::Predict(args) => predict::run(context, &args).await?,
+        Command::Label(args) => return label::run(context, &args).await,
+        Command::Quality(args) => quality::run(context, &args).await?,
+        Command::Kpi(args) => kpi::run(context, &args).await?,
+        Command::Query(args) => query::run(context, &args).await?,
+        Command::Replay(args) => replay::run(context, &args).await?,
+        Command::Ledger(args) => return ledger::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await?,
         Command::List => models::list(context).await?,
         Command::Show(args) => models::show(context, &args).await?,

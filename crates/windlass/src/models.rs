@@ -1,9 +1,10 @@
-//! Looking at models: list, show. What changes them is in `change`.
+//! Looking at models and predictions: list, show. What changes them is in `change`.
 
 pub(crate) mod change;
+mod prediction;
 
 use clap::Args;
-use domain::{ModelName, Reference, Refusal, Selector, Signature, Version};
+use domain::{ModelName, PredictionId, Reference, Refusal, Selector, Signature, Version};
 use http::Method;
 use wire::api::{
     LengthRecord, LoadChange, LoadRecord, ModelDetailRecord, ModelRecord, PageRecord,
@@ -12,17 +13,26 @@ use wire::api::{
 
 use crate::client::Client;
 use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output::{moment, table};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  windlass show credit\n  windlass show credit:3\n  \
-    windlass show credit@champion --json"
+    windlass show credit@champion --json\n  \
+    windlass show prediction 01932f6e-3b0a-7c9e-8f3d-2a1b4c5d6e7f.0"
 )]
 pub(crate) struct ShowArgs {
-    /// A model `credit`, a version `credit:3`, or the version of an alias `credit@champion`
+    /// A model `credit`, a version `credit:3`, or the version of an alias `credit@champion`; with an ID the
+    /// word `prediction`
     model: Reference,
+    /// The prediction's id, as its answer and the ledger have it
+    id: Option<PredictionId>,
 }
+
+/// The word in front of a prediction's id. A model may have this name: an id never stands behind a model's.
+const PREDICTION: &str = "prediction";
 
 fn model_path(model: &ModelName) -> String {
     format!("/api/v1/models/{model}")
@@ -76,6 +86,9 @@ async fn all_models(client: &Client) -> anyhow::Result<Vec<ModelRecord>> {
 
 /// Runs `windlass show`.
 pub(crate) async fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
+    if let Some(id) = &args.id {
+        return show_prediction(context, &args.model, id).await;
+    }
     let client = Client::connect(context).await?;
     let shown = match &args.model.selector {
         Selector::Traffic => {
@@ -90,7 +103,36 @@ pub(crate) async fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<(
         }
     };
     client.close().await;
-    shown
+    shown.map_err(|error| match args.model.to_string() == PREDICTION {
+        true => without_id(&error).into(),
+        false => error,
+    })
+}
+
+/// There is no model called `prediction`, most likely: somebody forgot the id.
+fn without_id(error: &anyhow::Error) -> Failure {
+    let mut failure = Failure::of(error);
+    if failure.exit == Exit::NotFound {
+        failure.hint = Some("`windlass show prediction ID` shows a prediction".to_owned());
+    }
+    failure
+}
+
+async fn show_prediction(
+    context: &Context,
+    word: &Reference,
+    id: &PredictionId,
+) -> anyhow::Result<()> {
+    if word.to_string() != PREDICTION {
+        let message = format!("`{word}` has no part `{id}` to show");
+        let hint =
+            format!("`windlass show {word}` shows the model, `windlass show prediction {id}` that");
+        return Err(Failure::usage(message, hint).into());
+    }
+    let client = Client::connect(context).await?;
+    let story = prediction::story(&client, id).await;
+    client.close().await;
+    context.output.answer(&story?, prediction::show)
 }
 
 fn show_model(detail: &ModelDetailRecord) -> String {
@@ -203,15 +245,20 @@ fn show_signature(signature: &SignatureRecord) -> String {
 
 /// The version that a reference means now.
 async fn version(client: &Client, reference: &Reference) -> anyhow::Result<VersionDetailRecord> {
+    let number = version_of(client, reference).await?;
     let model = model_path(&reference.model);
-    let number = match &reference.selector {
-        Selector::Version(version) => version.number(),
-        selector => {
-            let detail: ModelDetailRecord = client.get(&model).await?;
-            number(&detail, reference, selector)?
-        }
-    };
     client.get(&format!("{model}/versions/{number}")).await
+}
+
+/// Its number; one that is named is not looked for.
+pub(crate) async fn version_of(client: &Client, reference: &Reference) -> anyhow::Result<u32> {
+    match &reference.selector {
+        Selector::Version(version) => Ok(version.number()),
+        selector @ (Selector::Traffic | Selector::Alias(_)) => {
+            let detail: ModelDetailRecord = client.get(&model_path(&reference.model)).await?;
+            Ok(number(&detail, reference, selector)?)
+        }
+    }
 }
 
 fn number(

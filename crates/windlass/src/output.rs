@@ -51,6 +51,11 @@ impl Output {
         }
     }
 
+    /// Where an answer goes that comes in pieces.
+    pub(crate) fn writer(self) -> impl Write {
+        io::stdout()
+    }
+
     /// Something that the user may like to know; not with `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
@@ -127,23 +132,45 @@ pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>
 
 /// A moment as people write it: `2026-11-22 11:05`, UTC.
 pub(crate) fn moment(ms: i64) -> String {
-    // Days since 1970 to a date: Howard Hinnant, `civil_from_days`,
-    // <https://howardhinnant.github.io/date_algorithms.html>.
     let (day, second) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
-    let shifted = day + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year + era * 400 + i64::from(month <= 2);
+    let (year, month, date) = domain::time::date(day);
     let (hour, minute) = (second / 3600, second / 60 % 60);
     format!("{year}-{month:02}-{date:02} {hour:02}:{minute:02}")
+}
+
+/// The same to the second, of microseconds: `2026-11-22 11:05:03`.
+pub(crate) fn moment_us(us: i64) -> String {
+    let second = us.div_euclid(1_000_000).rem_euclid(60);
+    format!("{}:{second:02}", moment(us.div_euclid(1000)))
+}
+
+/// A number as people compare it: three digits that matter, and all of what stands before the point.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    if size < 1e-4 {
+        return format!("{value:.2e}");
+    }
+    decimals(value, 2.0 - size.log10().floor())
+}
+
+/// A number with so many digits behind the point, if that is some.
+pub(crate) fn decimals(value: f64, count: f64) -> String {
+    format!("{value:.*}", count.clamp(0.0, 9.0) as usize)
+}
+
+/// A part of a whole: `12.3%`.
+pub(crate) fn share(value: f64) -> String {
+    let percent = number(value * 100.0);
+    format!("{percent}%")
+}
+
+/// A count and its noun: `1 row`, `2 rows`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 #[cfg(test)]
@@ -172,5 +199,26 @@ mod tests {
         ] {
             assert_eq!(moment(ms), want);
         }
+        assert_eq!(moment_us(1_795_345_503_999_999), "2026-11-22 11:05:03");
+        assert_eq!(moment_us(-1), "1969-12-31 23:59:59");
+    }
+
+    #[test]
+    fn numbers_have_three_digits_that_matter() {
+        for (value, want) in [
+            (0.0, "0"),
+            (0.8123, "0.812"),
+            (1.0, "1.00"),
+            (-12.345, "-12.3"),
+            (123_456.7, "123457"),
+            (0.001_234, "0.00123"),
+            (0.000_012_34, "1.23e-5"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), want);
+        }
+        assert_eq!(share(0.0123), "1.23%");
+        assert_eq!(count(1, "row"), "1 row");
+        assert_eq!(count(0, "row"), "0 rows");
     }
 }

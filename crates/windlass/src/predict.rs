@@ -2,7 +2,6 @@
 
 mod answers;
 mod columns;
-mod rows;
 mod write;
 
 use std::io::{IsTerminal, Read};
@@ -24,12 +23,12 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::models;
 use crate::output::{Output, Unit};
+use crate::replacement;
+use crate::rows::{self, Rows, typed};
 
 pub(crate) use answers::beside;
 use columns::Chosen;
-use rows::Rows;
-pub(crate) use rows::typed;
-pub(crate) use write::{Format, encode};
+pub(crate) use write::{Format, encode, short};
 
 #[derive(Debug, Args)]
 #[command(
@@ -84,7 +83,7 @@ pub(crate) async fn run(context: &Context, args: &PredictArgs) -> anyhow::Result
     }
     let bytes = encode(&table, format)?;
     match &args.output {
-        Some(path) => write::to_file(path, &bytes),
+        Some(path) => replacement::write(path, &bytes),
         None => context.output.bytes(&bytes),
     }
 }

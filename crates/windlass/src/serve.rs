@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use domain::budget::Prices;
+use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::{ModelName, Reference, Selector};
 use server::Server;
@@ -67,6 +69,14 @@ pub(crate) struct ServeArgs {
     /// Lets callers on this machine pass tensors in system shared memory
     #[arg(long)]
     system_shared_memory: bool,
+    /// What is kept of the predictions of models whose windlass.yaml does not say: `commit` (an answer leaves
+    /// when its row is on disk), `buffered` (when it would survive the end of the process) or `off`
+    #[arg(long, value_name = "MODE", default_value = "buffered")]
+    ledger: Mode,
+    /// What resources cost: a YAML file with `currency`, `cpu_hour`, `accelerator_hour`, `memory_gib_hour`.
+    /// With it every prediction has a cost, and models may have budgets
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
 }
 
 fn read_limit(text: &str) -> Result<(String, u64), String> {
@@ -77,6 +87,17 @@ fn read_limit(text: &str) -> Result<(String, u64), String> {
         .map_err(|_| format!("`{value}` is no number"))?;
     Limits::default().set(name, value)?;
     Ok((name.to_owned(), value))
+}
+
+fn read_prices(path: &Path) -> anyhow::Result<Prices> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("`{}` cannot be read: {error}", path.display());
+        Failure::not_found(message, "name a YAML file with prices")
+    })?;
+    Ok(store::format::parse_prices(
+        &text,
+        &path.display().to_string(),
+    )?)
 }
 
 /// Runs `windlass serve`.
@@ -93,6 +114,8 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
             .map_err(|why| Failure::usage(why, "`docs/limits.md` lists the limits"))?;
     }
     config.shared_memory = args.system_shared_memory;
+    config.ledger_mode = args.ledger;
+    config.prices = args.prices.as_deref().map(read_prices).transpose()?;
     let mut what = wanted(&args.what)?;
     let mut port = args.port;
     if what.is_empty() {

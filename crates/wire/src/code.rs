@@ -107,6 +107,12 @@ const DIFFERENT_SIZES: Code = final_code("different_sizes", 400, Grpc::InvalidAr
 const NO_ROWS: Code = final_code("no_rows", 400, Grpc::InvalidArgument);
 const MISSING_COLUMN: Code = final_code("missing_column", 400, Grpc::InvalidArgument);
 const UNKNOWN_COLUMN: Code = final_code("unknown_column", 400, Grpc::InvalidArgument);
+const UNKNOWN_PREDICTION: Code = final_code("unknown_prediction", 404, Grpc::NotFound);
+const INVALID_QUERY: Code = final_code("invalid_query", 400, Grpc::InvalidArgument);
+const QUERY_TOO_LARGE: Code = final_code("query_too_large", 422, Grpc::ResourceExhausted);
+const QUERY_TIMEOUT: Code = final_code("query_timeout", 504, Grpc::DeadlineExceeded);
+const LEDGER_FULL: Code = passing("ledger_full", 503, Grpc::Unavailable, 5);
+const OVER_BUDGET: Code = passing("over_budget", 429, Grpc::ResourceExhausted, 60);
 const NOT_READY: Code = passing("not_ready", 503, Grpc::Unavailable, 1);
 const QUEUE_FULL: Code = passing("queue_full", 503, Grpc::Unavailable, 1);
 const DEADLINE_PASSED: Code = final_code("deadline_passed", 504, Grpc::DeadlineExceeded);
@@ -159,6 +165,12 @@ pub const ALL: &[Code] = &[
     DIFFERENT_SIZES,
     MISSING_COLUMN,
     UNKNOWN_COLUMN,
+    UNKNOWN_PREDICTION,
+    INVALID_QUERY,
+    QUERY_TOO_LARGE,
+    QUERY_TIMEOUT,
+    LEDGER_FULL,
+    OVER_BUDGET,
     NOT_READY,
     QUEUE_FULL,
     DEADLINE_PASSED,
@@ -213,6 +225,12 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::DifferentSizes { .. } => DIFFERENT_SIZES,
         Refusal::MissingColumn { .. } => MISSING_COLUMN,
         Refusal::UnknownColumn { .. } => UNKNOWN_COLUMN,
+        Refusal::UnknownPrediction { .. } => UNKNOWN_PREDICTION,
+        Refusal::InvalidQuery { .. } => INVALID_QUERY,
+        Refusal::QueryTooLarge { .. } => QUERY_TOO_LARGE,
+        Refusal::QueryTimeout { .. } => QUERY_TIMEOUT,
+        Refusal::LedgerFull { .. } => LEDGER_FULL,
+        Refusal::OverBudget { .. } => OVER_BUDGET,
         Refusal::NotReady { .. } => NOT_READY,
         Refusal::QueueFull { .. } => QUEUE_FULL,
         Refusal::DeadlinePassed { .. } => DEADLINE_PASSED,

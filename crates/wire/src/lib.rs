@@ -9,6 +9,7 @@ mod number;
 
 pub mod api;
 pub mod code;
+pub mod labels;
 pub mod oip;
 pub mod proto;
 pub mod rows;

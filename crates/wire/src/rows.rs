@@ -23,6 +23,7 @@ pub use csv::decode_csv;
 pub use encode::{Layout, encode_predictions};
 pub use json::{decode_mlflow, decode_v1};
 pub use parquet::decode_parquet;
+pub(crate) use parquet::read as read_parquet;
 
 const WHAT: &str = "the request";
 

@@ -71,11 +71,11 @@ const PAGE: u32 = 100;
 /// Versions shown with a model by itself.
 const RECENT: u32 = 20;
 
-fn refuse(refusal: &Refusal) -> Response {
+pub(super) fn refuse(refusal: &Refusal) -> Response {
     refusal_with(refusal, &api::ErrorRecord::from(refusal))
 }
 
-fn respond<T: Serialize>(result: Result<T, Refusal>) -> Response {
+pub(super) fn respond<T: Serialize>(result: Result<T, Refusal>) -> Response {
     respond_with(StatusCode::OK, result)
 }
 
@@ -90,7 +90,7 @@ fn finished(result: Result<(), Refusal>) -> Response {
     result.map_or_else(|refusal| refuse(&refusal), |()| done())
 }
 
-async fn parse<T: DeserializeOwned>(app: &App, mut sent: Sent) -> Result<T, Refusal> {
+pub(super) async fn parse<T: DeserializeOwned>(app: &App, mut sent: Sent) -> Result<T, Refusal> {
     let bytes = sent.read(&app.limits).await?;
     // An empty body is a record in which everything is left out.
     let bytes = if bytes.is_empty() {

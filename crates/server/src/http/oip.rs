@@ -16,11 +16,14 @@ use serde::Deserialize;
 use uuid::Uuid;
 use wire::oip::{self, Content, OutputRecord, Parameter, ResponseRecord};
 
-use super::{Allowed, PREDICTION_ID_HEADER, done, json, reference, refuse};
+use super::{
+    Allowed, PREDICTION_ID_HEADER, PREDICTION_ID_PARAMETER, done, json, reference, refuse,
+};
 use crate::app::App;
 use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
 use crate::infer::{Output, infer};
+use crate::ledger::{Asked, arm};
 use crate::models;
 use crate::running::Running;
 use crate::stats::Spent;
@@ -335,15 +338,23 @@ async fn try_answer(
     reference: Result<domain::Reference, Refusal>,
     mut sent: Sent,
 ) -> Result<Response, Refusal> {
-    let running = app.find(permission, &reference?).await?;
+    let reference = reference?;
+    let running = app.find(permission, &reference).await?;
     let bytes = sent.read(&app.limits).await?;
     let json_length = json_length(&sent.headers)?;
     let mut request = match oip::decode_request(&bytes, json_length, &app.limits)? {
         oip::Body::Request(request) => request,
         oip::Body::Raw(body) => oip::raw_request(body, &running.signature)?,
     };
-    let outputs = infer(app, permission, &running, &mut request, None).await?;
+    let asked = Asked {
+        headers: &sent.headers,
+        request_id: super::request_id(&sent.headers),
+        arm: &arm(&reference.selector),
+        timeout: None,
+    };
+    let (id, outputs) = infer(app, permission, &running, &mut request, asked).await?;
     encode(
+        id,
         &running,
         &request,
         &outputs,
@@ -372,6 +383,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 fn encode(
+    id: Uuid,
     running: &Running,
     request: &oip::InferenceRequest,
     outputs: &[Output],
@@ -396,10 +408,12 @@ fn encode(
             }
         })
         .collect();
-    let id = Uuid::now_v7();
     let mut id_text = Uuid::encode_buffer();
     let id_text = id.hyphenated().encode_lower(&mut id_text);
-    let parameters: &[(&str, Parameter)] = &[];
+    let parameters = &[(
+        PREDICTION_ID_PARAMETER,
+        Parameter::Text((*id_text).to_owned()),
+    )];
     let encoded = oip::encode_response(&ResponseRecord {
         model_name: running.model.as_str(),
         model_version: &running.version_text,

@@ -11,14 +11,14 @@ use domain::access::{Permission, Predict, Read};
 use domain::request::NamedTensor;
 use domain::{Refusal, Tensor};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use uuid::Uuid;
 use wire::rows::{Layout, encode_predictions};
 
 use super::{Allowed, PREDICTION_ID_HEADER, bytes_of, json, reference, refusal_with, refuse};
 use crate::app::{App, ContainerRoutes};
 use crate::body::Sent;
+use crate::ledger::{Asked, arm};
 use crate::running::Running;
 
 pub(super) fn routes(container: &ContainerRoutes) -> Router<Arc<App>> {
@@ -94,10 +94,12 @@ async fn predict(
                 path: format!("/v1/models/{segment}"),
             });
         };
-        let running = app.find(permission, &reference(model, None)?).await?;
+        let reference = reference(model, None)?;
+        let running = app.find(permission, &reference).await?;
         let bytes = sent.read(&app.limits).await?;
         let inputs = wire::rows::decode_v1(&bytes, &running.signature, &app.limits)?;
-        answer(&running, inputs, Layout::Rows).await
+        let arm = arm(&reference.selector);
+        answer(&running, inputs, &sent.headers, &arm, Layout::Rows).await
     };
     result.await.unwrap_or_else(|refusal| refuse(&refusal))
 }
@@ -105,9 +107,17 @@ async fn predict(
 async fn answer(
     running: &Running,
     inputs: Vec<NamedTensor>,
+    headers: &HeaderMap,
+    arm: &str,
     layout: Layout,
 ) -> Result<Response, Refusal> {
-    let answer = running.answer(inputs, &[], None).await?;
+    let asked = Asked {
+        headers,
+        request_id: super::request_id(headers),
+        arm,
+        timeout: None,
+    };
+    let answer = running.answer(inputs, &[], &asked).await?;
     let names = answer
         .outputs
         .iter()
@@ -115,7 +125,7 @@ async fn answer(
     let outputs: Vec<(&str, &Tensor)> = names.zip(&answer.tensors).collect();
     let body = encode_predictions(&outputs, layout)?;
     let mut response = bytes_of(StatusCode::OK, "application/json", body);
-    if let Ok(id) = HeaderValue::from_str(&Uuid::now_v7().to_string()) {
+    if let Ok(id) = HeaderValue::from_str(&answer.id.to_string()) {
         response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
     Ok(response)
@@ -183,7 +193,8 @@ async fn try_invocations(
             });
         }
     };
-    answer(&running, inputs, Layout::Columns).await
+    let arm = arm(&domain::Selector::Traffic);
+    answer(&running, inputs, &sent.headers, &arm, Layout::Columns).await
 }
 
 /// Whether the one model that a container serves can answer.

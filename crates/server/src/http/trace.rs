@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::clock::Clock;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A caller's id longer than this is not one.

@@ -53,7 +53,7 @@ fn job(rows: usize, first: f32) -> Job {
     let numbers: Vec<f32> = (0..rows * 2).map(|it| first + it as f32).collect();
     let tensor = Tensor::new(vec![rows, 2], Elements::from_slice(&numbers)).expect("fits");
     Job {
-        inputs: vec![tensor],
+        inputs: vec![tensor].into(),
         outputs: vec![0],
         rows,
         asked: Time(0),
@@ -75,7 +75,7 @@ impl Bench {
 async fn what_goes_in_comes_out() {
     let bench = bench(COPY);
     let done = bench.pool().run(job(2, 5.0)).await.expect("an answer");
-    assert_eq!(done.outputs, job(2, 5.0).inputs);
+    assert_eq!(done.outputs, *job(2, 5.0).inputs);
     assert_eq!(done.timing.run_rows, 2);
 }
 
@@ -100,7 +100,7 @@ async fn what_waits_while_a_session_is_busy_shares_the_next_run() {
         (fourth, 2, 4.0),
     ] {
         let done = future.await.expect("an answer");
-        assert_eq!(done.outputs, job(rows, number).inputs);
+        assert_eq!(done.outputs, *job(rows, number).inputs);
     }
     assert_eq!(bench.fake.runs(), [1, 3, 2]);
 }
@@ -115,7 +115,7 @@ async fn a_run_that_nobody_waits_for_is_ended_and_the_next_one_answers() {
     }
     bench.fake.release(1);
     let done = bench.pool().run(job(1, 2.0)).await.expect("an answer");
-    assert_eq!(done.outputs, job(1, 2.0).inputs);
+    assert_eq!(done.outputs, *job(1, 2.0).inputs);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `windlass.yaml`: read, with errors that name the key, the line and what could stand there.
 
 use domain::Refusal;
+use domain::budget::Prices;
 use domain::manifest::{BatchSetting, Manifest};
 use serde_saphyr::Error;
 
@@ -19,6 +20,16 @@ pub fn parse(text: &str) -> Result<Manifest, Refusal> {
         return Ok(Manifest::default());
     }
     yaml(text, NAMES[0])
+}
+
+/// Reads the text of a price file; `file` is what errors call it.
+pub fn parse_prices(text: &str, file: &str) -> Result<Prices, Refusal> {
+    let prices: Prices = yaml(text, file)?;
+    prices.check().map_err(|name| Refusal::InvalidManifest {
+        field: name.to_owned(),
+        why: "it is not a number from 0 up".to_owned(),
+    })?;
+    Ok(prices)
 }
 
 /// The manifest as text, as [`parse`] reads it again.
@@ -155,6 +166,8 @@ fn apply_to(
         signature,
         serve,
         examples,
+        ledger,
+        budget,
     } = manifest.clone();
     if let Some(name) = model {
         package.name = name
@@ -189,6 +202,8 @@ fn apply_to(
         signature,
         serve,
         examples,
+        ledger,
+        budget,
     };
     add_examples(folder, &mut package)?;
     package.check_files(folder.limits())?;

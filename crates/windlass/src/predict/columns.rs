@@ -8,8 +8,8 @@ use domain::request::NamedTensor;
 use domain::signature::show_dimensions;
 use domain::{DataType, Refusal, Signature, TensorSpec};
 
-use super::rows::{is_missing, truth};
 use crate::failure::Failure;
+use crate::rows::{is_missing, truth};
 
 /// Which of a file's columns a model takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -292,7 +292,7 @@ mod tests {
     use domain::{Dimension, Elements};
 
     use super::*;
-    use crate::predict::rows;
+    use crate::rows;
 
     fn input(name: &str, datatype: DataType) -> TensorSpec {
         TensorSpec {

@@ -12,9 +12,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
 
-use super::rows::Kind;
 use crate::failure::Failure;
 use crate::output;
+use crate::rows::Kind;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,23 +81,6 @@ pub(crate) fn encode(batch: &RecordBatch, format: Format) -> anyhow::Result<Vec<
     Ok(bytes)
 }
 
-/// Writes the file in one step: whoever looks sees the old one or the whole new one.
-pub(crate) fn to_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let failed = |error: &dyn std::fmt::Display| {
-        let message = format!("`{}` cannot be written: {error}", path.display());
-        Failure::refused(
-            message,
-            "name a file in a folder that is there and is yours",
-        )
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
-    file.write_all(bytes).map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error))?;
-    Ok(())
-}
-
 const OPTIONS: FormatOptions<'static> = FormatOptions::new().with_display_error(true);
 
 fn formatters(batch: &RecordBatch) -> anyhow::Result<Vec<ArrayFormatter<'_>>> {
@@ -155,7 +138,7 @@ fn table(batch: &RecordBatch) -> anyhow::Result<String> {
 }
 
 /// Text of many lines or of great length would tear a table apart.
-fn short(text: String) -> String {
+pub(crate) fn short(text: String) -> String {
     const SHOWN: usize = 60;
     if text.chars().count() <= SHOWN && !text.contains('\n') {
         return text;
@@ -179,7 +162,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::predict::rows;
+    use crate::rows;
 
     fn batch() -> RecordBatch {
         let fields = vec![

@@ -52,7 +52,7 @@ pub fn decode_parquet(
 /// leaves it out of the columns when it reads the file.
 ///
 /// Pages, decoded pages, values and texts together may take `decoded_bytes_max`.
-fn read(body: &Bytes, limits: &Limits) -> Result<Frame, Refusal> {
+pub(crate) fn read(body: &Bytes, limits: &Limits) -> Result<Frame, Refusal> {
     let footer = footer(body)?;
     let (footer, _) = thrift::read(&footer).map_err(malformed)?;
     let leaves = leaves(footer.structures(2))?;

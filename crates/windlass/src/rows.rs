@@ -30,6 +30,9 @@ pub(crate) struct Rows {
     pub(crate) batch: RecordBatch,
 }
 
+/// The byte-order mark that Excel puts in front of what it calls UTF-8.
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What stands for a missing value in CSV, beside nothing at all.
 const MISSING: &[&str] = &["NA", "N/A", "NaN", "nan", "null", "NULL", "None"];
 
@@ -40,7 +43,7 @@ pub(crate) fn is_missing(text: &str) -> bool {
 
 /// Reads the rows. `name` is the file's, for sentences.
 pub(crate) fn read(bytes: Bytes, name: &str) -> anyhow::Result<Rows> {
-    let kind = kind(&bytes);
+    let kind = Kind::of(&bytes);
     let unreadable = |why: String| {
         let message = format!("`{name}` cannot be read as {}: {why}", kind.name());
         Failure::refused(message, "give CSV with a header, JSON lines, or Parquet")
@@ -58,6 +61,17 @@ pub(crate) fn read(bytes: Bytes, name: &str) -> anyhow::Result<Rows> {
 }
 
 impl Kind {
+    /// What the first bytes of a file look like.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let text = bytes.strip_prefix(MARK).unwrap_or(bytes);
+        let first = text.iter().find(|it| !it.is_ascii_whitespace());
+        match first {
+            _ if bytes.starts_with(b"PAR1") => Self::Parquet,
+            Some(b'{' | b'[') => Self::Jsonl,
+            _ => Self::Csv,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Csv => "CSV",
@@ -67,18 +81,8 @@ impl Kind {
     }
 }
 
-fn kind(bytes: &[u8]) -> Kind {
-    let first = bytes.iter().find(|it| !it.is_ascii_whitespace());
-    match first {
-        _ if bytes.starts_with(b"PAR1") => Kind::Parquet,
-        Some(b'{' | b'[') => Kind::Jsonl,
-        _ => Kind::Csv,
-    }
-}
-
 fn read_csv(bytes: &[u8]) -> Result<RecordBatch, String> {
-    // Excel puts a byte-order mark in front of what it calls UTF-8.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
     if names.is_empty() {

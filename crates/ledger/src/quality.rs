@@ -1,0 +1,847 @@
+//! How right a model was: predictions and labels put together, counted by version, slice and time.
+//!
+//! Both lie sorted by prediction id, so they are merged, window of ids by window, in bounded memory and on
+//! several threads. The metrics are those of `stats`.
+
+mod labels;
+mod slices;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType as Arrow, Float64Type, Int32Type, TimestampMicrosecondType, UInt32Type,
+};
+use domain::Refusal;
+use domain::maturity::{self, Cohort};
+use domain::time::DAY_US;
+use stats::{
+    Binary, BinaryReport, BinaryRow, Multiclass, MulticlassReport, MulticlassRow, Regression,
+    RegressionReport, RegressionRow,
+};
+
+use crate::failure;
+use crate::files::{Entry, Kind};
+use crate::layout::{Layout, Meaning};
+use crate::read::{Ids, OfLog, Range, Snapshot, number_of, within};
+use labels::{ById, Reads, TextLabels, Values};
+use slices::{Interner, codes};
+
+pub(crate) use labels::Truths;
+pub(crate) use slices::Slicer;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The model.
+    pub model: String,
+    /// The predictions' times.
+    pub range: Range,
+    /// One version alone.
+    pub version: Option<u32>,
+    /// Columns by whose values the rows are told apart.
+    pub by: Vec<String>,
+    /// Spans of time by which they are, in microseconds.
+    pub every_us: Option<i64>,
+    /// The level of the intervals.
+    pub level: f64,
+    /// Threads that count.
+    pub threads: usize,
+    /// Now, in microseconds since 1970.
+    pub now_us: i64,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// One for each version, slice and span that has rows; sorted by them.
+    pub groups: Vec<Group>,
+    /// What the labels themselves tell.
+    pub labels: LabelCounts,
+}
+
+/// Rows that are told together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The version.
+    pub version: u32,
+    /// The values of the columns asked for.
+    pub by: BTreeMap<String, String>,
+    /// The beginning of the span, where spans were asked for.
+    pub from_us: Option<i64>,
+    /// Rows answered.
+    pub predictions: u64,
+    /// Rows that were not.
+    pub failed: u64,
+    /// Rows answered that have a label.
+    pub labelled: u64,
+    /// Whether more labels are to be expected.
+    pub provisional: bool,
+    /// Labels that are neither a class of the model nor a number, as it needs.
+    pub unread: u64,
+    /// The metrics.
+    pub report: Report,
+}
+
+/// Metrics by the kind of task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// Whether it is the positive class.
+    Binary {
+        /// The class.
+        positive: String,
+        /// The other.
+        negative: String,
+        /// The metrics.
+        report: BinaryReport,
+    },
+    /// Which class it is.
+    Multiclass {
+        /// The classes in the order of the confusion matrix.
+        classes: Vec<String>,
+        /// The metrics.
+        report: MulticlassReport,
+    },
+    /// Which number it is.
+    Regression(RegressionReport),
+}
+
+/// Labels of the question's range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LabelCounts {
+    /// Predictions that labels name by id.
+    pub named: u64,
+    /// Those that the ledger has.
+    pub matched: u64,
+    /// Labels by the caller's own id or by key.
+    pub by_text: u64,
+    /// Rows that those found.
+    pub by_text_matched: u64,
+}
+
+impl Snapshot<'_> {
+    /// Counts how right a model was. Blocks for as long as it takes.
+    pub fn quality(&self, question: &Question) -> Result<Quality, Refusal> {
+        let log = self.of_log(&question.model)?;
+        let files = self.files(Kind::Predictions, &question.model, question.range);
+        let mut layouts: Vec<Arc<Layout>> = Vec::new();
+        let all = files
+            .iter()
+            .map(|it| self.layout(it))
+            .chain(log.rows.iter().map(|it| Arc::clone(&it.layout)));
+        for layout in all {
+            if !layouts.contains(&layout) {
+                layouts.push(layout);
+            }
+        }
+        check(question, &layouts)?;
+        let texts = TextLabels::load(self, &question.model, &log.labels)?;
+        let work = Work {
+            snapshot: self,
+            question,
+            by: self.slicers(&question.by, &layouts, &files, &log)?,
+            layouts,
+            files,
+            log,
+            texts,
+            windows: labels::windows(self, &question.model)?,
+            next: AtomicUsize::new(0),
+        };
+        let counted = work.count()?;
+        Ok(counted.finish(question, work.texts.count))
+    }
+
+    /// How each column that is asked for is told, from rows of the newest file or of the log.
+    pub(crate) fn slicers(
+        &self,
+        by: &[String],
+        layouts: &[Arc<Layout>],
+        files: &[Arc<Entry>],
+        log: &OfLog,
+    ) -> Result<Vec<(String, Slicer)>, Refusal> {
+        let mut slicers = Vec::with_capacity(by.len());
+        for name in by {
+            let has = |it: &Layout| it.schema().index_of(name).is_ok();
+            if !layouts.iter().any(|it| has(it)) {
+                let known: Vec<String> = layouts
+                    .last()
+                    .map(|it| it.schema())
+                    .iter()
+                    .flat_map(|it| it.fields().iter().map(|it| format!("`{}`", it.name())))
+                    .collect();
+                return Err(Refusal::UnknownColumn {
+                    column: name.clone(),
+                    known: known.join(", "),
+                });
+            }
+            let mut sample: Option<ArrayRef> = None;
+            let newest = files.iter().rev().find(|it| has(&self.layout(it)));
+            if let Some(entry) = newest {
+                // One batch is enough to tell by; the rest is not read for it.
+                self.read(entry, &[name], Ids::ALL, Range::ALL, |batch| {
+                    if sample.is_none() {
+                        sample = batch.column_by_name(name).cloned();
+                    }
+                    Ok(())
+                })?;
+            }
+            let of_log = || {
+                let rows = log.rows.iter().rev();
+                rows.clone()
+                    .find_map(|it| it.batch.column_by_name(name).cloned())
+            };
+            let slicer = match sample.or_else(of_log) {
+                Some(column) => Slicer::of(column.as_ref())?,
+                None => Slicer::Values,
+            };
+            slicers.push((name.clone(), slicer));
+        }
+        Ok(slicers)
+    }
+}
+
+/// Refuses what cannot be counted.
+fn check(question: &Question, layouts: &[Arc<Layout>]) -> Result<(), Refusal> {
+    for layout in layouts {
+        let why = match &layout.meaning {
+            Meaning::Value { .. } => continue,
+            Meaning::Classes { classes, .. } if classes.len() >= 2 => {
+                if classes.len() <= stats::quality::multiclass::CLASSES_MAX {
+                    continue;
+                }
+                format!("it has {} classes, which are too many", classes.len())
+            }
+            Meaning::Classes { .. } => "its classes are not named by `task.classes`".to_owned(),
+            Meaning::None => {
+                "its windlass.yaml does not say by `task` what its answers mean".to_owned()
+            }
+        };
+        if question.version.is_some_and(|it| it != layout.version) {
+            continue;
+        }
+        return Err(Refusal::InvalidQuery {
+            why: format!(
+                "the quality of `{}:{}`: {why}",
+                layout.model, layout.version
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// What all threads share.
+struct Work<'a> {
+    snapshot: &'a Snapshot<'a>,
+    question: &'a Question,
+    by: Vec<(String, Slicer)>,
+    layouts: Vec<Arc<Layout>>,
+    files: Vec<Arc<Entry>>,
+    log: OfLog,
+    texts: TextLabels,
+    windows: Vec<Ids>,
+    next: AtomicUsize,
+}
+
+impl Work<'_> {
+    /// Counts every window, each once, on several threads.
+    fn count(&self) -> Result<Counted, Refusal> {
+        let merged: Mutex<Result<Counted, Refusal>> = Mutex::new(Ok(Counted::default()));
+        let threads = self.question.threads.clamp(1, self.windows.len().max(1));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut counting = Counting::new(self);
+                    let result = counting.all();
+                    let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (&mut *merged, result) {
+                        (Err(_), _) => {}
+                        (Ok(all), Ok(())) => all.merge(counting.counted()),
+                        (Ok(_), Err(refusal)) => *merged = Err(refusal),
+                    }
+                });
+            }
+        });
+        merged.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is counted of a group.
+#[derive(Clone)]
+enum Counter {
+    Binary(Binary),
+    Multiclass(Multiclass),
+    Regression(Regression),
+}
+
+impl Counter {
+    fn new(meaning: &Meaning) -> Self {
+        match meaning {
+            Meaning::Classes {
+                classes,
+                positive: None,
+                ..
+            } => Self::Multiclass(Multiclass::new(classes.len())),
+            Meaning::Classes { .. } => Self::Binary(Binary::new()),
+            Meaning::Value { .. } | Meaning::None => Self::Regression(Regression::default()),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Binary(a), Self::Binary(b)) => a.merge(b),
+            (Self::Multiclass(a), Self::Multiclass(b)) => a.merge(b),
+            (Self::Regression(a), Self::Regression(b)) => a.merge(b),
+            // Groups are told apart by what their answers mean.
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Tally {
+    cohort: Cohort,
+    failed: u64,
+    unread: u64,
+    counter: Counter,
+}
+
+impl Tally {
+    fn new(meaning: &Meaning) -> Self {
+        Self {
+            cohort: Cohort::default(),
+            failed: 0,
+            unread: 0,
+            counter: Counter::new(meaning),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        add(&mut self.cohort, other.cohort);
+        self.failed += other.failed;
+        self.unread += other.unread;
+        self.counter.merge(other.counter);
+    }
+}
+
+fn add(to: &mut Cohort, from: Cohort) {
+    to.newest_us = to.newest_us.max(from.newest_us);
+    to.predictions += from.predictions;
+    to.labelled += from.labelled;
+}
+
+/// What a group is of: version, what its answers mean, slices, span.
+type Key = (u32, Vec<u8>, Vec<String>, Option<i64>);
+
+/// Everything counted.
+#[derive(Default)]
+struct Counted {
+    groups: BTreeMap<Key, (Arc<Layout>, Tally)>,
+    days: BTreeMap<i64, Cohort>,
+    delays_us: Vec<i64>,
+    labels: LabelCounts,
+}
+
+impl Counted {
+    fn merge(&mut self, other: Self) {
+        for (key, (layout, tally)) in other.groups {
+            match self.groups.get_mut(&key) {
+                Some((_, there)) => there.merge(tally),
+                None => drop(self.groups.insert(key, (layout, tally))),
+            }
+        }
+        for (day, cohort) in other.days {
+            add(self.days.entry(day).or_default(), cohort);
+        }
+        self.delays_us.extend(other.delays_us);
+        self.labels.named += other.labels.named;
+        self.labels.matched += other.labels.matched;
+        self.labels.by_text_matched += other.labels.by_text_matched;
+    }
+
+    fn finish(mut self, question: &Question, by_text: u64) -> Quality {
+        self.labels.by_text = by_text;
+        self.delays_us.sort_unstable();
+        let place = self.delays_us.len() * 19 / 20;
+        let delay = self.delays_us.get(place).copied();
+        let days: Vec<Cohort> = self.days.into_values().collect();
+        let expected = maturity::expected(&days, delay, question.now_us);
+        let groups = self.groups.into_iter().map(|(key, (layout, tally))| {
+            let (version, _, values, from_us) = key;
+            Group {
+                version,
+                by: question.by.iter().cloned().zip(values).collect(),
+                from_us,
+                predictions: tally.cohort.predictions,
+                failed: tally.failed,
+                labelled: tally.cohort.labelled,
+                provisional: maturity::is_provisional(&tally.cohort, &expected, question.now_us),
+                unread: tally.unread,
+                report: report(&layout.meaning, tally.counter, question.level),
+            }
+        });
+        Quality {
+            groups: groups.collect(),
+            labels: self.labels,
+        }
+    }
+}
+
+fn report(meaning: &Meaning, counter: Counter, level: f64) -> Report {
+    let classes = match meaning {
+        Meaning::Classes { classes, .. } => classes.clone(),
+        Meaning::Value { .. } | Meaning::None => Vec::new(),
+    };
+    match counter {
+        Counter::Regression(it) => Report::Regression(it.report(level)),
+        Counter::Multiclass(it) => Report::Multiclass {
+            classes,
+            report: it.report(level),
+        },
+        Counter::Binary(it) => {
+            let place = match meaning {
+                Meaning::Classes {
+                    positive: Some(positive),
+                    ..
+                } => *positive,
+                _ => 1,
+            };
+            let name = |place: usize| classes.get(place).cloned().unwrap_or_default();
+            Report::Binary {
+                positive: name(place),
+                negative: name(1 - place.min(1)),
+                report: it.report(level),
+            }
+        }
+    }
+}
+
+/// A delay of each so many labels is kept, to tell how long labels take.
+const DELAYS_EVERY: u64 = 64;
+
+/// What one thread counts.
+struct Counting<'a> {
+    work: &'a Work<'a>,
+    interners: Vec<Interner>,
+    /// By layout, slices and span.
+    tallies: HashMap<(usize, Vec<u32>, Option<i64>), Tally>,
+    days: HashMap<i64, Cohort>,
+    delays_us: Vec<i64>,
+    labels: LabelCounts,
+}
+
+impl<'a> Counting<'a> {
+    fn new(work: &'a Work<'a>) -> Self {
+        Self {
+            work,
+            interners: work.by.iter().map(|_| Interner::default()).collect(),
+            tallies: HashMap::new(),
+            days: HashMap::new(),
+            delays_us: Vec::new(),
+            labels: LabelCounts::default(),
+        }
+    }
+
+    fn all(&mut self) -> Result<(), Refusal> {
+        let work = self.work;
+        loop {
+            let place = work.next.fetch_add(1, Relaxed);
+            let Some(window) = work.windows.get(place) else {
+                return Ok(());
+            };
+            self.window(*window)?;
+        }
+    }
+
+    fn window(&mut self, ids: Ids) -> Result<(), Refusal> {
+        let work = self.work;
+        let question = work.question;
+        // Labels are read for each kind of answer; nearly always there is one.
+        let mut kinds: Vec<&Meaning> = Vec::new();
+        for layout in &work.layouts {
+            if !kinds.iter().any(|it| same_answers(it, &layout.meaning)) {
+                kinds.push(&layout.meaning);
+            }
+        }
+        for (first, kind) in kinds.iter().enumerate() {
+            let labels = labels::by_id(
+                work.snapshot,
+                &question.model,
+                ids,
+                &work.log.labels,
+                &Reads(kind),
+            )?;
+            if first == 0 {
+                let within = |it: &&ById| question.range.has(time_us(it.id));
+                self.labels.named += labels.iter().filter(within).count() as u64;
+            }
+            let wanted = |layout: &Layout| {
+                same_answers(&layout.meaning, kind)
+                    && question.version.is_none_or(|it| it == layout.version)
+            };
+            for entry in &work.files {
+                let layout = work.snapshot.layout(entry);
+                if !wanted(&layout) {
+                    continue;
+                }
+                let columns = self.columns(&layout, entry);
+                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                work.snapshot
+                    .read(entry, &columns, ids, question.range, |batch| {
+                        self.batch(&layout, &batch, &labels)
+                    })?;
+            }
+            for unsealed in &work.log.rows {
+                if wanted(&unsealed.layout) {
+                    let batch = within(&unsealed.batch, ids, question.range)?;
+                    self.batch(&unsealed.layout, &batch, &labels)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns that are needed of a file.
+    fn columns(&self, layout: &Layout, entry: &Entry) -> Vec<String> {
+        let work = self.work;
+        let mut columns: Vec<String> = ["prediction_id", "row", "code"].map(str::to_owned).into();
+        match &layout.meaning {
+            Meaning::Classes { scores, .. } => {
+                columns.push("class".to_owned());
+                columns.extend(scores.iter().cloned());
+            }
+            Meaning::Value { column } => columns.push(column.clone()),
+            Meaning::None => {}
+        }
+        let (first, last) = entry.times_us;
+        let range = work.question.range;
+        let whole = range.has(first) && range.has(last);
+        if !whole || work.question.every_us.is_some() || !work.texts.is_empty() {
+            columns.push("time".to_owned());
+        }
+        if !work.texts.is_empty() {
+            columns.extend(["request_id", "key"].map(str::to_owned));
+        }
+        columns.extend(work.by.iter().map(|(name, _)| name.clone()));
+        columns
+    }
+
+    /// Counts rows of one layout, sorted by id, with the labels of their window.
+    fn batch(
+        &mut self,
+        layout: &Arc<Layout>,
+        batch: &RecordBatch,
+        labels: &[ById],
+    ) -> Result<(), Refusal> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let work = self.work;
+        let place = work.layouts.iter().position(|it| it == layout).unwrap_or(0);
+        let rows = Rows::of(layout, batch)?;
+        let codes = codes(batch, &work.by, &mut self.interners)?;
+        let mut at = labels.partition_point(|it| it.id < rows.id(0));
+        let mut tally: Option<(Vec<u32>, Option<i64>, Tally)> = None;
+        let mut day = (i64::MIN, Cohort::default());
+        for row in 0..batch.num_rows() {
+            let span = work.question.every_us.map(|every| {
+                let time = rows.time_us(row);
+                time.div_euclid(every) * every
+            });
+            let same = tally.as_ref().is_some_and(|(slices, of, _)| {
+                *of == span
+                    && slices
+                        .iter()
+                        .zip(&codes)
+                        .all(|(it, column)| *it == column[row])
+            });
+            if !same {
+                self.put(place, tally.take());
+                let slices: Vec<u32> = codes.iter().map(|it| it[row]).collect();
+                let there = self.tallies.remove(&(place, slices.clone(), span));
+                let there = there.unwrap_or_else(|| Tally::new(&layout.meaning));
+                tally = Some((slices, span, there));
+            }
+            let Some((_, _, tally)) = &mut tally else {
+                continue;
+            };
+            if rows.failed(row) {
+                tally.failed += 1;
+                continue;
+            }
+            let (id, number) = (rows.id(row), rows.row(row));
+            let made_us = time_us(id);
+            let today = made_us.div_euclid(DAY_US);
+            if today != day.0 {
+                add(self.days.entry(day.0).or_default(), day.1);
+                day = (today, Cohort::default());
+            }
+            for cohort in [&mut tally.cohort, &mut day.1] {
+                cohort.newest_us = cohort.newest_us.max(made_us);
+                cohort.predictions += 1;
+            }
+            while labels
+                .get(at)
+                .is_some_and(|it| (it.id, it.row) < (id, number))
+            {
+                at += 1;
+            }
+            let by_id = labels.get(at).filter(|it| (it.id, it.row) == (id, number));
+            self.labels.matched += u64::from(by_id.is_some());
+            let mut label = by_id.map(|it| (it.number, it.value, it.at_us));
+            if !work.texts.is_empty()
+                && let Some(told) = rows.told(&work.texts, row)
+            {
+                self.labels.by_text_matched += 1;
+                if label.is_none_or(|(number, ..)| number < told.number) {
+                    let value = Reads(&layout.meaning).read(&told.value);
+                    label = Some((told.number, value, told.at_us));
+                }
+            }
+            let Some((_, value, at_us)) = label else {
+                continue;
+            };
+            if value.is_nan() {
+                tally.unread += 1;
+                continue;
+            }
+            tally.cohort.labelled += 1;
+            day.1.labelled += 1;
+            if day.1.labelled % DELAYS_EVERY == 1 {
+                self.delays_us.push(at_us.saturating_sub(made_us).max(0));
+            }
+            rows.count(&mut tally.counter, row, value, id);
+        }
+        self.put(place, tally);
+        add(self.days.entry(day.0).or_default(), day.1);
+        Ok(())
+    }
+
+    fn put(&mut self, layout: usize, tally: Option<(Vec<u32>, Option<i64>, Tally)>) {
+        if let Some((slices, span, tally)) = tally {
+            self.tallies.insert((layout, slices, span), tally);
+        }
+    }
+
+    fn counted(self) -> Counted {
+        let mut counted = Counted {
+            delays_us: self.delays_us,
+            labels: self.labels,
+            ..Counted::default()
+        };
+        counted.days.extend(
+            self.days
+                .into_iter()
+                .filter(|(_, cohort)| cohort.predictions > 0),
+        );
+        let mut groups: BTreeMap<Key, (Arc<Layout>, Tally)> = BTreeMap::new();
+        for ((place, slices, span), tally) in self.tallies {
+            let layout = &self.work.layouts[place];
+            let texts = slices.iter().zip(&self.interners);
+            let key = (
+                layout.version,
+                serde_json::to_vec(&layout.meaning).unwrap_or_default(),
+                texts.map(|(it, of)| of.text(*it).to_owned()).collect(),
+                span,
+            );
+            match groups.get_mut(&key) {
+                Some((_, there)) => there.merge(tally),
+                None => drop(groups.insert(key, (Arc::clone(layout), tally))),
+            }
+        }
+        counted.groups = groups;
+        counted
+    }
+}
+
+/// When a request's id was made, in microseconds since 1970.
+fn time_us(id: u128) -> i64 {
+    i64::try_from(id >> 80)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000)
+}
+
+/// Whether labels are read alike for two layouts.
+fn same_answers(a: &Meaning, b: &Meaning) -> bool {
+    match (a, b) {
+        (Meaning::Classes { classes: a, .. }, Meaning::Classes { classes: b, .. }) => a == b,
+        (Meaning::Value { .. }, Meaning::Value { .. }) | (Meaning::None, Meaning::None) => true,
+        _ => false,
+    }
+}
+
+/// The columns of a batch that are counted.
+struct Rows<'a> {
+    batch: &'a RecordBatch,
+    ids: &'a [u8],
+    rows: &'a [u32],
+    /// None where every row was answered.
+    codes: Option<&'a dyn Array>,
+    answers: Answers<'a>,
+}
+
+enum Answers<'a> {
+    Classes {
+        keys: &'a arrow::array::Int32Array,
+        /// The place of the class that each key stands for.
+        places: Vec<Option<usize>>,
+        scores: Vec<arrow::array::Float64Array>,
+        positive: Option<usize>,
+        single: bool,
+    },
+    Values(arrow::array::Float64Array),
+}
+
+impl<'a> Rows<'a> {
+    fn of(layout: &Layout, batch: &'a RecordBatch) -> Result<Self, Refusal> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| {
+                failure::of_library("reading predictions", format!("no column `{name}`"))
+            })
+        };
+        let numbers = |name: &str| {
+            let numbers = cast(column(name)?, &Arrow::Float64)
+                .map_err(|error| failure::of_library("reading predictions", error))?;
+            Ok(numbers.as_primitive::<Float64Type>().clone())
+        };
+        let codes = column("code")?;
+        let answers = match &layout.meaning {
+            Meaning::Classes {
+                classes,
+                positive,
+                scores,
+                single,
+                ..
+            } => {
+                let class = column("class")?.as_dictionary::<Int32Type>();
+                let words = class.values().as_string::<i32>();
+                let place = |it: Option<&str>| classes.iter().position(|name| Some(&**name) == it);
+                let scores: Result<Vec<_>, Refusal> = scores.iter().map(|it| numbers(it)).collect();
+                Answers::Classes {
+                    keys: class.keys(),
+                    places: words.iter().map(place).collect(),
+                    scores: scores?,
+                    positive: *positive,
+                    single: *single,
+                }
+            }
+            Meaning::Value { column } => Answers::Values(numbers(column)?),
+            Meaning::None => Answers::Values(numbers("row")?),
+        };
+        Ok(Self {
+            batch,
+            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
+            rows: column("row")?.as_primitive::<UInt32Type>().values(),
+            codes: (codes.null_count() < codes.len()).then_some(codes.as_ref()),
+            answers,
+        })
+    }
+
+    fn id(&self, row: usize) -> u128 {
+        number_of(&self.ids[row * 16..row * 16 + 16])
+    }
+
+    fn row(&self, row: usize) -> u32 {
+        self.rows[row]
+    }
+
+    fn failed(&self, row: usize) -> bool {
+        self.codes.is_some_and(|it| it.is_valid(row))
+    }
+
+    fn time_us(&self, row: usize) -> i64 {
+        let column = self.batch.column_by_name("time");
+        column.map_or(0, |it| {
+            it.as_primitive::<TimestampMicrosecondType>().value(row)
+        })
+    }
+
+    fn told<'t>(&self, texts: &'t TextLabels, row: usize) -> Option<&'t labels::ByText> {
+        let text = |name: &str| {
+            let column = self.batch.column_by_name(name)?.as_string::<i32>();
+            column.is_valid(row).then(|| column.value(row))
+        };
+        texts.find(
+            text("request_id"),
+            self.row(row),
+            text("key"),
+            self.time_us(row),
+        )
+    }
+
+    /// Counts a row whose label says `truth`: the place of a class, or a number.
+    fn count(&self, counter: &mut Counter, row: usize, truth: f64, id: u128) {
+        // The lower half of an id of version 7 is random.
+        let hash = (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        match (counter, &self.answers) {
+            (Counter::Regression(counter), Answers::Values(values)) => {
+                if values.is_valid(row) {
+                    let value = values.value(row);
+                    counter.add(RegressionRow { value, truth, hash });
+                }
+            }
+            (
+                Counter::Binary(counter),
+                Answers::Classes {
+                    keys,
+                    places,
+                    scores,
+                    positive: Some(positive),
+                    single,
+                },
+            ) => {
+                let Some(predicted) = class_at(keys, places, row) else {
+                    return;
+                };
+                let column = scores.get(if *single { 0 } else { *positive });
+                let score = column.filter(|it| it.is_valid(row)).map(|it| it.value(row));
+                counter.add(BinaryRow {
+                    score,
+                    predicted_positive: predicted == *positive,
+                    positive: truth as usize == *positive,
+                    hash,
+                });
+            }
+            (
+                Counter::Multiclass(counter),
+                Answers::Classes {
+                    keys,
+                    places,
+                    scores,
+                    ..
+                },
+            ) => {
+                let Some(predicted) = class_at(keys, places, row) else {
+                    return;
+                };
+                let all: Vec<f64> = scores
+                    .iter()
+                    .filter(|it| it.is_valid(row))
+                    .map(|it| it.value(row))
+                    .collect();
+                let whole = !all.is_empty() && all.len() == scores.len();
+                counter.add(MulticlassRow {
+                    scores: whole.then_some(&all[..]),
+                    predicted,
+                    truth: truth as usize,
+                    hash,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn class_at(
+    keys: &arrow::array::Int32Array,
+    places: &[Option<usize>],
+    row: usize,
+) -> Option<usize> {
+    if keys.is_null(row) {
+        return None;
+    }
+    let key = usize::try_from(keys.value(row)).ok()?;
+    places.get(key).copied().flatten()
+}

@@ -1,0 +1,176 @@
+//! Which part of a model's predictions a row belongs to: its version, the values of some columns, its time.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType as Arrow, Float64Type};
+use domain::Refusal;
+
+use crate::failure;
+
+/// Values of a column that are told apart; the others are one.
+const VALUES_MAX: usize = 200;
+/// A column of numbers with more different values is cut into ranges.
+const NUMBERS_MAX: usize = 12;
+/// Ranges of equal shares of the rows.
+const RANGES: usize = 4;
+
+/// How the values of a column are told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Slicer {
+    /// As they are.
+    Values,
+    /// By the range between these edges that they lie in.
+    Ranges(Vec<f64>),
+}
+
+impl Slicer {
+    /// A way to tell the values of a column, from some of its rows.
+    pub(crate) fn of(column: &dyn Array) -> Result<Self, Refusal> {
+        if !column.data_type().is_numeric() {
+            return Ok(Self::Values);
+        }
+        let numbers = numbers(column)?;
+        let mut sorted: Vec<f64> = numbers
+            .iter()
+            .flatten()
+            .filter(|it| it.is_finite())
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        let mut distinct = sorted.clone();
+        distinct.dedup();
+        if distinct.len() <= NUMBERS_MAX {
+            return Ok(Self::Values);
+        }
+        let mut edges: Vec<f64> = (1..RANGES)
+            .map(|it| sorted[sorted.len() * it / RANGES])
+            .collect();
+        edges.dedup();
+        Ok(Self::Ranges(edges))
+    }
+
+    /// The values of a column as text.
+    pub(crate) fn show(&self, column: &dyn Array) -> Result<Vec<String>, Refusal> {
+        let none = || "(none)".to_owned();
+        match self {
+            Self::Values => {
+                let text = cast(column, &Arrow::Utf8)
+                    .map_err(|error| failure::of_library("slicing by a column", error))?;
+                let text = text.as_string::<i32>();
+                Ok(text
+                    .iter()
+                    .map(|it| it.map_or_else(none, str::to_owned))
+                    .collect())
+            }
+            Self::Ranges(edges) => {
+                let numbers = numbers(column)?;
+                let show = |number: Option<f64>| match number {
+                    None => none(),
+                    Some(number) if number.is_nan() => none(),
+                    Some(number) => range(edges, number),
+                };
+                Ok(numbers.iter().map(show).collect())
+            }
+        }
+    }
+}
+
+fn numbers(column: &dyn Array) -> Result<arrow::array::Float64Array, Refusal> {
+    let numbers = cast(column, &Arrow::Float64)
+        .map_err(|error| failure::of_library("slicing by a column", error))?;
+    Ok(numbers.as_primitive::<Float64Type>().clone())
+}
+
+fn range(edges: &[f64], number: f64) -> String {
+    let place = edges.partition_point(|edge| *edge <= number);
+    let low = place.checked_sub(1).and_then(|it| edges.get(it));
+    match (low, edges.get(place)) {
+        (None, Some(high)) => format!("below {high}"),
+        (Some(low), Some(high)) => format!("[{low}, {high})"),
+        (Some(low), None) => format!("{low} and over"),
+        (None, None) => "all".to_owned(),
+    }
+}
+
+/// Texts and their numbers, so that a row's slices can be compared as numbers.
+#[derive(Default)]
+pub(super) struct Interner {
+    numbers: HashMap<String, u32>,
+    texts: Vec<String>,
+}
+
+impl Interner {
+    fn number(&mut self, text: String) -> u32 {
+        if let Some(number) = self.numbers.get(&text) {
+            return *number;
+        }
+        let text = if self.texts.len() >= VALUES_MAX {
+            "(others)".to_owned()
+        } else {
+            text
+        };
+        let next = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let number = *self.numbers.entry(text.clone()).or_insert(next);
+        if number == next {
+            self.texts.push(text);
+        }
+        number
+    }
+
+    pub(super) fn text(&self, number: u32) -> &str {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        self.texts.get(place).map_or("", String::as_str)
+    }
+}
+
+/// The numbers of a batch's values in the columns asked for, column by column.
+pub(super) fn codes(
+    batch: &RecordBatch,
+    by: &[(String, Slicer)],
+    interners: &mut [Interner],
+) -> Result<Vec<Vec<u32>>, Refusal> {
+    by.iter()
+        .zip(interners)
+        .map(|((name, slicer), interner)| {
+            let Some(column) = batch.column_by_name(name) else {
+                // Another layout has it.
+                let none = interner.number("(none)".to_owned());
+                return Ok(vec![none; batch.num_rows()]);
+            };
+            let shown = slicer.show(column.as_ref())?;
+            Ok(shown.into_iter().map(|it| interner.number(it)).collect())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Float32Array, Int64Array, StringArray};
+
+    #[test]
+    fn values_are_told_as_they_are_or_by_range() {
+        let numbers = Float32Array::from_iter_values((0..100).map(|it| it as f32));
+        let slicer = Slicer::of(&numbers).expect("numbers");
+        assert_eq!(slicer, Slicer::Ranges(vec![25.0, 50.0, 75.0]));
+        let some = Float32Array::from(vec![
+            Some(0.0),
+            Some(25.0),
+            Some(99.0),
+            Some(f32::NAN),
+            None,
+        ]);
+        let shown = slicer.show(&some).expect("numbers");
+        assert_eq!(
+            shown,
+            ["below 25", "[25, 50)", "75 and over", "(none)", "(none)"]
+        );
+        let few = Int64Array::from(vec![3, 1, 3]);
+        let slicer = Slicer::of(&few).expect("numbers");
+        assert_eq!(slicer.show(&few).expect("numbers"), ["3", "1", "3"]);
+        let text = StringArray::from(vec![Some("north"), None]);
+        let slicer = Slicer::of(&text).expect("text");
+        assert_eq!(slicer.show(&text).expect("text"), ["north", "(none)"]);
+    }
+}

@@ -1,0 +1,378 @@
+//! Reading rows back, those that are sealed and those that are not, as one.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{Float32Type, Schema, TimestampMicrosecondType};
+use domain::Refusal;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
+
+use crate::files::{Catalog, Entry, Files, Kind};
+use crate::label::Kept;
+use crate::layout::Layout;
+use crate::log::Readable;
+use crate::{Ledger, failure, lock, seal};
+
+/// Rows of a batch that is read from a file.
+const BATCH_ROWS: usize = 32 * 1024;
+
+/// From a time up to another, which is not in it; in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub from_us: i64,
+    /// The first that is not in it.
+    pub to_us: i64,
+}
+
+impl Range {
+    /// All of time.
+    pub const ALL: Self = Self {
+        from_us: i64::MIN,
+        to_us: i64::MAX,
+    };
+
+    pub(crate) fn has(&self, time_us: i64) -> bool {
+        (self.from_us..self.to_us).contains(&time_us)
+    }
+
+    pub(crate) fn meets(&self, (first, last): (i64, i64)) -> bool {
+        first < self.to_us && last >= self.from_us
+    }
+}
+
+/// Ids from one up to another, which is not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) from: u128,
+    /// None: to the end.
+    pub(crate) to: Option<u128>,
+}
+
+impl Ids {
+    pub(crate) const ALL: Self = Self { from: 0, to: None };
+
+    pub(crate) fn has(&self, id: u128) -> bool {
+        id >= self.from && self.to.is_none_or(|to| id < to)
+    }
+
+    fn meets(&self, first: u128, last: u128) -> bool {
+        last >= self.from && self.to.is_none_or(|to| first < to)
+    }
+}
+
+pub(crate) fn number_of(id: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(id);
+    u128::from_be_bytes(bytes)
+}
+
+fn parse_id(digits: &str) -> Option<u128> {
+    u128::from_str_radix(digits, 16).ok()
+}
+
+/// Everything that the ledger has at one moment.
+pub struct Snapshot<'a> {
+    files: &'a Files,
+    pub(crate) catalog: Arc<Catalog>,
+    segments: Vec<Readable>,
+    now_ms: i64,
+}
+
+impl Ledger {
+    /// What the ledger has now.
+    pub fn snapshot(&self, now_ms: i64) -> Result<Snapshot<'_>, Refusal> {
+        let (catalog, segments) = self.files.catalog_and(|| {
+            let old = lock(&self.old);
+            let mut all: Vec<Readable> = old.iter().map(|(it, _)| it.clone()).collect();
+            all.extend(self.log.readable()?);
+            Ok(all)
+        });
+        Ok(Snapshot {
+            files: &self.files,
+            catalog,
+            segments: segments?,
+            now_ms,
+        })
+    }
+}
+
+/// Rows of one layout that lie in memory.
+pub(crate) struct Unsealed {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) batch: RecordBatch,
+}
+
+/// What the log has of one model.
+pub(crate) struct OfLog {
+    pub(crate) rows: Vec<Unsealed>,
+    pub(crate) labels: Vec<Kept>,
+}
+
+impl Entry {
+    /// Whether an id lies between the first and the last of the file.
+    pub(crate) fn may_have(&self, id: u128) -> bool {
+        let ends = parse_id(&self.ids.0).zip(parse_id(&self.ids.1));
+        ends.is_none_or(|(first, last)| (first..=last).contains(&id))
+    }
+}
+
+impl Snapshot<'_> {
+    /// The rows and labels of a model that are not sealed.
+    pub(crate) fn of_log(&self, model: &str) -> Result<OfLog, Refusal> {
+        let mut found = OfLog {
+            rows: Vec::new(),
+            labels: Vec::new(),
+        };
+        for segment in &self.segments {
+            let contents = seal::read(&segment.bytes()?, |it| it == model);
+            for collector in contents.predictions {
+                let layout = Arc::clone(collector.layout());
+                let batch = collector.finish().map_err(|_| {
+                    failure::of_library("reading the log", "rows of different lengths")
+                })?;
+                found.rows.push(Unsealed { layout, batch });
+            }
+            found.labels.extend(contents.labels.into_values().flatten());
+        }
+        Ok(found)
+    }
+
+    /// The models that the ledger has rows of.
+    pub fn models(&self) -> Result<Vec<String>, Refusal> {
+        let mut models: std::collections::BTreeSet<String> = self
+            .catalog
+            .models()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        for segment in &self.segments {
+            models.extend(seal::models(&segment.bytes()?));
+        }
+        Ok(models.into_iter().collect())
+    }
+
+    /// The files of a kind that may have rows of a model within a range of time.
+    pub(crate) fn files(&self, kind: Kind, model: &str, range: Range) -> Vec<Arc<Entry>> {
+        let fits = |it: &&Arc<Entry>| {
+            it.kind == kind
+                && it.model == model
+                && (kind != Kind::Predictions || range.meets(it.times_us))
+        };
+        self.catalog.files.iter().filter(fits).cloned().collect()
+    }
+
+    /// Calls `take` with the time and the cost of every row of a model that has one.
+    pub fn costs(
+        &self,
+        model: &str,
+        range: Range,
+        mut take: impl FnMut(i64, f64),
+    ) -> Result<(), Refusal> {
+        let mut each = |batch: &RecordBatch| {
+            let times = batch.column_by_name("time");
+            let costs = batch.column_by_name("cost");
+            if let (Some(times), Some(costs)) = (times, costs) {
+                let times = times.as_primitive::<TimestampMicrosecondType>();
+                let costs = costs.as_primitive::<Float32Type>();
+                for (time, cost) in times.iter().zip(costs).filter_map(|(a, b)| a.zip(b)) {
+                    take(time, f64::from(cost));
+                }
+            }
+        };
+        for entry in self.files(Kind::Predictions, model, range) {
+            self.read(&entry, &["time", "cost"], Ids::ALL, range, |batch| {
+                each(&batch);
+                Ok(())
+            })?;
+        }
+        for unsealed in self.of_log(model)?.rows {
+            each(&within(&unsealed.batch, Ids::ALL, range)?);
+        }
+        Ok(())
+    }
+
+    /// Checks a file, once, and gives its path.
+    pub(crate) fn checked(&self, entry: &Entry) -> Result<std::path::PathBuf, Refusal> {
+        self.files.check(entry, self.now_ms)?;
+        Ok(self.files.folder.join(&entry.name))
+    }
+
+    /// The ledger's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.files.folder
+    }
+
+    /// The layout of a file of predictions.
+    pub(crate) fn layout(&self, entry: &Entry) -> Arc<Layout> {
+        Arc::clone(&self.catalog.layouts[entry.layout])
+    }
+
+    /// Calls `take` with the rows of a file whose ids and times are wanted, in their order.
+    pub(crate) fn read(
+        &self,
+        entry: &Entry,
+        columns: &[&str],
+        ids: Ids,
+        range: Range,
+        mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.read_while(entry, columns, ids, range, |batch| {
+            take(batch).map(|()| true)
+        })
+    }
+
+    /// The same, until `take` says that it wants no more.
+    pub(crate) fn read_while(
+        &self,
+        entry: &Entry,
+        columns: &[&str],
+        ids: Ids,
+        range: Range,
+        mut take: impl FnMut(RecordBatch) -> Result<bool, Refusal>,
+    ) -> Result<(), Refusal> {
+        if let (Some(first), Some(last)) = (parse_id(&entry.ids.0), parse_id(&entry.ids.1))
+            && !ids.meets(first, last)
+        {
+            return Ok(());
+        }
+        let path = self.checked(entry)?;
+        let reader = open(&path, columns, ids, range)
+            .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
+        for batch in reader.into_iter().flatten() {
+            let batch = batch
+                .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
+            let batch = within(&batch, ids, range)?;
+            if batch.num_rows() > 0 && !take(batch)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+
+/// A reader of the row groups that may have what is wanted; none where no group has.
+fn open(
+    path: &Path,
+    columns: &[&str],
+    ids: Ids,
+    range: Range,
+) -> Result<Option<Reader>, parquet::errors::ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let metadata = Arc::clone(builder.metadata());
+    let groups: Vec<usize> = metadata
+        .row_groups()
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| may_have(group, ids, range))
+        .map(|(index, _)| index)
+        .collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    // The name of a list's values stands below its own, which is the first part of their path.
+    let schema = builder.parquet_schema();
+    let leaves: Vec<usize> = schema
+        .columns()
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| {
+            let root = it.path().parts().first().map(String::as_str);
+            root.is_some_and(|root| columns.contains(&root))
+        })
+        .map(|(index, _)| index)
+        .collect();
+    let mask = ProjectionMask::leaves(schema, leaves);
+    builder
+        .with_row_groups(groups)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map(Some)
+}
+
+/// The least and the greatest id of a row group.
+pub(crate) fn group_ids(group: &RowGroupMetaData) -> Option<(u128, u128)> {
+    let column = group
+        .columns()
+        .iter()
+        .find(|it| it.column_path().string() == "prediction_id")?;
+    let statistics = column.statistics()?;
+    let (min, max) = (statistics.min_bytes_opt()?, statistics.max_bytes_opt()?);
+    (min.len() == 16 && max.len() == 16).then(|| (number_of(min), number_of(max)))
+}
+
+fn may_have(group: &RowGroupMetaData, ids: Ids, range: Range) -> bool {
+    if let Some((first, last)) = group_ids(group)
+        && !ids.meets(first, last)
+    {
+        return false;
+    }
+    let time = group
+        .columns()
+        .iter()
+        .find(|it| it.column_path().string() == "time")
+        .and_then(|it| it.statistics());
+    let Some(statistics) = time else { return true };
+    let read = |bytes: Option<&[u8]>| Some(i64::from_le_bytes(bytes?.try_into().ok()?));
+    match (
+        read(statistics.min_bytes_opt()),
+        read(statistics.max_bytes_opt()),
+    ) {
+        (Some(min), Some(max)) => range.meets((min, max)),
+        _ => true,
+    }
+}
+
+/// The rows of a batch whose ids and times are wanted. Where it has neither column all are.
+pub(crate) fn within(batch: &RecordBatch, ids: Ids, range: Range) -> Result<RecordBatch, Refusal> {
+    let by_id = (ids != Ids::ALL)
+        .then(|| batch.column_by_name("prediction_id"))
+        .flatten();
+    let by_time = (range != Range::ALL)
+        .then(|| batch.column_by_name("time"))
+        .flatten();
+    if by_id.is_none() && by_time.is_none() {
+        return Ok(batch.clone());
+    }
+    let ids_of = by_id.map(|it| it.as_fixed_size_binary());
+    let times_of = by_time.map(|it| it.as_primitive::<TimestampMicrosecondType>());
+    let keep: BooleanArray = (0..batch.num_rows())
+        .map(|row| {
+            let id = ids_of.is_none_or(|it| ids.has(number_of(it.value(row))));
+            let time = times_of.is_none_or(|it| range.has(it.value(row)));
+            Some(id && time)
+        })
+        .collect();
+    if keep.true_count() == keep.len() {
+        return Ok(batch.clone());
+    }
+    filter_record_batch(batch, &keep)
+        .map_err(|error| failure::of_library("reading the ledger", error))
+}
+
+/// A batch with exactly the columns of `schema`: what it lacks is null, what it has of another type is cast.
+pub(crate) fn conform(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, Refusal> {
+    let failed = |error| failure::of_library("reading the ledger", error);
+    let columns: Result<Vec<ArrayRef>, Refusal> = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            None => Ok(arrow::array::new_null_array(
+                field.data_type(),
+                batch.num_rows(),
+            )),
+            Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+            Some(column) => cast(column, field.data_type()).map_err(failed),
+        })
+        .collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns?, &options).map_err(failed)
+}

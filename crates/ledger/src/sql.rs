@@ -1,0 +1,443 @@
+//! Questions in SQL, answered by DataFusion.
+//!
+//! Tables: `predictions` (what every prediction has, of all models), `labels` (every label as it was told), and
+//! one for each model by its name: its predictions with their features and answers, joined with the label that
+//! holds. Names keep their case.
+//!
+//! R1. A question reads. What would write, change a setting or read a file of its own is refused.
+//! R2. It uses no more memory than it was given; what needs more goes to a bounded folder, or fails.
+//! R3. Rows are read from one snapshot: what is recorded meanwhile is not seen, and nothing is seen twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType as Arrow, Field, Schema, UInt32Type};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col};
+use domain::Refusal;
+
+use crate::files::Kind;
+use crate::layout::{Layout, SYSTEM, words};
+use crate::read::{Range, Snapshot, conform};
+use crate::seal;
+
+/// What a question may use.
+#[derive(Clone, Copy, Debug)]
+pub struct SqlLimits {
+    /// Bytes of memory.
+    pub memory_bytes: usize,
+    /// Bytes of files that it may put what does not fit there into.
+    pub spill_bytes: u64,
+    /// Threads that work on it.
+    pub threads: usize,
+}
+
+/// The longest question, in bytes.
+pub const SQL_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a question was not answered, in the words of who asked.
+pub fn refused(error: &DataFusionError) -> Refusal {
+    let root = error.find_root();
+    match root {
+        DataFusionError::ResourcesExhausted(why) => Refusal::QueryTooLarge {
+            why: first_line(why),
+        },
+        DataFusionError::External(inner) => match inner.downcast_ref::<Refusal>() {
+            Some(refusal) => refusal.clone(),
+            None => Refusal::InvalidQuery {
+                why: first_line(&error.to_string()),
+            },
+        },
+        _ => Refusal::InvalidQuery {
+            why: first_line(&root.to_string()),
+        },
+    }
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(500).collect()
+}
+
+fn invalid(why: impl Into<String>) -> Refusal {
+    Refusal::InvalidQuery { why: why.into() }
+}
+
+impl Snapshot<'_> {
+    /// Begins to answer a question: the answer's columns, and its rows as they come. Must be called, and the
+    /// rows taken, in a tokio runtime; computing is done on its threads.
+    pub async fn query(
+        &self,
+        sql: &str,
+        limits: SqlLimits,
+    ) -> Result<SendableRecordBatchStream, Refusal> {
+        if sql.len() > SQL_BYTES_MAX {
+            return Err(Refusal::TooLarge {
+                what: "the question",
+                limit: SQL_BYTES_MAX as u64,
+                got: Some(sql.len() as u64),
+            });
+        }
+        let context = self.context(limits)?;
+        let state = context.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let statement = state
+            .sql_to_statement(sql, &dialect)
+            .map_err(|error| refused(&error))?;
+        let names = state
+            .resolve_table_references(&statement)
+            .map_err(|error| refused(&error))?;
+        let tables: BTreeSet<&str> = names.iter().map(|it| it.table()).collect();
+        self.register(&context, &tables, mentions_labels(sql))
+            .await?;
+        // The tables are known only now.
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await;
+        let plan = plan.map_err(|error| self.explain(&refused(&error)))?;
+        // R1.
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(|error| refused(&error))?;
+        let frame = context
+            .execute_logical_plan(plan)
+            .await
+            .map_err(|error| refused(&error))?;
+        let stream = frame.execute_stream().await;
+        stream.map_err(|error| refused(&error))
+    }
+
+    /// A table that is not there is told with those that are.
+    fn explain(&self, refusal: &Refusal) -> Refusal {
+        let Refusal::InvalidQuery { why } = refusal else {
+            return refusal.clone();
+        };
+        if !why.contains("not found") || !why.contains("table") {
+            return refusal.clone();
+        }
+        let models = self.models().unwrap_or_default();
+        let known: Vec<String> = models.iter().map(|it| format!("`{it}`")).collect();
+        invalid(format!(
+            "{why}; the tables are `predictions`, `labels` and the models {}",
+            known.join(", ")
+        ))
+    }
+
+    fn context(&self, limits: SqlLimits) -> Result<SessionContext, Refusal> {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(limits.threads)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.enable_ident_normalization = false;
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.time_zone = Some("UTC".to_owned());
+        let temporary = self.folder().join("tmp");
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(limits.memory_bytes, 1.0)
+            .with_temp_file_path(temporary)
+            .with_max_temp_directory_size(limits.spill_bytes)
+            .build_arc()
+            .map_err(|error| refused(&error))?;
+        Ok(SessionContext::new_with_config_rt(config, runtime))
+    }
+
+    /// Registers the tables that a question names.
+    async fn register(
+        &self,
+        context: &SessionContext,
+        tables: &BTreeSet<&str>,
+        with_labels: bool,
+    ) -> Result<(), Refusal> {
+        let models = self.models()?;
+        for table in tables {
+            let frame = match *table {
+                "predictions" => self.all_predictions(context, &models).await?,
+                "labels" => self.labels(context, &models).await?,
+                name if models.iter().any(|it| it == name) => {
+                    self.model(context, name, with_labels).await?
+                }
+                _ => continue,
+            };
+            context
+                .register_table(
+                    datafusion::common::TableReference::bare(*table),
+                    frame.into_view(),
+                )
+                .map_err(|error| refused(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn all_predictions(
+        &self,
+        context: &SessionContext,
+        models: &[String],
+    ) -> Result<DataFrame, Refusal> {
+        let mut fields: Vec<Field> = SYSTEM
+            .iter()
+            .map(|(name, datatype)| Field::new(*name, datatype(), true))
+            .collect();
+        fields.push(Field::new("class", words(), true));
+        fields.push(Field::new("value", Arrow::Float64, true));
+        let schema = Arc::new(Schema::new(fields));
+        let mut files = Vec::new();
+        let mut rows = Vec::new();
+        for model in models {
+            self.rows_of(model, &schema, &mut files, &mut rows)?;
+        }
+        let frame = table(context, &schema, files, rows).await?;
+        shown(frame)
+    }
+
+    /// The files and the unsealed rows of a model, with the columns of `schema`.
+    fn rows_of(
+        &self,
+        model: &str,
+        schema: &Arc<Schema>,
+        files: &mut Vec<String>,
+        rows: &mut Vec<RecordBatch>,
+    ) -> Result<(), Refusal> {
+        for entry in self.files(Kind::Predictions, model, Range::ALL) {
+            files.push(self.checked(&entry)?.display().to_string());
+        }
+        for unsealed in self.of_log(model)?.rows {
+            rows.push(conform(&unsealed.batch, schema)?);
+        }
+        Ok(())
+    }
+
+    async fn labels(
+        &self,
+        context: &SessionContext,
+        models: &[String],
+    ) -> Result<DataFrame, Refusal> {
+        let mut files = Vec::new();
+        let mut rows = Vec::new();
+        for model in models {
+            self.labels_of(model, &mut files, &mut rows)?;
+        }
+        let frame = table(context, &Arc::new(seal::label_schema()), files, rows).await?;
+        shown(frame)
+    }
+
+    fn labels_of(
+        &self,
+        model: &str,
+        files: &mut Vec<String>,
+        rows: &mut Vec<RecordBatch>,
+    ) -> Result<(), Refusal> {
+        for kind in [Kind::Labels, Kind::TextLabels] {
+            for entry in self.files(kind, model, Range::ALL) {
+                files.push(self.checked(&entry)?.display().to_string());
+            }
+        }
+        let labels = self.of_log(model)?.labels;
+        if !labels.is_empty() {
+            rows.push(seal::label_batch(model, labels)?);
+        }
+        Ok(())
+    }
+
+    /// A model's predictions, with their labels where they are asked for.
+    async fn model(
+        &self,
+        context: &SessionContext,
+        model: &str,
+        with_labels: bool,
+    ) -> Result<DataFrame, Refusal> {
+        let log = self.of_log(model)?;
+        let entries = self.files(Kind::Predictions, model, Range::ALL);
+        let mut layouts: Vec<Arc<Layout>> = entries.iter().map(|it| self.layout(it)).collect();
+        layouts.extend(log.rows.iter().map(|it| Arc::clone(&it.layout)));
+        let schema = Arc::new(merged(&layouts));
+        let mut files = Vec::new();
+        for entry in &entries {
+            files.push(self.checked(entry)?.display().to_string());
+        }
+        let mut rows = Vec::new();
+        for unsealed in &log.rows {
+            rows.push(conform(&unsealed.batch, &schema)?);
+        }
+        let frame = table(context, &schema, files, rows).await?;
+        if !with_labels {
+            return shown(frame);
+        }
+        let mut label_files = Vec::new();
+        let mut labels = Vec::new();
+        self.labels_of(model, &mut label_files, &mut labels)?;
+        let labels = table(
+            context,
+            &Arc::new(seal::label_schema()),
+            label_files,
+            labels,
+        )
+        .await?;
+        let by_text = !self.files(Kind::TextLabels, model, Range::ALL).is_empty()
+            || log
+                .labels
+                .iter()
+                .any(|it| !matches!(it.label.target, crate::Target::Id(_)));
+        let failed = |error: DataFusionError| refused(&error);
+        // Names that no model can have, since they begin with an underscore.
+        for (name, frame) in [("_rows", frame), ("_labels", labels)] {
+            context
+                .register_table(name, frame.into_view())
+                .map_err(failed)?;
+        }
+        let joined = context
+            .sql(&joined_sql(&schema, by_text))
+            .await
+            .map_err(failed)?;
+        for name in ["_rows", "_labels"] {
+            // The plan keeps what it reads.
+            context.deregister_table(name).map_err(failed)?;
+        }
+        shown(joined)
+    }
+}
+
+/// Whether a question asks for labels: by name, or for all columns.
+fn mentions_labels(sql: &str) -> bool {
+    let lower = sql.to_ascii_lowercase();
+    lower.contains("label") || lower.replace(' ', "").replace("count(*)", "").contains('*')
+}
+
+/// Predictions with the label that holds: of several the one with the greatest number.
+fn joined_sql(schema: &Schema, by_text: bool) -> String {
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|it| format!("p.\"{}\"", it.name().replace('"', "\"\"")))
+        .collect();
+    let mut found = "select prediction_id, row, label, labelled_at, number from _labels \
+                     where prediction_id is not null"
+        .to_owned();
+    if by_text {
+        found.push_str(
+            " union all select p.prediction_id, p.row, l.label, l.labelled_at, l.number from _rows p \
+             join _labels l on p.request_id = l.request_id and p.row = l.row \
+             where l.request_id is not null \
+             union all select p.prediction_id, p.row, l.label, l.labelled_at, l.number from _rows p \
+             join _labels l on p.key = l.key \
+             where l.key is not null and p.time >= l.key_from and p.time < l.key_to",
+        );
+    }
+    format!(
+        "select {}, l.label, l.labelled_at, l.labels from _rows p left join ( \
+         select prediction_id, row, last_value(label order by number) as label, \
+         last_value(labelled_at order by number) as labelled_at, count(*) as labels \
+         from ({found}) group by prediction_id, row) l \
+         on p.prediction_id = l.prediction_id and p.row = l.row",
+        columns.join(", ")
+    )
+}
+
+/// The columns of all layouts. Where two give a name different types, it is text, which holds either.
+fn merged(layouts: &[Arc<Layout>]) -> Schema {
+    let mut fields: Vec<Field> = Vec::new();
+    for layout in layouts {
+        for field in layout.schema().fields() {
+            match fields.iter_mut().find(|it| it.name() == field.name()) {
+                None => fields.push(field.as_ref().clone()),
+                Some(there) if there.data_type() == field.data_type() => {}
+                Some(there) => {
+                    let numbers = there.data_type().is_numeric() && field.data_type().is_numeric();
+                    let common = if numbers { Arrow::Float64 } else { Arrow::Utf8 };
+                    *there = Field::new(field.name(), common, true);
+                }
+            }
+        }
+    }
+    Schema::new(fields)
+}
+
+/// Files and rows in memory as one table.
+async fn table(
+    context: &SessionContext,
+    schema: &Arc<Schema>,
+    files: Vec<String>,
+    rows: Vec<RecordBatch>,
+) -> Result<DataFrame, Refusal> {
+    let failed = |error: DataFusionError| refused(&error);
+    let memory = if rows.is_empty() && !files.is_empty() {
+        None
+    } else {
+        let rows = if rows.is_empty() {
+            vec![RecordBatch::new_empty(Arc::clone(schema))]
+        } else {
+            rows
+        };
+        Some(context.read_batches(rows).map_err(failed)?)
+    };
+    if files.is_empty() {
+        return memory.ok_or_else(|| invalid("there are no rows"));
+    }
+    let options = ParquetReadOptions::default()
+        .schema(schema)
+        .parquet_pruning(true);
+    let sealed = context.read_parquet(files, options).await.map_err(failed)?;
+    match memory {
+        None => Ok(sealed),
+        Some(memory) => sealed.union(memory).map_err(failed),
+    }
+}
+
+/// With ids as people see them.
+fn shown(frame: DataFrame) -> Result<DataFrame, Refusal> {
+    let text = id_text().call(vec![col("prediction_id"), col("row")]);
+    let names: Vec<String> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|it| it.name().clone())
+        .collect();
+    let columns = names.iter().map(|name| match name.as_str() {
+        "prediction_id" => text.clone().alias("prediction_id"),
+        name => datafusion::prelude::ident(name),
+    });
+    frame
+        .select(columns.collect::<Vec<_>>())
+        .map_err(|error| refused(&error))
+}
+
+/// The function that shows an id.
+fn id_text() -> ScalarUDF {
+    create_udf(
+        "prediction_id_text",
+        vec![Arrow::FixedSizeBinary(16), Arrow::UInt32],
+        Arrow::Utf8,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let arrays = ColumnarValue::values_to_arrays(arguments)?;
+            let (Some(ids), Some(rows)) = (arrays.first(), arrays.get(1)) else {
+                return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
+            };
+            Ok(ColumnarValue::Array(show_ids(ids, rows)))
+        }),
+    )
+}
+
+fn show_ids(ids: &ArrayRef, rows: &ArrayRef) -> ArrayRef {
+    let ids = ids.as_fixed_size_binary();
+    let rows = rows.as_primitive::<UInt32Type>();
+    let mut text = StringBuilder::with_capacity(ids.len(), ids.len() * 38);
+    for index in 0..ids.len() {
+        if ids.is_null(index) {
+            text.append_null();
+            continue;
+        }
+        let mut request = [0; 16];
+        request.copy_from_slice(ids.value(index));
+        let row = rows.value(index);
+        text.append_value(domain::PredictionId { request, row }.to_string());
+    }
+    Arc::new(text.finish())
+}

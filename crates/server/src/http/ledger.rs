@@ -1,0 +1,685 @@
+//! The ledger over HTTP: labels, questions, quality, costs, the story of an answer, replays, and its own state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ::ledger::{Kind, KpiBy, Question, Range, Report, SqlLimits};
+use arrow::datatypes::Schema;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use domain::access::{Change, Permission, Read};
+use domain::time::read_moment;
+use domain::{ModelName, PredictionId, Refusal};
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+use wire::api::ledger as api;
+use wire::labels::Kind as Format;
+
+use super::api::{parse, refuse, respond};
+use super::{Allowed, json};
+use crate::app::App;
+use crate::body::Sent;
+use crate::clock::wall_ms;
+use crate::ledger::verdict_name;
+use crate::table::{self, File};
+use crate::{labels, package, replay};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/ledger", get(status))
+        .route("/api/v1/ledger/settle", post(settle))
+        .route("/api/v1/ledger/verify", post(verify))
+        .route("/api/v1/labels", post(add_labels))
+        .route("/api/v1/query", post(query))
+        .route("/api/v1/predictions/{id}", get(prediction))
+        .route("/api/v1/models/{model}/quality", get(quality))
+        .route("/api/v1/models/{model}/kpi", get(kpi))
+        .route("/api/v1/models/{model}/replay", post(replayed))
+}
+
+fn limit(app: &App) -> Duration {
+    Duration::from_millis(app.limits.query_ms_max)
+}
+
+fn sql_limits(app: &App) -> SqlLimits {
+    SqlLimits {
+        memory_bytes: usize::try_from(app.limits.query_memory_bytes_max).unwrap_or(usize::MAX),
+        spill_bytes: app.limits.query_spill_bytes_max,
+        threads: app.questions.threads,
+    }
+}
+
+async fn status(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
+    json(StatusCode::OK, &status_record(&app))
+}
+
+fn status_record(app: &App) -> api::LedgerRecord {
+    let status = app.keeper.ledger.status();
+    let mut models: BTreeMap<&str, api::LedgerModelRecord> = BTreeMap::new();
+    for file in &status.files {
+        let record = models
+            .entry(&file.model)
+            .or_insert_with(|| api::LedgerModelRecord {
+                model: file.model.clone(),
+                predictions: 0,
+                labels: 0,
+                files: 0,
+                bytes: 0,
+                first_day: None,
+                last_day: None,
+            });
+        record.files += 1;
+        record.bytes += file.bytes;
+        if file.kind == Kind::Predictions {
+            record.predictions += file.rows;
+            let day = Some(::ledger::show_day(file.day));
+            if record.first_day.is_none() || day < record.first_day {
+                record.first_day.clone_from(&day);
+            }
+            record.last_day = record.last_day.take().max(day);
+        } else {
+            record.labels += file.rows;
+        }
+    }
+    let damage = status.damage;
+    api::LedgerRecord {
+        mode: app.ledger_mode.name().to_owned(),
+        recorded: status.recorded,
+        labelled: status.labelled,
+        lost: status.lost,
+        shed: app.keeper.shed.load(Relaxed),
+        trouble: status.trouble,
+        log_bytes: status.log_bytes,
+        segments_waiting: status.segments_waiting as u64,
+        models: models.into_values().collect(),
+        torn_bytes: damage.torn_bytes,
+        damaged_records: damage.records,
+        damaged_rows: damage.rows,
+        damaged_files: damage.files,
+        damaged_file_rows: damage.file_rows,
+        expired_rows: status.expired_rows,
+    }
+}
+
+/// Seals, merges and expires now, and answers when there is nothing left to do.
+async fn settle(State(app): State<Arc<App>>, _: Allowed<Change>) -> Response {
+    let settled = async {
+        let keeper = Arc::clone(&app.keeper);
+        package::blocking(move || keeper.start()).await?;
+        let late = |_| Refusal::QueryTimeout {
+            after_ms: app.limits.query_ms_max,
+        };
+        tokio::time::timeout(limit(&app), app.keeper.ledger.settle())
+            .await
+            .map_err(late)?;
+        Ok(status_record(&app))
+    };
+    respond(settled.await)
+}
+
+async fn verify(State(app): State<Arc<App>>, _: Allowed<Change>) -> Response {
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let verified = app
+        .questions
+        .compute(limit(&app), move || ledger.verify(wall_ms()))
+        .await;
+    respond(verified.map(|(files, damaged)| api::VerifiedRecord {
+        files: files as u64,
+        damaged: damaged as u64,
+    }))
+}
+
+#[derive(Deserialize)]
+struct LabelsQuery {
+    model: Option<String>,
+}
+
+async fn add_labels(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Change>,
+    Query(query): Query<LabelsQuery>,
+    sent: Sent,
+) -> Response {
+    respond(try_labels(&app, permission, query, sent).await)
+}
+
+async fn try_labels(
+    app: &App,
+    permission: Permission<Change>,
+    query: LabelsQuery,
+    mut sent: Sent,
+) -> Result<api::LabelsRecord, Refusal> {
+    let model = query.model.ok_or_else(|| Refusal::Malformed {
+        what: "query parameter `model`",
+        why: "it is missing; say whose predictions the labels are for".to_owned(),
+    })?;
+    let model: ModelName = model.parse()?;
+    let kind = sent
+        .headers
+        .get(CONTENT_TYPE)
+        .map_or("application/json", |it| it.to_str().unwrap_or("?"))
+        .to_owned();
+    let format = Format::of_content_type(&kind).ok_or_else(|| Refusal::UnsupportedMediaType {
+        got: kind.chars().take(80).collect(),
+        want: "`application/json`, `application/jsonl`, `text/csv` or `application/vnd.apache.parquet`",
+    })?;
+    let bytes = sent.read(&app.limits).await?;
+    let limits = Arc::clone(&app.limits);
+    let rows = package::blocking(move || wire::labels::decode(format, &bytes, &limits)).await?;
+    labels::add(app, permission, &model, rows).await
+}
+
+async fn query(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    sent: Sent,
+) -> Response {
+    match try_query(&app, permission, sent).await {
+        Ok(response) => response,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn try_query(app: &App, _: Permission<Read>, sent: Sent) -> Result<Response, Refusal> {
+    let file = File::accepted(&sent.headers);
+    let asked: api::QueryRecord = parse(app, sent).await?;
+    match file {
+        None => answer_json(app, asked).await,
+        Some(file) => answer_file(app, asked, file).await,
+    }
+}
+
+async fn answer_json(app: &App, asked: api::QueryRecord) -> Result<Response, Refusal> {
+    let most = asked
+        .rows_max
+        .unwrap_or(app.limits.query_rows_max)
+        .min(app.limits.query_rows_max);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let (ledger, limits, clock) = (Arc::clone(&app.keeper.ledger), sql_limits(app), app.clock);
+    let start = clock.now();
+    let answer = app.questions.ask(limit(app), async move {
+        let snapshot = ledger.snapshot(wall_ms())?;
+        let mut stream = snapshot.query(&asked.sql, limits).await?;
+        let schema = stream.schema();
+        let (mut rows, mut more) = (Vec::new(), false);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|error| ::ledger::refused(&error))?;
+            let room = most - rows.len();
+            more = batch.num_rows() > room;
+            rows.extend(table::rows(&batch.slice(0, room.min(batch.num_rows())))?);
+            if more {
+                break;
+            }
+        }
+        Ok((names(&schema), rows, more))
+    });
+    let (columns, rows, more) = answer.await?;
+    let took = clock.now().since(start).as_millis();
+    let record = api::RowsRecord {
+        columns,
+        rows,
+        more,
+        took_ms: u64::try_from(took).unwrap_or(u64::MAX),
+    };
+    Ok(json(StatusCode::OK, &record))
+}
+
+fn names(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|it| it.name().clone()).collect()
+}
+
+/// Pieces of a file that wait for the reader.
+const PIECES: usize = 4;
+
+/// Answers with a file, piece by piece. What goes wrong after its beginning breaks the answer off.
+async fn answer_file(app: &App, asked: api::QueryRecord, file: File) -> Result<Response, Refusal> {
+    let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
+    let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, Refusal>>(PIECES);
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let work = async move {
+        let snapshot = ledger.snapshot(wall_ms())?;
+        let mut stream = snapshot.query(&asked.sql, limits).await?;
+        let mut writer = table::Writer::new(file, &stream.schema())?;
+        // Whoever asked may have gone.
+        let _ = begun.send(());
+        let mut left = asked
+            .rows_max
+            .map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        while let Some(batch) = stream.next().await {
+            let mut batch = batch.map_err(|error| ::ledger::refused(&error))?;
+            if let Some(left) = &mut left {
+                batch = batch.slice(0, batch.num_rows().min(*left));
+                *left -= batch.num_rows();
+            }
+            let piece = writer.write(&batch)?;
+            if !piece.is_empty() && send.send(Ok(piece)).await.is_err() {
+                return Ok(());
+            }
+            if left == Some(0) {
+                break;
+            }
+        }
+        let piece = writer.finish()?;
+        let _ = send.send(Ok(piece)).await;
+        Ok(())
+    };
+    let (keeper, limit) = (Arc::clone(&app.keeper), limit(app));
+    let questions = app.questions.clone();
+    let failed = tokio::sync::oneshot::channel();
+    let (tell, told) = failed;
+    app.tasks.start("query file", async move {
+        let result = questions.ask(limit, work).await;
+        drop(keeper);
+        if let Err(refusal) = result {
+            // Either it is told before the answer begins, or the answer breaks off.
+            let _ = tell.send(refusal);
+        }
+    });
+    if begins.await.is_err() {
+        return Err(told.await.unwrap_or(Refusal::Draining));
+    }
+    let body = futures::stream::unfold((pieces, Some(told)), |(mut pieces, told)| async move {
+        match pieces.recv().await {
+            Some(piece) => {
+                let piece = piece.map_err(std::io::Error::other);
+                Some((piece, (pieces, told)))
+            }
+            None => {
+                let refusal = told?.await.ok()?;
+                let error = std::io::Error::other(refusal);
+                Some((Err(error), (pieces, None)))
+            }
+        }
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let kind = HeaderValue::from_static(file.content_type());
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+impl File {
+    /// The kind of file that the caller would rather have than JSON.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let accept = headers.get(ACCEPT)?.to_str().ok()?;
+        let essence = accept.split([',', ';']).next()?.trim();
+        [Self::Csv, Self::Parquet]
+            .into_iter()
+            .find(|it| it.content_type() == essence)
+    }
+}
+
+async fn prediction(
+    State(app): State<Arc<App>>,
+    _: Allowed<Read>,
+    Path(id): Path<String>,
+) -> Response {
+    let found = async {
+        let id: PredictionId = id.parse()?;
+        let ledger = Arc::clone(&app.keeper.ledger);
+        let story = app
+            .questions
+            .compute(limit(&app), move || ledger.snapshot(wall_ms())?.find(id));
+        let story = story
+            .await?
+            .ok_or_else(|| Refusal::UnknownPrediction { id: id.to_string() })?;
+        Ok(api::PredictionRecord {
+            prediction_id: id.to_string(),
+            row: table::record(&story.row)?,
+            rows_of_request: story.rows_of_request as u64,
+            labels: story
+                .labels
+                .into_iter()
+                .map(|it| api::StoryLabelRecord {
+                    label: it.value,
+                    labelled_at_us: it.at_us,
+                    by: it.by.to_owned(),
+                })
+                .collect(),
+            sealed: story.sealed,
+        })
+    };
+    respond(found.await)
+}
+
+#[derive(Deserialize)]
+struct SpanQuery {
+    from: Option<String>,
+    to: Option<String>,
+    by: Option<String>,
+    every: Option<String>,
+    level: Option<f64>,
+    version: Option<u32>,
+}
+
+fn moment(name: &'static str, text: Option<&str>, now_us: i64) -> Result<Option<i64>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let read = read_moment(text, now_us);
+    read.map(Some).ok_or_else(|| Refusal::Malformed {
+        what: name,
+        why: format!(
+            "`{}` is not a moment such as `2026-11-24T10:00:00Z`, `10:00` or `7d`",
+            text.chars().take(60).collect::<String>()
+        ),
+    })
+}
+
+/// The range of time that two texts say.
+pub(crate) fn range_of(
+    from: Option<&str>,
+    to: Option<&str>,
+    now_us: i64,
+) -> Result<Range, Refusal> {
+    let from_us = moment("`from`", from, now_us)?.unwrap_or(Range::ALL.from_us);
+    let to_us = moment("`to`", to, now_us)?.unwrap_or(Range::ALL.to_us);
+    if from_us >= to_us {
+        return Err(Refusal::Malformed {
+            what: "the range of time",
+            why: "it ends before it begins".to_owned(),
+        });
+    }
+    Ok(Range { from_us, to_us })
+}
+
+/// The shortest span by which rows are told apart.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+
+fn every_of(text: Option<&str>) -> Result<Option<i64>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let malformed = |why| Refusal::Malformed {
+        what: "`every`",
+        why,
+    };
+    let span: domain::manifest::Span = text.parse().map_err(malformed)?;
+    if span.0 < EVERY_MIN {
+        return Err(malformed(format!("`{span}` is less than 1s")));
+    }
+    i64::try_from(span.0.as_micros())
+        .map(Some)
+        .map_err(|_| malformed(format!("`{span}` is too long")))
+}
+
+fn is_known(all: Range) -> (Option<i64>, Option<i64>) {
+    let some = |it: i64, none: i64| (it != none).then_some(it);
+    (
+        some(all.from_us, Range::ALL.from_us),
+        some(all.to_us, Range::ALL.to_us),
+    )
+}
+
+async fn quality(
+    State(app): State<Arc<App>>,
+    _: Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<SpanQuery>,
+) -> Response {
+    respond(try_quality(&app, &model, query).await)
+}
+
+async fn try_quality(
+    app: &App,
+    model: &str,
+    query: SpanQuery,
+) -> Result<api::QualityRecord, Refusal> {
+    let model: ModelName = model.parse()?;
+    app.store.registry.model(&model).await?;
+    let now_us = wall_ms() * 1000;
+    let range = range_of(query.from.as_deref(), query.to.as_deref(), now_us)?;
+    let level = query.level.unwrap_or(0.95);
+    if !(level > 0.0 && level < 1.0) {
+        return Err(Refusal::Malformed {
+            what: "`level`",
+            why: format!("`{level}` is not between 0 and 1"),
+        });
+    }
+    let question = Question {
+        model: model.to_string(),
+        range,
+        version: query.version,
+        by: columns_of(query.by.as_deref()),
+        every_us: every_of(query.every.as_deref())?,
+        level,
+        threads: app.questions.threads,
+        now_us,
+    };
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let answer = app.questions.compute(limit(app), move || {
+        ledger.snapshot(now_us / 1000)?.quality(&question)
+    });
+    let quality = answer.await?;
+    let (from_us, to_us) = is_known(range);
+    let first = quality.groups.first().map(|it| &it.report);
+    let (task, positive) = match first {
+        Some(Report::Binary { positive, .. }) => ("binary", Some(positive.clone())),
+        Some(Report::Multiclass { .. }) => ("multiclass", None),
+        Some(Report::Regression(_)) => ("regression", None),
+        None => ("", None),
+    };
+    let counts = quality.labels;
+    Ok(api::QualityRecord {
+        model: model.to_string(),
+        from_us,
+        to_us,
+        task: task.to_owned(),
+        positive,
+        level,
+        groups: quality.groups.into_iter().map(group_record).collect(),
+        labels: api::LabelCountsRecord {
+            named: counts.named,
+            matched: counts.matched,
+            unknown: counts.named.saturating_sub(counts.matched),
+            by_text: counts.by_text,
+            by_text_matched: counts.by_text_matched,
+        },
+    })
+}
+
+/// The most columns by which rows are told apart.
+const BY_MAX: usize = 4;
+
+fn columns_of(by: Option<&str>) -> Vec<String> {
+    let names = by.unwrap_or_default().split(',').map(str::trim);
+    names
+        .filter(|it| !it.is_empty())
+        .take(BY_MAX)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
+    let mut metrics: BTreeMap<String, api::MetricRecord> = BTreeMap::new();
+    let mut confusion: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut put = |name: &str, estimate: Option<stats::Estimate>| {
+        if let Some(it) = estimate {
+            let record = api::MetricRecord {
+                value: it.value,
+                low: it.low,
+                high: it.high,
+            };
+            metrics.insert(name.to_owned(), record);
+        }
+    };
+    let (skipped, approximate) = match group.report {
+        Report::Binary {
+            positive,
+            negative,
+            report: it,
+        } => {
+            put("accuracy", it.accuracy);
+            put("precision", it.precision);
+            put("recall", it.recall);
+            put("f1", it.f1);
+            put("roc_auc", it.roc_auc);
+            put("average_precision", it.average_precision);
+            put("log_loss", it.log_loss);
+            put("brier", it.brier);
+            put("calibration_error", it.calibration_error);
+            let row = |to_positive, to_negative| {
+                BTreeMap::from([
+                    (positive.clone(), to_positive),
+                    (negative.clone(), to_negative),
+                ])
+            };
+            confusion.insert(positive.clone(), row(it.true_positive, it.false_negative));
+            confusion.insert(negative.clone(), row(it.false_positive, it.true_negative));
+            (it.skipped, it.approximate)
+        }
+        Report::Multiclass {
+            classes,
+            report: it,
+        } => {
+            put("accuracy", it.accuracy);
+            put("macro_precision", it.macro_precision);
+            put("macro_recall", it.macro_recall);
+            put("macro_f1", it.macro_f1);
+            put("weighted_f1", it.weighted_f1);
+            put("roc_auc_ovr", it.roc_auc_ovr);
+            put("log_loss", it.log_loss);
+            put("brier", it.brier);
+            put("calibration_error", it.calibration_error);
+            for (truth, row) in classes.iter().zip(&it.confusion) {
+                let row = classes.iter().cloned().zip(row.iter().copied());
+                confusion.insert(truth.clone(), row.filter(|(_, count)| *count > 0).collect());
+            }
+            (it.skipped, it.approximate)
+        }
+        Report::Regression(it) => {
+            put("mae", it.mae);
+            put("rmse", it.rmse);
+            put("mape", it.mape);
+            put("r2", it.r2);
+            put("bias", it.bias);
+            (it.skipped, false)
+        }
+    };
+    let share = group.labelled as f64 / group.predictions as f64;
+    api::QualityGroupRecord {
+        version: group.version,
+        by: group.by,
+        from_us: group.from_us,
+        predictions: group.predictions,
+        failed: group.failed,
+        labelled: group.labelled,
+        coverage: (group.predictions > 0).then_some(share),
+        provisional: group.provisional,
+        skipped: skipped + group.unread,
+        approximate,
+        metrics,
+        confusion,
+    }
+}
+
+/// What is told of, where nothing is said: an hour.
+const KPI_RANGE: &str = "1h";
+
+async fn kpi(
+    State(app): State<Arc<App>>,
+    _: Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<SpanQuery>,
+) -> Response {
+    respond(try_kpi(&app, &model, query).await)
+}
+
+async fn try_kpi(app: &App, model: &str, query: SpanQuery) -> Result<api::KpiRecord, Refusal> {
+    let model: ModelName = model.parse()?;
+    app.store.registry.model(&model).await?;
+    let now_us = wall_ms() * 1000;
+    let from = query.from.as_deref().unwrap_or(KPI_RANGE);
+    let mut range = range_of(Some(from), query.to.as_deref(), now_us)?;
+    range.to_us = range.to_us.min(now_us.max(range.from_us + 1));
+    let by = match query.by.as_deref() {
+        None | Some("") => KpiBy::All,
+        Some("version") => KpiBy::Version,
+        Some("caller") => KpiBy::Caller,
+        Some(other) => {
+            return Err(Refusal::Malformed {
+                what: "`by`",
+                why: format!(
+                    "`{}` is neither `version` nor `caller`",
+                    other.chars().take(60).collect::<String>()
+                ),
+            });
+        }
+    };
+    let every_us = every_of(query.every.as_deref())?;
+    let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
+    let name = model.to_string();
+    let answer = app.questions.ask(limit(app), async move {
+        let snapshot = ledger.snapshot(now_us / 1000)?;
+        snapshot.kpi(&name, range, by, every_us, limits).await
+    });
+    let seconds = every_us.unwrap_or(range.to_us - range.from_us) as f64 / 1e6;
+    let groups = answer
+        .await?
+        .into_iter()
+        .map(|it| kpi_record(it, by, seconds));
+    let budget = app.budgets.get(&model).map(|state| {
+        let spent = state.total(now_us / 1000);
+        let verdict = domain::budget::verdict(&state.budget, spent);
+        api::BudgetRecord {
+            cost: state.budget.cost,
+            per: state.budget.per.to_string(),
+            spent,
+            verdict: verdict_name(verdict).to_owned(),
+        }
+    });
+    Ok(api::KpiRecord {
+        model: model.to_string(),
+        from_us: range.from_us,
+        to_us: range.to_us,
+        currency: app.prices.as_ref().map(|it| it.currency.clone()),
+        groups: groups.collect(),
+        budget,
+    })
+}
+
+fn kpi_record(kpi: ::ledger::Kpi, by: KpiBy, seconds: f64) -> api::KpiGroupRecord {
+    let [total_us, queue_us, compute_us] = kpi
+        .quantiles
+        .map(|[p50, p90, p99]| api::QuantilesRecord { p50, p90, p99 });
+    let rows = kpi.rows as f64;
+    api::KpiGroupRecord {
+        version: kpi
+            .by
+            .as_ref()
+            .filter(|_| by == KpiBy::Version)
+            .and_then(|it| it.parse().ok()),
+        caller: kpi.by.filter(|_| by == KpiBy::Caller),
+        at_us: kpi.at_us,
+        rows: kpi.rows,
+        requests: kpi.requests,
+        rows_per_s: rows / seconds,
+        error_rate: kpi.failed as f64 / rows.max(1.0),
+        total_us,
+        queue_us,
+        compute_us,
+        batch_rows: kpi.batch_rows,
+        cpu_s: kpi.cpu_us / 1e6,
+        accelerator_s: kpi.accelerator_us / 1e6,
+        memory_mib_s: kpi.memory_mib_s,
+        cost: kpi.cost,
+        cost_per_1000: kpi.cost.map(|it| it / rows.max(1.0) * 1000.0),
+    }
+}
+
+async fn replayed(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    sent: Sent,
+) -> Response {
+    let page = async {
+        let model: ModelName = model.parse()?;
+        let request: api::ReplayRequest = parse(&app, sent).await?;
+        replay::page(&app, permission, &model, request).await
+    };
+    respond(page.await)
+}

@@ -1,0 +1,216 @@
+//! Labels that are sent: each is checked against its model, and those that will do are on disk before it is
+//! said that they are.
+
+use domain::access::{Change, Permission};
+use domain::ledger::PredictionId;
+use domain::task::Task;
+use domain::time::read_moment;
+use domain::{ModelName, Refusal};
+use ledger::{LABEL_BYTES_MAX, Label, Target};
+use wire::api::ledger::{LabelsRecord, RejectedRecord};
+use wire::labels::LabelRow;
+
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::package::blocking;
+
+/// Takes labels of a model.
+pub(crate) async fn add(
+    app: &App,
+    _: Permission<Change>,
+    model: &ModelName,
+    rows: Vec<Result<LabelRow, String>>,
+) -> Result<LabelsRecord, Refusal> {
+    let truth = truth_of(app, model).await?;
+    let keeper = std::sync::Arc::clone(&app.keeper);
+    let name = model.clone();
+    let limit = app.limits.labels_max;
+    if rows.len() as u64 > limit {
+        return Err(Refusal::TooLarge {
+            what: "the number of labels",
+            limit,
+            got: Some(rows.len() as u64),
+        });
+    }
+    let (accepted, rejected, place) = blocking(move || {
+        keeper.start()?;
+        let now_ms = wall_ms();
+        let (mut labels, mut rejected) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (place, row) in (1..).zip(rows) {
+            match row.and_then(|it| read(it, &truth, now_ms * 1000)) {
+                Ok(label) => labels.push(label),
+                Err(why) => rejected.push(RejectedRecord { place, why }),
+            }
+        }
+        let mut rest = &labels[..];
+        let mut last = None;
+        let mut room = keeper.ledger.room();
+        while !rest.is_empty() {
+            match keeper.ledger.add_labels(name.as_str(), rest, now_ms) {
+                Ok(place) => {
+                    last = Some(place);
+                    break;
+                }
+                Err((taken, place)) => {
+                    last = place.or(last);
+                    rest = &rest[taken..];
+                    // A caller with labels waits for room; there is nobody whose answer is late for it.
+                    let made = tokio::runtime::Handle::current().block_on(tokio::time::timeout(
+                        std::time::Duration::from_secs(5),
+                        room.changed(),
+                    ));
+                    if taken == 0 && !matches!(made, Ok(Ok(()))) {
+                        let why = keeper.ledger.status_trouble();
+                        return Err(Refusal::StorageFull {
+                            what: why.unwrap_or_else(|| "recording labels".to_owned()),
+                        });
+                    }
+                }
+            }
+        }
+        Ok((labels.len() as u64, rejected, last))
+    })
+    .await?;
+    if let Some(place) = place {
+        let on_disk = app.keeper.ledger.until_on_disk(place).await;
+        on_disk.map_err(|why| Refusal::StorageFailed { what: why })?;
+    }
+    Ok(LabelsRecord { accepted, rejected })
+}
+
+/// What a label of a model may be.
+enum Truth {
+    /// One of these.
+    Class(Vec<String>),
+    /// A number.
+    Number,
+    /// Anything.
+    Any,
+}
+
+/// What the model's labels may be, as the version that has its traffic says, or else its last one.
+async fn truth_of(app: &App, model: &ModelName) -> Result<Truth, Refusal> {
+    let registry = &app.store.registry;
+    let summary = registry.model(model).await?;
+    let Some(version) = summary.traffic.or(summary.latest) else {
+        return Ok(Truth::Any);
+    };
+    let record = registry.version(model, version).await?;
+    Ok(match &record.signature.task {
+        Some(Task::Binary { classes, .. } | Task::Multiclass { classes, .. })
+            if !classes.is_empty() =>
+        {
+            Truth::Class(classes.clone())
+        }
+        // Without names they are numbered, as in the ledger.
+        Some(Task::Binary { .. }) => Truth::Class(vec!["0".to_owned(), "1".to_owned()]),
+        Some(Task::Regression { .. }) => Truth::Number,
+        Some(Task::Multiclass { .. } | Task::Embedding { .. }) | None => Truth::Any,
+    })
+}
+
+fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
+    let LabelRow {
+        prediction_id,
+        request_id,
+        row,
+        key,
+        from,
+        to,
+        label,
+        at,
+    } = row;
+    let moment = |name: &str, text: Option<String>| match text {
+        None => Ok(None),
+        Some(text) => read_moment(&text, now_us).map(Some).ok_or_else(|| {
+            format!(
+                "`{name}` is `{}`, want a moment such as `2026-11-24T10:00:00Z`",
+                short(&text)
+            )
+        }),
+    };
+    let (from, to) = (moment("from", from)?, moment("to", to)?);
+    let at_us = moment("at", at)?.unwrap_or(now_us);
+    let value = label
+        .filter(|it| !it.is_empty())
+        .ok_or("`label` is missing")?;
+    let value = check(value, truth)?;
+    let short_text = |name: &str, text: String| {
+        if text.len() > LABEL_BYTES_MAX {
+            return Err(format!("`{name}` has over {LABEL_BYTES_MAX} bytes"));
+        }
+        Ok(text)
+    };
+    let window = from.is_some() || to.is_some();
+    let target = match (prediction_id, request_id, key) {
+        (Some(id), None, None) => {
+            let mut id: PredictionId =
+                id.parse().map_err(|refusal: Refusal| refusal.to_string())?;
+            if let Some(row) = row {
+                id.row = row;
+            }
+            Target::Id(id)
+        }
+        (None, Some(id), None) => Target::Request {
+            id: short_text("request_id", id)?,
+            row: row.unwrap_or(0),
+        },
+        (None, None, Some(key)) => {
+            let (from_us, to_us) = (from.unwrap_or(i64::MIN), to.unwrap_or(at_us));
+            if from_us >= to_us {
+                return Err("the window of `key` ends before it begins".to_owned());
+            }
+            Target::Key {
+                key: short_text("key", key)?,
+                from_us,
+                to_us,
+            }
+        }
+        (None, None, None) => {
+            return Err("none of `prediction_id`, `request_id` and `key` is given".to_owned());
+        }
+        _ => return Err("give one of `prediction_id`, `request_id` and `key`".to_owned()),
+    };
+    if window && !matches!(target, Target::Key { .. }) {
+        return Err("`from` and `to` go with `key`".to_owned());
+    }
+    Ok(Label {
+        target,
+        value,
+        at_us,
+    })
+}
+
+fn check(value: String, truth: &Truth) -> Result<String, String> {
+    match truth {
+        Truth::Class(classes) if !classes.contains(&value) => {
+            // What pandas makes of whole numbers where one is missing.
+            if let Some(whole) = value.strip_suffix(".0")
+                && classes.iter().any(|it| it == whole)
+            {
+                return Ok(whole.to_owned());
+            }
+            let known: Vec<String> = classes
+                .iter()
+                .take(20)
+                .map(|it| format!("`{it}`"))
+                .collect();
+            Err(format!(
+                "`{}` is not a class of the model; they are {}",
+                short(&value),
+                known.join(", ")
+            ))
+        }
+        Truth::Number if !value.parse::<f64>().is_ok_and(f64::is_finite) => {
+            Err(format!("`{}` is not a number", short(&value)))
+        }
+        _ if value.len() > LABEL_BYTES_MAX => {
+            Err(format!("`label` has over {LABEL_BYTES_MAX} bytes"))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}

@@ -1,0 +1,265 @@
+//! Recorded inputs through another version, page by page. Nothing of it is recorded: the ledger holds what was
+//! answered to somebody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::ledger::{Page, Recorded, Rows, Said, Spent, Wanted, answers};
+use domain::access::{Permission, Read};
+use domain::{ModelName, PredictionId, Reference, Refusal};
+use wire::api::ledger::{ReplayChangeRecord, ReplayRecord, ReplayRequest, ReplaySliceRecord};
+
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::http::range_of;
+use crate::running::Running;
+
+/// Rows of a page, unless it is said, and at the most.
+const PAGE_ROWS: u64 = 2_000;
+const PAGE_ROWS_MAX: u64 = 20_000;
+/// Rows of a request to the other version.
+const REQUEST_ROWS: usize = 64;
+/// The largest changes of a page that are told.
+const LARGEST: usize = 20;
+/// How far a number may be from the recorded one, unless it is said: what another order of sums may change.
+const TOLERANCE: f64 = 1e-5;
+/// Columns that changes may be told by.
+const BY_MAX: usize = 4;
+
+/// Answers a page again.
+pub(crate) async fn page(
+    app: &App,
+    permission: Permission<Read>,
+    model: &ModelName,
+    request: ReplayRequest,
+) -> Result<ReplayRecord, Refusal> {
+    let against: Reference = request.against.parse()?;
+    let running = app.look(permission, &against).await?;
+    let now_ms = wall_ms();
+    let range = range_of(
+        request.from.as_deref(),
+        request.to.as_deref(),
+        now_ms * 1000,
+    )?;
+    let after: Option<PredictionId> = request.after.as_deref().map(str::parse).transpose()?;
+    let rows = request.rows.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
+    let wanted = Wanted {
+        model: model.to_string(),
+        range,
+        version: request.version,
+        after,
+        rows: usize::try_from(rows).unwrap_or(usize::MAX),
+        by: request.by.into_iter().take(BY_MAX).collect(),
+    };
+    let tolerance = request.tolerance.unwrap_or(TOLERANCE);
+    if !(tolerance.is_finite() && tolerance >= 0.0) {
+        return Err(Refusal::Malformed {
+            what: "`tolerance`",
+            why: format!("`{tolerance}` is not a number from 0 up"),
+        });
+    }
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let limit = std::time::Duration::from_millis(app.limits.query_ms_max);
+    let read = app.questions.compute(limit, move || {
+        let snapshot = ledger.snapshot(now_ms)?;
+        let total = match wanted.after {
+            None => Some(snapshot.count(&wanted)?),
+            Some(_) => None,
+        };
+        let page = snapshot.page(&wanted)?;
+        let mut truths = Vec::with_capacity(page.parts.len());
+        for part in &page.parts {
+            truths.push(snapshot.truths(&wanted.model, part)?);
+        }
+        Ok((page, truths, total))
+    });
+    let (page, truths, total) = read.await?;
+    let mut report = ReplayRecord {
+        total,
+        next: page.next.map(|it| it.to_string()),
+        ..ReplayRecord::default()
+    };
+    let mut slices = BTreeMap::new();
+    for (part, truths) in page.parts.iter().zip(truths) {
+        let mut replay = Replay {
+            running: &running,
+            page: &page,
+            part,
+            truths: &truths,
+            tolerance,
+            report: &mut report,
+            slices: &mut slices,
+        };
+        replay.part().await?;
+    }
+    report.slices = slices.into_values().collect();
+    report
+        .largest
+        .sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+    report.largest.truncate(LARGEST);
+    Ok(report)
+}
+
+struct Replay<'a> {
+    running: &'a Running,
+    page: &'a Page,
+    part: &'a Recorded,
+    truths: &'a [Option<f64>],
+    tolerance: f64,
+    report: &'a mut ReplayRecord,
+    slices: &'a mut BTreeMap<(String, String), ReplaySliceRecord>,
+}
+
+impl Replay<'_> {
+    async fn part(&mut self) -> Result<(), Refusal> {
+        let part = self.part;
+        let before = part.said()?;
+        let ids = part.ids();
+        let mut told = Vec::with_capacity(self.page.by.len());
+        for (name, telling) in &self.page.by {
+            told.push((name, part.told(name, telling)?));
+        }
+        let most = self
+            .running
+            .request_rows_max
+            .map_or(REQUEST_ROWS, |it| REQUEST_ROWS.min(it as usize));
+        let step = part.rows_a_request(&self.running.signature, most);
+        let mut row = 0;
+        while row < part.rows() {
+            if !part.is_whole(row) {
+                self.report.not_recorded += 1;
+                row += 1;
+                continue;
+            }
+            let mut end = row + 1;
+            while end < part.rows() && end - row < step && part.is_whole(end) {
+                end += 1;
+            }
+            match self.again(row, end).await {
+                Ok(after) => {
+                    for (index, after) in (row..end).zip(after) {
+                        let slices = told
+                            .iter()
+                            .map(|(name, values)| ((*name).clone(), values[index].clone()));
+                        let slices: Vec<(String, String)> = slices.collect();
+                        self.compare(ids[index], index, &before[index], &after, slices);
+                    }
+                }
+                Err(refusal) => {
+                    self.report.failed += (end - row) as u64;
+                    self.report.failure.get_or_insert(refusal.to_string());
+                }
+            }
+            row = end;
+        }
+        Ok(())
+    }
+
+    /// What the other version answers about some rows.
+    async fn again(&self, first: usize, end: usize) -> Result<Vec<Said>, Refusal> {
+        let inputs = self.part.inputs(&self.running.signature, first..end)?;
+        let answer = self.running.answer_again(inputs).await?;
+        let outputs: Vec<(usize, &domain::Tensor)> = answer
+            .outputs
+            .iter()
+            .copied()
+            .zip(&answer.tensors)
+            .collect();
+        let rows = Rows {
+            id: answer.id.into_bytes(),
+            time_us: 0,
+            rows: u32::try_from(end - first).unwrap_or(u32::MAX),
+            arm: "replay",
+            key: None,
+            caller: None,
+            request_id: None,
+            code: None,
+            spent: Spent::default(),
+            inputs: None,
+            outputs: &outputs,
+            sample: domain::ledger::Share::default(),
+        };
+        answers(self.running.recorder.layout(), &rows)?.said()
+    }
+
+    fn compare(
+        &mut self,
+        id: PredictionId,
+        row: usize,
+        before: &Said,
+        after: &Said,
+        slices: Vec<(String, String)>,
+    ) {
+        let report = &mut *self.report;
+        report.replayed += 1;
+        let numbers = before.number.zip(after.number);
+        let difference = numbers.map_or(0.0, |(before, after)| after - before);
+        let far = numbers.map_or(
+            before.number.is_some() != after.number.is_some(),
+            |(before, _)| difference.abs() > self.tolerance * before.abs().max(1.0),
+        );
+        let changed = before.class != after.class || far;
+        report.changed += u64::from(changed);
+        if numbers.is_some() && difference.is_finite() {
+            report.compared += 1;
+            report.difference_sum += difference;
+            report.difference_squares += difference * difference;
+        }
+        if let Some(Some(truth)) = self.truths.get(row) {
+            match (before.place, after.place) {
+                (None, None) => {
+                    if let Some((before, after)) = numbers {
+                        report.labelled += 1;
+                        report.squared_error_before += (before - truth).powi(2);
+                        report.squared_error_after += (after - truth).powi(2);
+                    }
+                }
+                (before, after) => {
+                    report.labelled += 1;
+                    let right = |it: Option<usize>| it.is_some_and(|it| it as f64 == *truth);
+                    report.right_before += u64::from(right(before));
+                    report.right_after += u64::from(right(after));
+                }
+            }
+        }
+        if changed {
+            report.largest.push(ReplayChangeRecord {
+                prediction_id: id.to_string(),
+                before: show(before),
+                after: show(after),
+                difference,
+            });
+            // Bounded while the page is read.
+            if report.largest.len() >= 50 * LARGEST {
+                report
+                    .largest
+                    .sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+                report.largest.truncate(LARGEST);
+            }
+        }
+        for (column, value) in slices {
+            let slice = self
+                .slices
+                .entry((column.clone(), value.clone()))
+                .or_insert(ReplaySliceRecord {
+                    column,
+                    value,
+                    rows: 0,
+                    changed: 0,
+                    difference_sum: 0.0,
+                });
+            slice.rows += 1;
+            slice.changed += u64::from(changed);
+            slice.difference_sum += difference;
+        }
+    }
+}
+
+fn show(said: &Said) -> String {
+    match (&said.class, said.number) {
+        (Some(class), Some(number)) => format!("{class} {number:.6}"),
+        (Some(class), None) => class.clone(),
+        (None, Some(number)) => format!("{number:.6}"),
+        (None, None) => "nothing".to_owned(),
+    }
+}

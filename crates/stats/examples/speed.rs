@@ -1,0 +1,77 @@
+//! How long ten million rows take, by kind: `cargo run --release -p stats --example speed`.
+
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::time::Instant;
+
+use stats::{Binary, BinaryRow, Multiclass, MulticlassRow, Regression, RegressionRow};
+
+const ROWS: u64 = 10_000_000;
+
+fn main() {
+    // Random numbers are made before the clock runs: they would be a good part of the time.
+    let noise: Vec<u64> = (0..ROWS).map(mixed).collect();
+    let share = |bits: u64| (bits >> 11) as f64 / (1u64 << 53) as f64;
+    let score = |bits: u64| share(bits);
+    let narrow = |bits: u64| f64::from(share(bits) as f32);
+    for (name, score) in [("f32", &narrow as &dyn Fn(u64) -> f64), ("f64", &score)] {
+        let scores: Vec<f64> = noise.iter().map(|bits| score(*bits)).collect();
+        let mut binary = Binary::new();
+        let add = Instant::now();
+        for (bits, score) in noise.iter().zip(&scores) {
+            binary.add(BinaryRow {
+                score: Some(*score),
+                predicted_positive: *score > 0.5,
+                positive: share(bits.rotate_left(32)) < *score,
+                hash: bits >> 3,
+            });
+        }
+        let add = add.elapsed();
+        let report = Instant::now();
+        let auc = binary.report(0.95).roc_auc.map(|it| it.value);
+        let report = report.elapsed();
+        println!("binary, {name} scores: add {add:.2?}, report {report:.2?}, AUC {auc:.6?}");
+    }
+
+    let mut multiclass = Multiclass::new(3);
+    let add = Instant::now();
+    for bits in &noise {
+        let first = share(*bits);
+        let truth = (bits >> 7) % 3;
+        let scores = [first, (1.0 - first) / 4.0, (1.0 - first) * 0.75];
+        multiclass.add(MulticlassRow {
+            scores: Some(&scores),
+            predicted: usize::from(first < 0.5),
+            truth: truth as usize,
+            hash: bits >> 3,
+        });
+    }
+    let add = add.elapsed();
+    let report = Instant::now();
+    let loss = multiclass.report(0.95).log_loss.map(|it| it.value);
+    let report = report.elapsed();
+    println!("multiclass, 3 classes: add {add:.2?}, report {report:.2?}, log loss {loss:.6?}");
+
+    let mut regression = Regression::new();
+    let add = Instant::now();
+    for bits in &noise {
+        regression.add(RegressionRow {
+            value: share(*bits),
+            truth: share(bits.rotate_left(32)),
+            hash: bits >> 3,
+        });
+    }
+    let add = add.elapsed();
+    let report = Instant::now();
+    let r2 = regression.report(0.95).r2.map(|it| it.value);
+    let report = report.elapsed();
+    println!("regression: add {add:.2?}, report {report:.2?}, R2 {r2:.6?}");
+}
+
+/// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.
+fn mixed(index: u64) -> u64 {
+    let mut bits = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
