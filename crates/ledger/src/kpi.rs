@@ -61,12 +61,12 @@ impl Snapshot<'_> {
         limits: SqlLimits,
     ) -> Result<Vec<Kpi>, Refusal> {
         let by_column = match by {
-            KpiBy::All => "null",
+            KpiBy::All => "''",
             KpiBy::Version => "cast(version as varchar)",
             KpiBy::Caller => "coalesce(cast(caller as varchar), '')",
         };
         let at = match every_us {
-            None => "cast(null as bigint)".to_owned(),
+            None => "cast(0 as bigint)".to_owned(),
             Some(every) => {
                 format!("(cast(time as bigint) / {every}) * {every}")
             }
@@ -112,13 +112,13 @@ impl Snapshot<'_> {
             .map_err(|error| refused(&error))?;
         let mut all = Vec::new();
         for batch in batches {
-            read(&batch, &mut all)?;
+            read(&batch, by, every_us.is_some(), &mut all)?;
         }
         Ok(all)
     }
 }
 
-fn read(batch: &RecordBatch, all: &mut Vec<Kpi>) -> Result<(), Refusal> {
+fn read(batch: &RecordBatch, by: KpiBy, spans: bool, all: &mut Vec<Kpi>) -> Result<(), Refusal> {
     let numbers = |index: usize| -> Result<arrow::array::Float64Array, Refusal> {
         let column = cast(batch.column(index), &Arrow::Float64)
             .map_err(|error| crate::failure::of_library("counting rows", error))?;
@@ -138,8 +138,8 @@ fn read(batch: &RecordBatch, all: &mut Vec<Kpi>) -> Result<(), Refusal> {
             *of = number(4 + index);
         }
         all.push(Kpi {
-            by: groups.is_valid(row).then(|| groups.value(row).to_owned()),
-            at_us: some(0).map(|it| it.value(row) as i64),
+            by: (by != KpiBy::All).then(|| groups.value(row).to_owned()),
+            at_us: spans.then(|| number(0) as i64),
             rows: count(1),
             requests: count(2),
             failed: count(3),

@@ -338,6 +338,9 @@ impl Ledger {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

@@ -25,11 +25,13 @@ pub fn metrics() -> Vec<MetricDoc> {
             labels: "model, version",
             about,
         });
-    let process = stats::PROCESS.iter().map(|(name, about, _)| MetricDoc {
-        name,
-        kind: "gauge",
-        labels: "",
-        about,
-    });
+    let process = stats::PROCESS
+        .iter()
+        .map(|(name, kind, about, _)| MetricDoc {
+            name,
+            kind,
+            labels: "",
+            about,
+        });
     versions.chain(process).collect()
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, wall_ms};
 use crate::package::blocking;
 use crate::pool::Timing;
+use crate::stats::LedgerCounts;
 
 /// How long a request waits for room before it goes without.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -85,6 +86,18 @@ impl Keeper {
             }
         });
         let _ = ended.await;
+    }
+
+    /// Its numbers, for `/metrics`.
+    pub(crate) fn counts(&self) -> LedgerCounts {
+        let (recorded, lost, labels) = self.ledger.counts();
+        LedgerCounts {
+            recorded,
+            lost,
+            labels,
+            shed: self.shed.load(Relaxed),
+            trouble: self.ledger.status_trouble().is_some(),
+        }
     }
 
     /// Says that rows could not be recorded, but not for each of them.

@@ -118,6 +118,8 @@ pub(crate) struct Stats {
     queue_s: Histogram<16>,
     compute_s: Histogram<16>,
     run_rows: Histogram<9>,
+    /// What runs used of cores.
+    cpu: Spent,
     /// By the rows of a run: how many there were, and for how long each stage took together.
     by_rows: Mutex<BTreeMap<usize, RunsOf>>,
 }
@@ -156,6 +158,7 @@ impl Default for Stats {
             queue_s: Histogram::new(BUCKETS_S),
             compute_s: Histogram::new(BUCKETS_S),
             run_rows: Histogram::new(BUCKETS_ROWS),
+            cpu: Spent::default(),
             by_rows: Mutex::default(),
         }
     }
@@ -193,6 +196,7 @@ impl Stats {
             self.runs.fetch_add(1, Relaxed);
             self.compute_s.add(timing.compute.as_secs_f64());
             self.run_rows.add(timing.run_rows as f64);
+            self.cpu.add(timing.cpu);
             self.count_run(timing);
         }
     }
@@ -252,6 +256,17 @@ pub(crate) struct Process {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) requests: u64,
     pub(crate) models: usize,
+    pub(crate) ledger: LedgerCounts,
+}
+
+/// The ledger's numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LedgerCounts {
+    pub(crate) recorded: u64,
+    pub(crate) lost: u64,
+    pub(crate) shed: u64,
+    pub(crate) labels: u64,
+    pub(crate) trouble: bool,
 }
 
 /// One metric: its name, type and meaning, and how it is printed for one version.
@@ -381,6 +396,15 @@ pub(crate) const METRICS: &[Metric] = &[
             it.stats.run_rows.print(text, name, &it.labels);
         },
     ),
+    (
+        "windlass_run_cpu_seconds_total",
+        "counter",
+        "What runs used of cores, the threads of a run beside its own not counted",
+        |text, name, it| {
+            let seconds = it.stats.cpu.nanos.load(Relaxed) as f64 / 1e9;
+            line(text, name, &it.labels, seconds);
+        },
+    ),
 ];
 
 /// Everything in Prometheus' text format.
@@ -392,29 +416,70 @@ pub(crate) fn print(versions: &[Labelled<'_>], process: Process) -> String {
             print(&mut text, name, version);
         }
     }
-    for (name, about, value) in PROCESS {
+    for (name, kind, about, value) in PROCESS {
         let Some(value) = value(&process) else {
             continue;
         };
-        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge");
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
         line(&mut text, name, "", value);
     }
     text
 }
 
-type ProcessMetric = (&'static str, &'static str, fn(&Process) -> Option<u64>);
+type ProcessMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Process) -> Option<u64>,
+);
 
 /// Metrics of the whole process.
 pub(crate) const PROCESS: &[ProcessMetric] = &[
-    ("process_resident_memory_bytes", "Memory in use", |it| {
-        it.resident_bytes
-    }),
-    ("windlass_requests", "Requests being worked on", |it| {
-        Some(it.requests)
-    }),
-    ("windlass_models", "Models that answer", |it| {
+    (
+        "process_resident_memory_bytes",
+        "gauge",
+        "Memory in use",
+        |it| it.resident_bytes,
+    ),
+    (
+        "windlass_requests",
+        "gauge",
+        "Requests being worked on",
+        |it| Some(it.requests),
+    ),
+    ("windlass_models", "gauge", "Models that answer", |it| {
         Some(it.models as u64)
     }),
+    (
+        "windlass_ledger_rows_total",
+        "counter",
+        "Rows of predictions recorded",
+        |it| Some(it.ledger.recorded),
+    ),
+    (
+        "windlass_ledger_rows_lost_total",
+        "counter",
+        "Rows answered that could not be recorded: alert when it grows",
+        |it| Some(it.ledger.lost),
+    ),
+    (
+        "windlass_ledger_requests_shed_total",
+        "counter",
+        "Requests refused because their rows could not be recorded",
+        |it| Some(it.ledger.shed),
+    ),
+    (
+        "windlass_ledger_labels_total",
+        "counter",
+        "Labels taken",
+        |it| Some(it.ledger.labels),
+    ),
+    (
+        "windlass_ledger_trouble",
+        "gauge",
+        "1 while nothing can be recorded: alert when it is",
+        |it| Some(u64::from(it.ledger.trouble)),
+    ),
 ];
 
 #[cfg(test)]
@@ -445,6 +510,7 @@ mod tests {
             resident_bytes: None,
             requests: 1,
             models: 1,
+            ledger: LedgerCounts::default(),
         };
         let text = print(&[version], process);
         for want in [

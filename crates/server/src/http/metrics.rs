@@ -40,6 +40,7 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         resident_bytes: memory::resident_bytes(),
         requests: app.requests.load(Relaxed),
         models: models.iter().filter(|(_, it)| it.traffic.is_some()).count(),
+        ledger: app.keeper.counts(),
     };
     let text = stats::print(&versions, process);
     bytes_of(

@@ -156,6 +156,47 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/quality",
+        "How right a model was, by the labels that have come: from, to, by, every, level, version",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/kpi",
+        "How much a model answered, how fast, and what that cost: from, to, by, every",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/replay",
+        "A page of recorded inputs through another version, and what changes",
+    ),
+    (
+        "post",
+        "/api/v1/labels",
+        "What turned out to be true of a model's predictions, as JSON, CSV or Parquet: model",
+    ),
+    (
+        "post",
+        "/api/v1/query",
+        "A question in SQL over predictions and labels; as JSON, or by `accept` as CSV or Parquet",
+    ),
+    (
+        "get",
+        "/api/v1/predictions/{id}",
+        "The whole story of one answer",
+    ),
+    ("get", "/api/v1/ledger", "How the ledger is doing"),
+    (
+        "post",
+        "/api/v1/ledger/settle",
+        "Seals, merges and expires the ledger's rows now",
+    ),
+    (
+        "post",
+        "/api/v1/ledger/verify",
+        "Checks every file of the ledger against its checksum",
+    ),
+    (
+        "get",
         "/api/v1/blobs/{digest}",
         "Whether the content with this digest was sent",
     ),
