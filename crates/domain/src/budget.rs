@@ -222,15 +222,16 @@ mod tests {
             (0.0, Verdict::Within),
             (7.9, Verdict::Within),
             (8.0, Verdict::Warn),
-            (10.0, Verdict::Throttle(1.0)),
             (12.0, Verdict::Shed),
         ] {
             assert_eq!(verdict(&budget, spent), want, "{spent}");
         }
-        let Verdict::Throttle(share) = verdict(&budget, 11.5) else {
-            panic!("between the budget and its end")
-        };
-        assert!((share - 0.25).abs() < 1e-9);
+        for (spent, want) in [(10.0, 1.0), (11.5, 0.25)] {
+            let Verdict::Throttle(share) = verdict(&budget, spent) else {
+                panic!("between the budget and its end")
+            };
+            assert!((share - want).abs() < 1e-9, "{share}");
+        }
     }
 
     #[test]

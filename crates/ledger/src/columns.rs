@@ -1,5 +1,6 @@
 //! Records of the log as columns.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -127,6 +128,9 @@ impl<'a> Head<'a> {
 
 type Words = StringDictionaryBuilder<Int32Type>;
 
+/// Names of classes that are remembered: a model that answers more different numbers has no classes.
+const CLASS_NAMES_MAX: usize = 4096;
+
 /// Collects the rows of one layout.
 pub(crate) struct Collector {
     layout: Arc<Layout>,
@@ -143,6 +147,8 @@ pub(crate) struct Collector {
     numbers: [UInt32Builder; 4],
     used: [Float32Builder; 4],
     class: Words,
+    /// What answers that were seen before are called, by their bytes.
+    class_names: HashMap<u64, Option<String>>,
     outputs: Vec<Column>,
     inputs: Vec<Column>,
     /// The input and column in it that is the key, and the caller.
@@ -390,12 +396,27 @@ impl Raw<'_> {
         }
     }
 
+    /// The bytes of one value, which tell it from all others.
+    fn bits(&self, datatype: DataType, index: usize) -> Option<u64> {
+        let Self::Fixed(bytes) = self else {
+            return None;
+        };
+        let size = datatype.width()?;
+        let bytes = bytes.get(index * size..(index + 1) * size)?;
+        let mut word = [0; 8];
+        word.get_mut(..size)?.copy_from_slice(bytes);
+        Some(u64::from_le_bytes(word))
+    }
+
     fn number(&self, datatype: DataType, index: usize) -> Option<f64> {
         let Self::Fixed(bytes) = self else {
             return None;
         };
         let size = datatype.width()?;
         let bytes = bytes.get(index * size..(index + 1) * size)?;
+        if datatype == DataType::Fp32 {
+            return Some(f64::from(f32::from_le_bytes(word(bytes))));
+        }
         domain::tensor::FixedElements::new(datatype, bytes.into())?.number(0)
     }
 }
@@ -425,6 +446,7 @@ impl Collector {
             numbers: std::array::from_fn(|_| UInt32Builder::new()),
             used: std::array::from_fn(|_| Float32Builder::new()),
             class: Words::new(),
+            class_names: HashMap::new(),
             outputs: layout.outputs.iter().map(column).collect(),
             inputs: layout.inputs.iter().map(column).collect(),
             key_at: place(&layout.key),
@@ -523,10 +545,21 @@ impl Collector {
         if let Some((slot, raw)) = answered
             && !matches!(raw, Raw::Absent)
         {
+            let datatype = slot.datatype();
+            let name = |row: usize| {
+                let shown = raw.show(datatype, row);
+                shown.map(|text| class_name(text, datatype, classes))
+            };
             for row in 0..count {
-                let shown = raw.show(slot.datatype(), row);
-                let text = shown.map(|text| class_name(text, slot.datatype(), classes));
-                self.class.append_option(text);
+                let Some(bits) = raw.bits(datatype, row) else {
+                    self.class.append_option(name(row));
+                    continue;
+                };
+                if self.class_names.len() >= CLASS_NAMES_MAX {
+                    self.class_names.clear();
+                }
+                let name = self.class_names.entry(bits).or_insert_with(|| name(row));
+                self.class.append_option(name.as_deref());
             }
             return;
         }

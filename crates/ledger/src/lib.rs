@@ -13,8 +13,8 @@
 //! R2. What `record` took survives the end of the process. What `until_on_disk` resolved for survives a loss of
 //!     power.
 //! R3. Rows that could not be taken, or were found damaged, are counted (`Status`).
-//! R4. Nothing here reads a clock or starts a thread; the caller hands in the time and runs `tend_log` and
-//!     `tend_files`.
+//! R4. Nothing here reads a clock or starts a thread that outlives its call; the caller hands in the time and
+//!     runs `tend_log` and `tend_files`.
 
 mod columns;
 mod failure;
@@ -119,6 +119,13 @@ impl Writer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(u64);
 
+impl Place {
+    /// Bytes of the log before it, since the ledger was opened.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
 /// The log had no room for all rows of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
@@ -165,14 +172,19 @@ impl Ledger {
         for (number, path) in segments {
             newest = newest.max(number);
             let segment = log::open_old(&path, number)?;
-            let sealed = number <= catalog.sealed;
-            if sealed || segment.is_empty()? {
+            let bytes = if number <= catalog.sealed {
+                Vec::new()
+            } else {
+                segment.bytes()?
+            };
+            // It is sealed, or nothing was ever written to it.
+            if bytes.iter().all(|it| *it == 0) {
                 std::fs::remove_file(&path)
                     .map_err(|error| failure::of_io("tidying the ledger's log", &error))?;
                 continue;
             }
             // Labels that are not sealed have numbers that must not be given again.
-            label_number = label_number.max(seal::newest_label(&segment.bytes()?));
+            label_number = label_number.max(seal::newest_label(&bytes));
             old.push((segment, path));
         }
         let log_settings = log::Settings {

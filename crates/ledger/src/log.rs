@@ -107,11 +107,6 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
-    /// Whether nothing was ever written to it.
-    pub(crate) fn is_empty(&self) -> Result<bool, Refusal> {
-        Ok(self.bytes()?.iter().all(|it| *it == 0))
-    }
-
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
         let mut bytes = vec![0; self.end];
         self.file
@@ -219,8 +214,10 @@ pub(crate) struct Log {
     folder: PathBuf,
     settings: Settings,
     state: Mutex<State>,
-    /// Told when there is something to tend.
-    wake: Condvar,
+    /// Told when room is wanted.
+    wake_room: Condvar,
+    /// Told when somebody waits for the disk.
+    wake_disk: Condvar,
     synced: watch::Sender<Synced>,
     /// Told when room was made.
     room: watch::Sender<()>,
@@ -244,7 +241,8 @@ impl Log {
                 place: 0,
                 stopping: false,
             }),
-            wake: Condvar::new(),
+            wake_room: Condvar::new(),
+            wake_disk: Condvar::new(),
             synced: watch::Sender::default(),
             room: watch::Sender::default(),
         }
@@ -271,7 +269,7 @@ impl Log {
         let behind = layout.map_or(0, |it| framed_bytes(it.bytes.len()));
         // The layout may have to be written too: ask for both, so that they are in one segment.
         if !self.has_room(state, size + behind) {
-            self.wake.notify_one();
+            self.wake_room.notify_one();
             return Err(NoRoom);
         }
         let Some(current) = &mut state.current else {
@@ -288,7 +286,7 @@ impl Log {
         state.place = current.base + current.at as u64;
         let place = state.place;
         if current.prepared - current.at < AHEAD_BYTES / 2 {
-            self.wake.notify_one();
+            self.wake_room.notify_one();
         }
         Ok(place)
     }
@@ -310,7 +308,7 @@ impl Log {
                 first_ms: None,
                 synced: 0,
             });
-            self.wake.notify_one();
+            self.wake_room.notify_one();
         }
         let Some(current) = &mut state.current else {
             return false;
@@ -350,7 +348,7 @@ impl Log {
         let mut synced = self.synced();
         if synced.borrow().place < place {
             self.lock().wanted = true;
-            self.wake.notify_one();
+            self.wake_disk.notify_one();
         }
         let settled = |it: &Synced| {
             it.place >= place
@@ -407,7 +405,7 @@ impl Log {
             return Ok(());
         };
         drop(state);
-        self.wake.notify_one();
+        self.wake_room.notify_one();
         std::fs::remove_file(&closed.segment.path)
     }
 
@@ -430,29 +428,50 @@ impl Log {
     }
 
     /// Makes room and brings the log to the disk until told to stop. The last thing that it does is to bring
-    /// to the disk what was appended.
+    /// to the disk what was appended. Two threads, because a disk may take its time to synchronise, and room is
+    /// needed meanwhile.
     pub(crate) fn tend(&self) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.tend_room());
+            self.tend_disk();
+        });
+    }
+
+    fn tend_room(&self) {
         loop {
             let made = self.make_room();
+            let state = self.lock();
+            if state.stopping {
+                return;
+            }
+            if self.wants_room(&state) && made {
+                continue;
+            }
+            // Where there was no room, it is tried again.
+            drop(
+                self.wake_room
+                    .wait_timeout(state, RETRY)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+
+    fn tend_disk(&self) {
+        loop {
             self.sync();
             let state = self.lock();
             if state.stopping {
                 drop(state);
                 self.sync();
-                self.remove_unused();
+                self.finish();
                 return;
             }
-            let retry = if made {
-                self.settings.sync_every
-            } else {
-                RETRY
-            };
-            if state.wanted || self.wants_room(&state) && made {
+            if state.wanted {
                 continue;
             }
             drop(
-                self.wake
-                    .wait_timeout(state, retry)
+                self.wake_disk
+                    .wait_timeout(state, self.settings.sync_every)
                     .unwrap_or_else(PoisonError::into_inner),
             );
         }
@@ -461,11 +480,24 @@ impl Log {
     /// Lets `tend` end.
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
-        self.wake.notify_all();
+        self.wake_room.notify_all();
+        self.wake_disk.notify_all();
     }
 
-    fn remove_unused(&self) {
-        if let Some(next) = self.lock().next.take()
+    /// Nothing is appended from now on. What is not used is given back, so that the next start reads less.
+    fn finish(&self) {
+        let mut state = self.lock();
+        if let Some(current) = &state.current {
+            let end = current.at as u64;
+            // Its memory behind the end is not touched any more: there is no current segment from here on.
+            if let Err(error) = current.segment.file.set_len(end) {
+                tracing::debug!(%error, "a segment was not cut to its length");
+            }
+        }
+        state.close_current();
+        let next = state.next.take();
+        drop(state);
+        if let Some(next) = next
             && let Err(error) = std::fs::remove_file(&next.path)
         {
             // It is empty, so the next start removes it.
@@ -476,7 +508,7 @@ impl Log {
     fn wants_room(&self, state: &State) -> bool {
         let current = state.current.as_ref();
         state.next.is_none()
-            || current.is_none_or(|it| {
+            || current.is_some_and(|it| {
                 it.prepared < self.settings.segment_bytes
                     && it.prepared - it.at < self.ahead(state) * 3 / 4
             })

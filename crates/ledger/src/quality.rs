@@ -143,11 +143,11 @@ impl Snapshot<'_> {
             snapshot: self,
             question,
             by: self.slicers(&question.by, &layouts, &files, &log)?,
+            windows: labels::windows(self, &question.model, &files)?,
             layouts,
             files,
             log,
             texts,
-            windows: labels::windows(self, &question.model)?,
             next: AtomicUsize::new(0),
         };
         let counted = work.count()?;
@@ -181,11 +181,9 @@ impl Snapshot<'_> {
             let newest = files.iter().rev().find(|it| has(&self.layout(it)));
             if let Some(entry) = newest {
                 // One batch is enough to tell by; the rest is not read for it.
-                self.read(entry, &[name], Ids::ALL, Range::ALL, |batch| {
-                    if sample.is_none() {
-                        sample = batch.column_by_name(name).cloned();
-                    }
-                    Ok(())
+                self.read_while(entry, &[name], Ids::ALL, Range::ALL, |batch| {
+                    sample = batch.column_by_name(name).cloned();
+                    Ok(false)
                 })?;
             }
             let of_log = || {
@@ -421,12 +419,16 @@ fn report(meaning: &Meaning, counter: Counter, level: f64) -> Report {
 /// A delay of each so many labels is kept, to tell how long labels take.
 const DELAYS_EVERY: u64 = 64;
 
+/// Layout, slices and span of rows that are counted together.
+type Part = (usize, Vec<u32>, Option<i64>);
+
 /// What one thread counts.
 struct Counting<'a> {
     work: &'a Work<'a>,
     interners: Vec<Interner>,
-    /// By layout, slices and span.
-    tallies: HashMap<(usize, Vec<u32>, Option<i64>), Tally>,
+    tallies: Vec<(Part, Tally)>,
+    /// Where the tally of each part is.
+    places: HashMap<Part, usize>,
     days: HashMap<i64, Cohort>,
     delays_us: Vec<i64>,
     labels: LabelCounts,
@@ -437,7 +439,8 @@ impl<'a> Counting<'a> {
         Self {
             work,
             interners: work.by.iter().map(|_| Interner::default()).collect(),
-            tallies: HashMap::new(),
+            tallies: Vec::new(),
+            places: HashMap::new(),
             days: HashMap::new(),
             delays_us: Vec::new(),
             labels: LabelCounts::default(),
@@ -508,9 +511,9 @@ impl<'a> Counting<'a> {
         let work = self.work;
         let mut columns: Vec<String> = ["prediction_id", "row", "code"].map(str::to_owned).into();
         match &layout.meaning {
-            Meaning::Classes { scores, .. } => {
+            Meaning::Classes { .. } => {
                 columns.push("class".to_owned());
-                columns.extend(scores.iter().cloned());
+                columns.extend(counted_scores(&layout.meaning).iter().cloned());
             }
             Meaning::Value { column } => columns.push(column.clone()),
             Meaning::None => {}
@@ -543,28 +546,31 @@ impl<'a> Counting<'a> {
         let rows = Rows::of(layout, batch)?;
         let codes = codes(batch, &work.by, &mut self.interners)?;
         let mut at = labels.partition_point(|it| it.id < rows.id(0));
-        let mut tally: Option<(Vec<u32>, Option<i64>, Tally)> = None;
+        let mut part: Part = (place, Vec::with_capacity(codes.len()), None);
+        let mut counted_in: Option<usize> = None;
         let mut day = (i64::MIN, Cohort::default());
         for row in 0..batch.num_rows() {
             let span = work.question.every_us.map(|every| {
                 let time = rows.time_us(row);
                 time.div_euclid(every) * every
             });
-            let same = tally.as_ref().is_some_and(|(slices, of, _)| {
-                *of == span
-                    && slices
-                        .iter()
-                        .zip(&codes)
-                        .all(|(it, column)| *it == column[row])
-            });
-            if !same {
-                self.put(place, tally.take());
-                let slices: Vec<u32> = codes.iter().map(|it| it[row]).collect();
-                let there = self.tallies.remove(&(place, slices.clone(), span));
-                let there = there.unwrap_or_else(|| Tally::new(&layout.meaning));
-                tally = Some((slices, span, there));
-            }
-            let Some((_, _, tally)) = &mut tally else {
+            let (_, slices, of) = &part;
+            let same = *of == span
+                && slices
+                    .iter()
+                    .zip(&codes)
+                    .all(|(it, column)| *it == column[row]);
+            let index = match counted_in {
+                Some(index) if same => index,
+                _ => {
+                    part.1.clear();
+                    part.1.extend(codes.iter().map(|it| it[row]));
+                    part.2 = span;
+                    self.tally_of(&part, &layout.meaning)
+                }
+            };
+            counted_in = Some(index);
+            let Some((_, tally)) = self.tallies.get_mut(index) else {
                 continue;
             };
             if rows.failed(row) {
@@ -614,15 +620,17 @@ impl<'a> Counting<'a> {
             }
             rows.count(&mut tally.counter, row, value, id);
         }
-        self.put(place, tally);
         add(self.days.entry(day.0).or_default(), day.1);
         Ok(())
     }
 
-    fn put(&mut self, layout: usize, tally: Option<(Vec<u32>, Option<i64>, Tally)>) {
-        if let Some((slices, span, tally)) = tally {
-            self.tallies.insert((layout, slices, span), tally);
+    fn tally_of(&mut self, part: &Part, meaning: &Meaning) -> usize {
+        if let Some(index) = self.places.get(part) {
+            return *index;
         }
+        self.tallies.push((part.clone(), Tally::new(meaning)));
+        self.places.insert(part.clone(), self.tallies.len() - 1);
+        self.tallies.len() - 1
     }
 
     fn counted(self) -> Counted {
@@ -663,6 +671,24 @@ fn time_us(id: u128) -> i64 {
         .saturating_mul(1000)
 }
 
+/// The scores that are counted: with a positive class its own alone.
+fn counted_scores(meaning: &Meaning) -> &[String] {
+    let Meaning::Classes {
+        positive,
+        scores,
+        single,
+        ..
+    } = meaning
+    else {
+        return &[];
+    };
+    match positive {
+        None => scores,
+        Some(_) if *single => scores,
+        Some(positive) => scores.get(*positive..=*positive).unwrap_or_default(),
+    }
+}
+
 /// Whether labels are read alike for two layouts.
 fn same_answers(a: &Meaning, b: &Meaning) -> bool {
     match (a, b) {
@@ -689,7 +715,6 @@ enum Answers<'a> {
         places: Vec<Option<usize>>,
         scores: Vec<arrow::array::Float64Array>,
         positive: Option<usize>,
-        single: bool,
     },
     Values(arrow::array::Float64Array),
 }
@@ -709,12 +734,9 @@ impl<'a> Rows<'a> {
         let codes = column("code")?;
         let answers = match &layout.meaning {
             Meaning::Classes {
-                classes,
-                positive,
-                scores,
-                single,
-                ..
+                classes, positive, ..
             } => {
+                let scores = counted_scores(&layout.meaning);
                 let class = column("class")?.as_dictionary::<Int32Type>();
                 let words = class.values().as_string::<i32>();
                 let place = |it: Option<&str>| classes.iter().position(|name| Some(&**name) == it);
@@ -724,7 +746,6 @@ impl<'a> Rows<'a> {
                     places: words.iter().map(place).collect(),
                     scores: scores?,
                     positive: *positive,
-                    single: *single,
                 }
             }
             Meaning::Value { column } => Answers::Values(numbers(column)?),
@@ -789,13 +810,12 @@ impl<'a> Rows<'a> {
                     places,
                     scores,
                     positive: Some(positive),
-                    single,
                 },
             ) => {
                 let Some(predicted) = class_at(keys, places, row) else {
                     return;
                 };
-                let column = scores.get(if *single { 0 } else { *positive });
+                let column = scores.first();
                 let score = column.filter(|it| it.is_valid(row)).map(|it| it.value(row));
                 counter.add(BinaryRow {
                     score,

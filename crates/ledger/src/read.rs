@@ -72,7 +72,7 @@ pub(crate) fn number_of(id: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-fn parse_id(digits: &str) -> Option<u128> {
+pub(crate) fn parse_id(digits: &str) -> Option<u128> {
     u128::from_str_radix(digits, 16).ok()
 }
 

@@ -3,6 +3,7 @@
 //! The rows are in the ledger before the answer leaves. Where it has no room, a request waits for a moment and
 //! then goes as its model's `ledger.when_full` says; it never waits for the disk unless its mode is `commit`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,11 +142,11 @@ pub(crate) struct Asked<'a> {
 }
 
 /// How an answer's version was chosen: by its model's traffic, by its number, or by an alias.
-pub(crate) fn arm(selector: &domain::Selector) -> String {
+pub(crate) fn arm(selector: &domain::Selector) -> Cow<'static, str> {
     match selector {
-        domain::Selector::Traffic => "traffic".to_owned(),
-        domain::Selector::Version(_) => "version".to_owned(),
-        domain::Selector::Alias(alias) => format!("@{alias}"),
+        domain::Selector::Traffic => "traffic".into(),
+        domain::Selector::Version(_) => "version".into(),
+        domain::Selector::Alias(alias) => format!("@{alias}").into(),
     }
 }
 

@@ -34,14 +34,15 @@ its content tells which.
 A label has the columns
   prediction_id     the id that the answer came with
   request_id, row   or the id that the caller gave the request, and its row: 0 unless given
-  key, from, to     or the key of predictions, and the time in which they were made
+  key, from, to     or the key of predictions, and the time in which they were made: until `at`
+                    unless given
   label             what turned out to be true: a class's name, or a number
-  at                when that became known [default: now]
+  at                when that became known: now unless given
 Other columns are left out.
 
-Rows that cannot be taken are written to a file of their own, each with its place, the reason and its
-text; all others are kept. The exit status is 3 then. A file may be sent again: of several labels of a
-prediction the last one holds.
+Rows that cannot be taken are written to a file of their own, each with its place, the reason
+and its text; all others are kept. The exit status is 3 then. A file may be sent again: of several
+labels of a prediction the last one holds.
 
 Examples:
   windlass label credit outcomes.csv

@@ -124,9 +124,8 @@ async fn show_prediction(
     id: &PredictionId,
 ) -> anyhow::Result<()> {
     if word.to_string() != PREDICTION {
-        let message = format!("`{word}` has no part `{id}` to show");
-        let hint =
-            format!("`windlass show {word}` shows the model, `windlass show prediction {id}` that");
+        let message = format!("an id stands behind `{PREDICTION}`, got `{word} {id}`");
+        let hint = format!("give `windlass show {word}`, or `windlass show {PREDICTION} {id}`");
         return Err(Failure::usage(message, hint).into());
     }
     let client = Client::connect(context).await?;

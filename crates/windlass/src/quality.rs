@@ -16,7 +16,8 @@ use crate::threshold::Threshold;
 #[command(after_long_help = "Metrics, each with its interval:
   of two classes     accuracy precision recall f1 roc_auc average_precision log_loss brier
                      calibration_error
-  of several         accuracy macro_precision macro_recall macro_f1 and others
+  of several         accuracy macro_precision macro_recall macro_f1 weighted_f1 roc_auc_ovr
+                     log_loss brier calibration_error
   of numbers         mae rmse mape r2 bias
 
 Labels that have not come yet may change them: such figures are marked as provisional.
@@ -61,12 +62,17 @@ const ERRORS: [&str; 6] = [
 ];
 
 /// The order in which they are shown, the others behind them.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 17] = [
     "accuracy",
     "precision",
     "recall",
     "f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_f1",
     "roc_auc",
+    "roc_auc_ovr",
     "average_precision",
     "log_loss",
     "brier",

@@ -20,20 +20,20 @@ const PATH: &str = "/api/v1/query";
 
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Each model is a table of its own name, with a row for each prediction: its id, time, \
-version and times,
-a column for each input, the answer, and its label where there is one. Quote names that are not
-plain words: `select * from \"my-model\"`.
+    after_long_help = "Each model is a table of its own name: its predictions with their features, their answers
+and the label that holds. `predictions` has what all models have in common, `labels` every label
+as it was told. Names keep their case; those that are no plain words need quotes:
+`select * from \"my-model\"`.
 
 Examples:
   windlass query \"select version, count(*), avg(total_us) from credit group by version\"
   windlass query \"select * from credit where class <> label\" --rows 20
-  windlass query \"select * from credit where time >= now() - interval '7 days'\" --output week.parquet"
+  windlass query \"select * from credit where time > '2026-11-01'\" --output november.parquet"
 )]
 pub(crate) struct QueryArgs {
     /// One `select`
     sql: String,
-    /// The most rows of the answer [default: what the server takes for a screenful; of CSV and Parquet all]
+    /// The most rows of the answer [default: the server's limit; of CSV and Parquet all]
     #[arg(long, value_name = "ROWS")]
     rows: Option<u64>,
     /// How they are written [default: as the output's name says, a table on a terminal, or else JSON lines]
@@ -100,7 +100,7 @@ async fn answer(
     if rows.more {
         let shown = output::count(rows.rows.len() as u64, "row");
         output.note(&format!(
-            "cut off after {shown}: `--rows` takes more, `--output FILE.csv` or `.parquet` all"
+            "cut off after {shown}: `--output FILE.csv` or `.parquet` takes all"
         ));
     }
     match (&args.output, format) {

@@ -23,9 +23,8 @@ use sum::Report;
 
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Nobody gets the new answers, and none of them is recorded. Rows whose inputs were not \
-recorded whole
-are counted and left out.
+    after_long_help = "Nobody gets the new answers, and none of them is recorded. Rows whose inputs were not
+recorded whole are counted and left out.
 
 Thresholds of `--fail-over`:
   changed         rows whose class is another, or whose number is farther away than the tolerance
@@ -34,8 +33,8 @@ Thresholds of `--fail-over`:
 
 Examples:
   windlass replay credit --against credit:8 --last 7d
-  windlass replay credit --against credit@next --from 2026-11-01 --by Home,Job --fail-over changed=1%
-  windlass replay credit --against credit:8 --state replay.json    # goes on where it was cut off"
+  windlass replay credit --against credit@next --by Home,Job --fail-over changed=1%
+  windlass replay credit --against credit:8 --from 2026-11-01 --state replay.json"
 )]
 pub(crate) struct ReplayArgs {
     /// The model whose predictions are asked again
@@ -56,9 +55,9 @@ pub(crate) struct ReplayArgs {
     /// Ends with status 3 where a figure is higher: `changed=1%`; as often as needed
     #[arg(long, value_name = "FIGURE=VALUE")]
     fail_over: Vec<Threshold>,
-    /// How many of the largest changes are shown
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    largest: usize,
+    /// How many of the largest changes are shown, at most 20
+    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = clap::value_parser!(u8).range(..=20))]
+    largest: u8,
     /// Rows asked at a time
     #[arg(long, value_name = "ROWS", default_value = "2000")]
     rows: NonZeroU64,
@@ -115,6 +114,10 @@ async fn replay(
         }
         None => settle(client, args, question).await?,
     };
+    if client.address().is_none() {
+        // A server of our own has loaded nothing yet.
+        models::ready(client, &state.against.parse()?).await?;
+    }
     let path = format!("/api/v1/models/{}/replay", args.model);
     let progress = output.progress("replaying", state.sum.total.unwrap_or(0), Unit::Rows);
     loop {
@@ -137,7 +140,7 @@ async fn replay(
             page.next.is_none() || page.next != after,
             "the server gives the same page again and again"
         );
-        sum::add(&mut state.sum, page, args.largest);
+        sum::add(&mut state.sum, page, args.largest.into());
         progress.set_length(state.sum.total.unwrap_or(0));
         progress.set_position(sum::done(&state.sum));
         if state.sum.next.is_none() {

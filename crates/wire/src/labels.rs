@@ -65,9 +65,6 @@ pub const COLUMNS: [&str; 8] = [
 /// Those of which a table needs one.
 pub const TARGETS: [&str; 3] = ["prediction_id", "request_id", "key"];
 
-/// The most labels of a body.
-pub const ROWS_MAX: usize = 1_000_000;
-
 const WHAT: &str = "the labels";
 
 /// The most characters of a value that a reason repeats.
@@ -106,24 +103,33 @@ pub fn decode(
     match kind {
         Kind::Json => json(bytes, limits),
         Kind::Jsonl => json_lines(bytes, limits),
-        Kind::Csv => csv(bytes),
+        Kind::Csv => csv(bytes, limits),
         Kind::Parquet => parquet(bytes, limits),
     }
 }
 
-/// What has been read so far.
-#[derive(Default)]
-struct Labels(Vec<Result<LabelRow, String>>);
+/// What has been read so far, and how much it may become.
+struct Labels {
+    rows: Vec<Result<LabelRow, String>>,
+    rows_max: u64,
+}
 
 impl Labels {
-    /// Refuses before the row over the limit is read.
-    fn room(&self) -> Result<(), Refusal> {
-        if self.0.len() < ROWS_MAX {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            rows: Vec::new(),
+            rows_max: limits.labels_max,
+        }
+    }
+
+    /// Refuses the row over the limit before it is read.
+    fn check_room(&self) -> Result<(), Refusal> {
+        if (self.rows.len() as u64) < self.rows_max {
             return Ok(());
         }
         Err(Refusal::TooLarge {
-            what: "the number of labels in a body",
-            limit: ROWS_MAX as u64,
+            what: "the number of labels",
+            limit: self.rows_max,
             got: None,
         })
     }
@@ -140,7 +146,7 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
 
 fn json(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     let mut reader = Reader::new(without_mark(bytes), limits.json_depth_max, WHAT);
-    let mut labels = Labels::default();
+    let mut labels = Labels::new(limits);
     match reader.kind() {
         Next::Array => list(&mut reader, &mut labels)?,
         Next::Object if wraps_a_list(&reader) => reader.object(|reader, key| {
@@ -150,14 +156,14 @@ fn json(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, 
             }
             list(reader, &mut labels)
         })?,
-        Next::Object => labels.0.push(object(&mut reader)?),
+        Next::Object => labels.rows.push(object(&mut reader)?),
         Next::Scalar => {
             let why = "it is neither a label nor a list of labels";
             return Err(reader.malformed(why));
         }
     }
     reader.end()?;
-    Ok(labels.0)
+    Ok(labels.rows)
 }
 
 /// Whether the object's first key is the one of the list.
@@ -168,29 +174,29 @@ fn wraps_a_list(reader: &Reader<'_>) -> bool {
 
 fn list(reader: &mut Reader<'_>, labels: &mut Labels) -> Result<(), Refusal> {
     reader.array(|reader| {
-        labels.room()?;
-        labels.0.push(object(reader)?);
+        labels.check_room()?;
+        labels.rows.push(object(reader)?);
         Ok(())
     })
 }
 
 fn json_lines(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
-    let mut labels = Labels::default();
+    let mut labels = Labels::new(limits);
     for line in without_mark(bytes).split(|it| *it == b'\n') {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        labels.room()?;
+        labels.check_room()?;
         let mut reader = Reader::new(line, limits.json_depth_max, "the line");
         let read = object(&mut reader).and_then(|row| {
             reader.end()?;
             Ok(row)
         });
         labels
-            .0
+            .rows
             .push(read.unwrap_or_else(|refusal| Err(refusal.to_string())));
     }
-    Ok(labels.0)
+    Ok(labels.rows)
 }
 
 /// The label that comes next, or what is wrong with it. Only what is no JSON is a refusal.
@@ -376,7 +382,7 @@ fn check_columns<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(),
     Ok(())
 }
 
-fn csv(bytes: &[u8]) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
+fn csv(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     let refuse = |error: csv::Error| malformed(error.to_string().to_lowercase());
     // Flexible: a line of another length than the header is refused here, by itself.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
@@ -386,13 +392,13 @@ fn csv(bytes: &[u8]) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
         names.map(|it| it.into_owned()).collect()
     };
     check_columns(names.iter().map(String::as_str))?;
-    let mut labels = Labels::default();
+    let mut labels = Labels::new(limits);
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(refuse)? {
-        labels.room()?;
-        labels.0.push(csv_row(&names, &record));
+        labels.check_room()?;
+        labels.rows.push(csv_row(&names, &record));
     }
-    Ok(labels.0)
+    Ok(labels.rows)
 }
 
 fn csv_row(names: &[String], record: &csv::ByteRecord) -> Result<LabelRow, String> {
@@ -411,17 +417,17 @@ fn csv_row(names: &[String], record: &csv::ByteRecord) -> Result<LabelRow, Strin
 fn parquet(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     let table = rows::read_parquet(&Bytes::copy_from_slice(bytes), limits)?;
     check_columns(table.columns.iter().map(|(name, _)| name.as_str()))?;
-    let mut labels = Labels::default();
+    let mut labels = Labels::new(limits);
     for index in 0..table.rows {
-        labels.room()?;
+        labels.check_room()?;
         let mut row = LabelRow::default();
         let set = table
             .columns
             .iter()
             .try_for_each(|(name, column)| row.set(name, cell(column, index)));
-        labels.0.push(set.map(|()| row));
+        labels.rows.push(set.map(|()| row));
     }
-    Ok(labels.0)
+    Ok(labels.rows)
 }
 
 /// A column's value in a row. That there is none is told by NaN where it holds numbers.

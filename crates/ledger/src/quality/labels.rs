@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
@@ -9,11 +10,11 @@ use domain::{PredictionId, Refusal};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::failure;
-use crate::files::Kind;
+use crate::files::{Entry, Kind};
 use crate::find::labels_of;
 use crate::label::{Kept, Target};
 use crate::layout::Meaning;
-use crate::read::{Ids, Range, Snapshot, group_ids, number_of};
+use crate::read::{Ids, Range, Snapshot, group_ids, number_of, parse_id};
 
 /// A label as text, with what is needed to choose among several.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub(super) struct ById {
 
 /// Labels of a window of ids are read at a time: so many, more or less.
 const WINDOW_LABELS: u64 = 500_000;
+/// Rows of a window whose rows have few labels, so that there is work for every thread.
+const WINDOW_ROWS: u64 = 400_000;
 /// Labels by text lie in memory all at once: no more than this.
 const BY_TEXT_MAX: usize = 5_000_000;
 
@@ -59,9 +62,18 @@ impl Values for Reads<'_> {
     }
 }
 
-/// Windows that together cover all ids, each with a bounded number of labels in it.
-pub(super) fn windows(snapshot: &Snapshot<'_>, model: &str) -> Result<Vec<Ids>, Refusal> {
-    let mut groups: Vec<(u128, u64)> = Vec::new();
+/// Windows that together cover all ids, each with a bounded number of labels in it. They begin where a file of
+/// predictions does if that can be, so that few groups of rows are read for two windows.
+pub(super) fn windows(
+    snapshot: &Snapshot<'_>,
+    model: &str,
+    files: &[Arc<Entry>],
+) -> Result<Vec<Ids>, Refusal> {
+    // An id, and the labels and the rows that come with it: those of a group or of a file that it begins.
+    let files = files
+        .iter()
+        .filter_map(|it| Some((parse_id(&it.ids.0)?, 0, it.rows)));
+    let mut places: Vec<(u128, u64, u64)> = files.collect();
     for entry in snapshot.files(Kind::Labels, model, Range::ALL) {
         let path = snapshot.checked(&entry)?;
         let read = || {
@@ -69,25 +81,28 @@ pub(super) fn windows(snapshot: &Snapshot<'_>, model: &str) -> Result<Vec<Ids>, 
             let metadata = builder.metadata();
             let all = metadata.row_groups().iter().filter_map(|it| {
                 let rows = u64::try_from(it.num_rows()).unwrap_or(0);
-                Some((group_ids(it)?.0, rows))
+                Some((group_ids(it)?.0, rows, 0))
             });
             Ok::<_, parquet::errors::ParquetError>(all.collect::<Vec<_>>())
         };
         let read = read();
-        groups.extend(read.map_err(|error| {
+        places.extend(read.map_err(|error| {
             failure::of_library(format!("reading `{}` of the ledger", entry.name), error)
         })?);
     }
-    groups.sort_unstable();
+    places.sort_unstable();
     let mut windows = Vec::new();
-    let (mut from, mut labels) = (0, 0);
-    for (first, rows) in groups {
-        if labels + rows > WINDOW_LABELS && first > from {
+    let (mut from, mut labels, mut rows) = (0, 0, 0);
+    for (first, more_labels, more_rows) in places {
+        let full = labels + more_labels > WINDOW_LABELS;
+        let enough = labels >= WINDOW_LABELS / 2 || rows >= WINDOW_ROWS;
+        if (full || enough && more_rows > 0) && first > from {
             let to = Some(first);
             windows.push(Ids { from, to });
-            (from, labels) = (first, 0);
+            (from, labels, rows) = (first, 0, 0);
         }
-        labels += rows;
+        labels += more_labels;
+        rows += more_rows;
     }
     windows.push(Ids { from, to: None });
     Ok(windows)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Float64Type};
+use arrow::datatypes::{DataType as Arrow, Float64Type, Int32Type};
 use domain::Refusal;
 
 use crate::failure;
@@ -13,6 +13,8 @@ use crate::failure;
 const VALUES_MAX: usize = 200;
 /// A column of numbers with more different values is cut into ranges.
 const NUMBERS_MAX: usize = 12;
+/// What rows without a value are called.
+const NONE: &str = "(none)";
 /// Ranges of equal shares of the rows.
 const RANGES: usize = 4;
 
@@ -52,7 +54,7 @@ impl Slicer {
 
     /// The values of a column as text.
     pub(crate) fn show(&self, column: &dyn Array) -> Result<Vec<String>, Refusal> {
-        let none = || "(none)".to_owned();
+        let none = || NONE.to_owned();
         match self {
             Self::Values => {
                 let text = cast(column, &Arrow::Utf8)
@@ -82,8 +84,12 @@ fn numbers(column: &dyn Array) -> Result<arrow::array::Float64Array, Refusal> {
     Ok(numbers.as_primitive::<Float64Type>().clone())
 }
 
+fn place_of(edges: &[f64], number: f64) -> usize {
+    edges.partition_point(|edge| *edge <= number)
+}
+
 fn range(edges: &[f64], number: f64) -> String {
-    let place = edges.partition_point(|edge| *edge <= number);
+    let place = place_of(edges, number);
     let low = place.checked_sub(1).and_then(|it| edges.get(it));
     match (low, edges.get(place)) {
         (None, Some(high)) => format!("below {high}"),
@@ -101,14 +107,14 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    fn number(&mut self, text: String) -> u32 {
-        if let Some(number) = self.numbers.get(&text) {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
             return *number;
         }
         let text = if self.texts.len() >= VALUES_MAX {
             "(others)".to_owned()
         } else {
-            text
+            text.to_owned()
         };
         let next = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         let number = *self.numbers.entry(text.clone()).or_insert(next);
@@ -135,13 +141,44 @@ pub(super) fn codes(
         .map(|((name, slicer), interner)| {
             let Some(column) = batch.column_by_name(name) else {
                 // Another layout has it.
-                let none = interner.number("(none)".to_owned());
+                let none = interner.number(NONE);
                 return Ok(vec![none; batch.num_rows()]);
             };
-            let shown = slicer.show(column.as_ref())?;
-            Ok(shown.into_iter().map(|it| interner.number(it)).collect())
+            numbered(slicer, column.as_ref(), interner)
         })
         .collect()
+}
+
+/// The number of each value of a column. What is alike, a range or a word of a dictionary, is shown once.
+fn numbered(
+    slicer: &Slicer,
+    column: &dyn Array,
+    interner: &mut Interner,
+) -> Result<Vec<u32>, Refusal> {
+    if let Slicer::Ranges(edges) = slicer {
+        let numbers = numbers(column)?;
+        let mut known: Vec<Option<u32>> = vec![None; edges.len() + 2];
+        let code = |number: Option<f64>| {
+            let number = number.filter(|it| !it.is_nan());
+            let place = number.map_or(edges.len() + 1, |it| place_of(edges, it));
+            *known[place].get_or_insert_with(|| match number {
+                None => interner.number(NONE),
+                Some(number) => interner.number(&range(edges, number)),
+            })
+        };
+        return Ok(numbers.iter().map(code).collect());
+    }
+    if let Some(words) = column.as_dictionary_opt::<Int32Type>() {
+        let shown = slicer.show(words.values().as_ref())?;
+        let mut known: Vec<Option<u32>> = vec![None; shown.len()];
+        let code = |row: usize| match words.key(row) {
+            None => interner.number(NONE),
+            Some(key) => *known[key].get_or_insert_with(|| interner.number(&shown[key])),
+        };
+        return Ok((0..words.len()).map(code).collect());
+    }
+    let shown = slicer.show(column)?;
+    Ok(shown.iter().map(|it| interner.number(it)).collect())
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ impl Names {
         }
         let own = COLUMNS.into_iter().find(|it| *it == column)?;
         let taken = |(_, part): &(String, &str)| {
-            *part == own || (TARGETS.contains(&own) && TARGETS.contains(part))
+            *part == own
+                || match own {
+                    // They go with a key.
+                    "from" | "to" => TARGETS.contains(part) && *part != "key",
+                    _ => TARGETS.contains(&own) && TARGETS.contains(part),
+                }
         };
         (!self.0.iter().any(taken)).then_some(own)
     }
@@ -111,13 +116,18 @@ mod tests {
     fn flags_name_other_columns_and_take_the_part_of_their_own() {
         check(
             &[("pid", "prediction_id"), ("truth", "label")],
-            "pid key label truth at",
-            "prediction_id - - label at",
+            "pid key label truth at from",
+            "prediction_id - - label at -",
         );
         check(
             &[("key", "prediction_id")],
             "key label",
             "prediction_id label",
+        );
+        check(
+            &[("customer", "key")],
+            "customer prediction_id label from",
+            "key - label from",
         );
         check(
             &[("x", "prediction_id"), ("x", "label")],

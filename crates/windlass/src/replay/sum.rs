@@ -64,20 +64,27 @@ pub(super) fn add(sum: &mut ReplayRecord, page: ReplayRecord, largest_max: usize
             changed,
             difference_sum,
         } = slice;
-        let same = |it: &&mut ReplaySliceRecord| it.column == column && it.value == value;
-        match sum.slices.iter_mut().find(same) {
-            Some(all) => {
+        // They are kept in this order: there may be thousands of them.
+        let place = sum
+            .slices
+            .binary_search_by(|it| (&it.column, &it.value).cmp(&(&column, &value)));
+        match place {
+            Ok(place) => {
+                let all = &mut sum.slices[place];
                 all.rows += rows;
                 all.changed += changed;
                 all.difference_sum += difference_sum;
             }
-            None => sum.slices.push(ReplaySliceRecord {
-                column,
-                value,
-                rows,
-                changed,
-                difference_sum,
-            }),
+            Err(place) => {
+                let slice = ReplaySliceRecord {
+                    column,
+                    value,
+                    rows,
+                    changed,
+                    difference_sum,
+                };
+                sum.slices.insert(place, slice);
+            }
         }
     }
     sum.next = next;
@@ -88,7 +95,8 @@ pub(super) fn done(sum: &ReplayRecord) -> u64 {
     sum.replayed + sum.not_recorded + sum.failed
 }
 
-/// Puts the slices in order: those where most changed first.
+/// Puts the slices in the order in which they are shown, those where most changed first. Nothing is added
+/// any more then.
 pub(super) fn sort(sum: &mut ReplayRecord) {
     let part = |it: &ReplaySliceRecord| part(it.changed, it.rows).unwrap_or(0.0);
     sum.slices.sort_by(|a, b| {

@@ -236,24 +236,42 @@ fn columns_that_make_no_label_are_refused_by_name() {
 
 #[test]
 fn more_labels_than_a_body_may_have_are_refused() {
-    let over = "refused: the number of labels in a body is over the limit of 1000000";
-    check(
-        Kind::Csv,
-        format!("key,label\n{}", "1,1\n".repeat(ROWS_MAX + 1)),
-        over,
-    );
-    check(Kind::Jsonl, "{}\n".repeat(ROWS_MAX + 1), over);
-    check(
-        Kind::Json,
-        format!("[{}{{}}]", "{},".repeat(ROWS_MAX)),
-        over,
-    );
-    let most = decode(
-        Kind::Jsonl,
-        "1\n".repeat(ROWS_MAX).as_bytes(),
-        &Limits::default(),
-    );
-    assert_eq!(most.map(|it| it.len()), Ok(ROWS_MAX));
+    let limits = Limits {
+        labels_max: 2,
+        ..Limits::default()
+    };
+    let lines = |count| "{\"key\":1,\"label\":1}\n".repeat(count);
+    let table = |count| format!("key,label\n{}", "1,1\n".repeat(count));
+    let list = |count| format!("[{}]", vec!["{}"; count].join(","));
+    let parquet = file("required int64 key; required boolean label;");
+    let decoded = |kind, body: &[u8], limits| decode(kind, body, limits).map(|it| it.len());
+    let over = Refusal::TooLarge {
+        what: "the number of labels",
+        limit: 2,
+        got: None,
+    };
+    for (kind, make) in [
+        (Kind::Jsonl, &lines as &dyn Fn(usize) -> String),
+        (Kind::Csv, &table),
+        (Kind::Json, &list),
+    ] {
+        assert_eq!(
+            decoded(kind, make(2).as_bytes(), &limits),
+            Ok(2),
+            "{kind:?}"
+        );
+        assert_eq!(
+            decoded(kind, make(3).as_bytes(), &limits),
+            Err(over.clone()),
+            "{kind:?}"
+        );
+    }
+    assert_eq!(decoded(Kind::Parquet, &parquet, &limits), Ok(2));
+    let less = Limits {
+        labels_max: 1,
+        ..limits
+    };
+    assert!(decoded(Kind::Parquet, &parquet, &less).is_err());
 }
 
 /// A table of two rows.

@@ -1,0 +1,525 @@
+"""Measures what recording predictions costs and how long questions take, and writes the ledger's tables of
+docs/benchmarks.md.
+
+Serving with and without the ledger, in windows that take turns; then the ledger alone, by
+crates/ledger/examples/ledger.rs.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import install  # noqa: E402
+
+ALL_ROWS = (1_000_000, 10_000_000, 100_000_000)
+LABELS = 1_000_000
+FEATURES_AT = {100_000_000: 10}
+"""Instead of 30: a hundred million rows should fit most disks, and the time of a coffee."""
+
+
+def main():
+    arguments = parse()
+    python = install.client()
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        # The rest needs numpy and the engine, which this Python may lack.
+        os.execv(python, [str(python), *sys.argv])
+    # A polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; nothing was written") from None
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one pair of short windows, no hundred million rows; prints, writes no file unless --out is given",
+    )
+    parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument("--ledger", type=Path, help="the built example `ledger`, the same")
+    parser.add_argument(
+        "--rows", help="rows of the growing ledger, in millions; without it 1,10,100"
+    )
+    parser.add_argument("--note", default="", help="a sentence to put under every table")
+    parser.add_argument(
+        "--out", type=Path, help="the file with the markers, instead of docs/benchmarks.md"
+    )
+    return parser.parse_args()
+
+
+def measure(arguments):
+    import bodies
+    import machine
+    import servers
+
+    quick = arguments.quick
+    server_core, client_core = machine.cores()
+    install.wrk()
+    client = install.client()
+    tools = servers.Tools(
+        windlass=(arguments.windlass or install.binary("windlass")).resolve(),
+        limit=None,
+        runtime_library=install.runtime_library(client),
+        pythons={},
+    )
+    example = (arguments.ledger or built_example()).resolve()
+    models = install.models(client)
+    works = {it.name: it for it in bodies.WORKS}
+    os.sched_setaffinity(0, {int(client_core)})
+    watch = machine.Watch([])
+
+    install.say("the ledger alone")
+    million = 1_000_000
+    parts = [
+        part(example, server_core, "write", rows // (10 if quick else 1), size)
+        for rows, size in ((3 * million, 64), (2 * million, 1))
+    ]
+    # From here on two threads of the example have both cores.
+    os.sched_setaffinity(0, {int(server_core), int(client_core)})
+    if arguments.rows:
+        wanted = [round(float(it) * million) for it in arguments.rows.split(",")]
+    else:
+        wanted = [it for it in ALL_ROWS if not (quick and it > 10 * million)]
+    growth = [grown(example, rows) for rows in wanted]
+    os.sched_setaffinity(0, {int(client_core)})
+
+    bench = Bench(tools, server_core, client_core, quick)
+    serving = bench.tabular(works["tabular"], models / works["tabular"].folder)
+    serving += bench.compute_bound(works["minilm"], models / works["minilm"].folder)
+    # Everything that was measured is a child of this process: what is left is somebody else's.
+    stray = watch.stop([]).stray
+
+    conditions = conditions_of(tools, server_core, client_core, stray, arguments.note)
+    sections = {
+        "ledger-aims": aims(serving, parts, growth) + "\n\n" + conditions,
+        "ledger-serving": serving_table(serving) + "\n\n" + conditions,
+        "ledger-parts": parts_table(parts) + "\n\n" + conditions,
+        "ledger-growth": growth_table(growth) + "\n\n" + conditions,
+    }
+    keep({"serving": [dataclasses.asdict(it) for it in serving], "parts": parts, "growth": growth})
+    for content in sections.values():
+        print(content, end="\n\n")
+    out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
+    if out:
+        import tables
+
+        titles = {
+            "ledger-aims": "The ledger: aims",
+            "ledger-serving": "The ledger: serving",
+            "ledger-parts": "The ledger: writing",
+            "ledger-growth": "The ledger: growth",
+        }
+        tables.write(out, sections, titles)
+        install.say(f"wrote {out}")
+
+
+def built_example():
+    install.say("building the example of the ledger")
+    command = ["cargo", "build", "--release", "--package", "ledger", "--example", "ledger"]
+    install.run(command, cwd=install.ROOT)
+    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
+    found = subprocess.run(metadata, check=True, capture_output=True, cwd=install.ROOT)
+    return Path(json.loads(found.stdout)["target_directory"]) / "release" / "examples" / "ledger"
+
+
+# The ledger alone.
+
+
+def part(example, core, *arguments):
+    """What a subcommand of the example says, run on one core or, without one, where this process may."""
+    command = ["taskset", "-c", core] if core else []
+    command += [example, *arguments]
+    install.say("  " + " ".join(str(it) for it in arguments))
+    result = subprocess.run(
+        [str(it) for it in command], capture_output=True, text=True, timeout=1800
+    )
+    if result.returncode != 0:
+        raise SystemExit(f"{arguments[0]} failed: {result.stderr[-2000:]}")
+    return json.loads(result.stdout)
+
+
+def grown(example, rows):
+    """A ledger of so many rows with a label each, asked, then labelled again."""
+    features = FEATURES_AT.get(rows, 30)
+    folder = Path(tempfile.mkdtemp(prefix="wledger"))
+    try:
+        free = shutil.disk_usage(folder).free
+        needed = rows * (60 + 4 * features)
+        if free < needed:
+            return {"rows": rows, "why": f"it needs {needed / 1e9:.0f} GB of disk"}
+        made = part(example, None, "generate", folder, rows, "--labelled", features)
+        asked = part(example, None, "quality", folder)
+        labels = part(example, None, "labels", folder, min(LABELS, rows))
+        return {"rows": rows, "made": made, "asked": asked, "labels": labels}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Serving.
+
+
+@dataclasses.dataclass
+class Compared:
+    """A model served without and with the ledger, in windows that took turns."""
+
+    model: str
+    setup: str
+    connections: int
+    mode: str
+    seconds: float
+    off: list
+    on: list
+    lost: int = 0
+    sealed: int = 0
+    """Rows that became files while it was measured."""
+
+    def ratio(self):
+        return median(self.on, "rate") / median(self.off, "rate")
+
+    def spread(self):
+        """The least and the greatest ratio of neighbouring windows."""
+        all = [on["rate"] / off["rate"] for off, on in zip(self.off, self.on)]
+        return min(all), max(all)
+
+    def noise(self):
+        """How far the windows without the ledger lie apart, as a share of their median."""
+        rates = [it["rate"] for it in self.off]
+        return (max(rates) - min(rates)) / median(self.off, "rate")
+
+
+def median(windows, name):
+    return statistics.median(it[name] for it in windows)
+
+
+class Bench:
+    """Servers beside each other, of which one is asked at a time."""
+
+    def __init__(self, tools, server_core, client_core, quick):
+        self.tools, self.quick = tools, quick
+        self.server_core, self.client_core = server_core, client_core
+
+    def tabular(self, work, folder):
+        one, own = "all on one core", "writer on the client's core"
+        pairs, few = (1, 1) if self.quick else (5, 3)
+        found = []
+        with self.started(work, folder) as running:
+            found.append(self.compare(running, work, one, 64, "buffered", pairs, 5))
+            found.append(self.compare(running, work, one, 1, "buffered", few, 3))
+            found.append(self.compare(running, work, one, 64, "commit", few, 5))
+            found.append(self.compare(running, work, one, 1, "commit", few, 3))
+            for mode in ("buffered", "commit"):
+                running.move_writer(mode, self.client_core)
+            found.append(self.compare(running, work, own, 64, "buffered", pairs, 5))
+            found.append(self.compare(running, work, own, 1, "buffered", few, 3))
+        return found
+
+    def compute_bound(self, work, folder):
+        pairs = 1 if self.quick else 4
+        with self.started(work, folder) as running:
+            return [self.compare(running, work, "all on one core", 16, "buffered", pairs, 8)]
+
+    def started(self, work, folder):
+        return Servers(self.tools, work, folder, self.server_core)
+
+    def compare(self, running, work, setup, connections, mode, pairs, seconds):
+        install.say(f"  {work.name}, {setup}, {connections} connections, {mode}")
+        seconds = 2 if self.quick else seconds
+        compared = Compared(work.name, setup, connections, mode, seconds, [], [])
+        before = running.counts(mode)
+        for it in ("off", mode):
+            running.window(it, self.client_core, connections, max(1, seconds / 3), setup)
+        for pair in range(pairs):
+            # Who goes first takes turns too.
+            for it in (("off", mode), (mode, "off"))[pair % 2]:
+                window = running.window(it, self.client_core, connections, seconds, setup)
+                (compared.off if it == "off" else compared.on).append(window)
+        after = running.counts(mode)
+        compared.lost = after["lost"] - before["lost"]
+        compared.sealed = after["sealed"] - before["sealed"]
+        return compared
+
+
+class Servers:
+    """Windlass in each mode of its ledger, all started, on one core."""
+
+    def __init__(self, tools, work, folder, core):
+        import servers
+
+        self.modules = servers
+        self.tools, self.work, self.folder, self.core = tools, work, folder, core
+        self.by_mode = {}
+
+    def __enter__(self):
+        import bodies
+        import wrk
+
+        self.temporary = self.modules.scratch_folder()
+        scratch = Path(self.temporary.__enter__())
+        rows = bodies.rows(self.work)
+        asked = [bodies.body("v2", row) for row in rows]
+        path = self.modules.V2.format(model=self.work.folder)
+        self.script = wrk.prepare(scratch / "bodies", path, asked)
+        server = next(it for it in self.modules.SERVERS if it.name == "Windlass")
+        for mode in ("off", "buffered", "commit"):
+            port, inner = self.modules.port_free(), scratch / mode
+            command, environment = self.modules.command(
+                server, self.tools, self.work, self.folder, port, 0, inner
+            )
+            command += ["--ledger", mode]
+            running = self.modules.Running(command, environment, self.core, inner)
+            self.by_mode[mode] = (port, running.__enter__(), inner / "data" / "ledger")
+            running.first_answer(port, path, asked[0], seconds_max=60)
+        return self
+
+    def __exit__(self, *more):
+        for _, running, _ in self.by_mode.values():
+            running.__exit__(*more)
+        self.temporary.__exit__(*more)
+
+    def window(self, mode, client_core, connections, seconds, setup):
+        """One window, and the time that the ledger still took behind it, which is charged to it."""
+        import machine
+        import wrk
+
+        for _, running, _ in self.by_mode.values():
+            running.settle(seconds_max=30)
+        port, running, _ = self.by_mode[mode]
+        whole = max(1, round(seconds))
+        found = wrk.measure(client_core, port, self.script, connections, whole)
+        if found.errors:
+            raise SystemExit(f"{found.errors} errors with the ledger {mode}")
+        before = machine.seconds_of(running.pids())
+        # The threads of the ledger look once a second whether there is something to do.
+        time.sleep(1.1)
+        running.settle(seconds_max=60)
+        behind_s = machine.seconds_of(running.pids()) - before
+        # With a core of its own the writer goes on beside the server, and not in its place.
+        charged_s = behind_s if setup == "all on one core" else 0
+        rate = found.rate * whole / (whole + charged_s)
+        return {
+            "rate": rate,
+            "asked_rate": found.rate,
+            "behind_s": behind_s,
+            "p50_s": found.p50_s,
+            "p99_s": found.p99_s,
+        }
+
+    def move_writer(self, mode, core):
+        """Gives the two threads of the ledger another core."""
+        _, running, _ = self.by_mode[mode]
+        moved = 0
+        for pid in running.pids():
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                if (task / "comm").read_text().startswith("ledger "):
+                    os.sched_setaffinity(int(task.name), {int(core)})
+                    moved += 1
+        if moved < 2:
+            raise SystemExit(f"the ledger's threads were not found with {mode}")
+
+    def counts(self, mode):
+        """Rows that the ledger could not take, and rows in its files."""
+        port, _, folder = self.by_mode[mode]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        lost = sum(float(it) for it in re.findall(r"^windlass_ledger_lost\S* (\S+)", text, re.M))
+        catalog = folder / "catalog.json"
+        files = json.loads(catalog.read_text())["files"] if catalog.exists() else []
+        return {"lost": int(lost), "sealed": sum(it["rows"] for it in files)}
+
+
+# Tables.
+
+
+def aims(serving, parts, growth):
+    import tables
+
+    def of(model, setup, connections, mode="buffered"):
+        key = (model, setup, connections, mode)
+        return next(
+            it for it in serving if (it.model, it.setup, it.connections, it.mode) == key
+        )
+
+    def costs(text, compared, most):
+        cost = 1 - compared.ratio()
+        low, high = compared.spread()
+        measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
+        return tables.aim(text, measured, cost <= most)
+
+    lines = [
+        costs(
+            "tabular, 64 connections, all on one core: the ledger costs at most 15 % of the throughput",
+            of("tabular", "all on one core", 64),
+            0.15,
+        ),
+        costs(
+            "tabular, 64 connections, the writer elsewhere: at most 3 %",
+            of("tabular", "writer on the client's core", 64),
+            0.03,
+        ),
+    ]
+    minilm = of("minilm", "all on one core", 16)
+    noise = max(minilm.noise(), 0.01)
+    lines.append(
+        costs(
+            f"MiniLM: no more than the windows without it differ among themselves ({noise:.1%})",
+            minilm,
+            noise,
+        )
+    )
+    off, on = (median(it, "p99_s") for it in (minilm.off, minilm.on))
+    all_off = [it["p99_s"] for it in minilm.off]
+    lines.append(
+        tables.aim(
+            "MiniLM: p99 within that of the windows without it, and 5 %",
+            f"{on * 1000:.0f} ms; {off * 1000:.0f} without, {min(all_off) * 1000:.0f} to "
+            f"{max(all_off) * 1000:.0f}",
+            on <= max(all_off) * 1.05,
+        )
+    )
+    for it in parts:
+        lines.append(
+            tables.aim(
+                f"one core, {it['size']} rows a request: at least 500,000 rows a second recorded and sealed",
+                f"{it['rows_s']:,.0f}",
+                it["rows_s"] >= 500_000,
+            )
+        )
+    ten = next((it for it in growth if it["rows"] == 10_000_000 and "asked" in it), None)
+    texts = (
+        "quality over 10 million rows, two cores: at most 2 s",
+        "1 million labels among 10 million rows, until a question has them: at most 10 s",
+    )
+    if ten:
+        again = next(it for it in ten["asked"] if it["name"] == "again")
+        measured = f"{again['seconds']:.2f} s, {again['peak_mib']:.0f} MiB at most"
+        lines.append(tables.aim(texts[0], measured, again["seconds"] <= 2))
+        seconds = ten["labels"]["seconds"]
+        lines.append(tables.aim(texts[1], f"{seconds:.1f} s", seconds <= 10))
+    else:
+        lines += tables.unmeasured(*texts)
+    return tables.table(["aim", "measured", ""], lines)
+
+
+def serving_table(serving):
+    import tables
+
+    head = ["model", "how", "connections", "ledger", "req/s off", "on", "on / off (by pair)"]
+    head += ["p50 ms off", "on", "p99 ms off", "on", "rows sealed meanwhile", "lost"]
+    rows = []
+    for it in serving:
+        low, high = it.spread()
+        rows.append(
+            [
+                it.model,
+                it.setup,
+                str(it.connections),
+                it.mode,
+                tables.number(median(it.off, "rate")),
+                tables.number(median(it.on, "rate")),
+                f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
+                *(
+                    tables.milliseconds(median(windows, name))
+                    for name in ("p50_s", "p99_s")
+                    for windows in (it.off, it.on)
+                ),
+                f"{it.sealed:,}",
+                f"{it.lost:,}",
+            ]
+        )
+    return tables.table(head, rows)
+
+
+def parts_table(parts):
+    import tables
+
+    head = ["rows a request", "rows", "recorded, rows/s", "recorded and sealed, rows/s"]
+    head += ["log, bytes a row", "files, bytes a row", "the Parquet library's defaults"]
+    rows = [
+        [
+            f"{it['size']}",
+            f"{it['rows']:,.0f}",
+            f"{it['appended_rows_s']:,.0f}",
+            f"{it['rows_s']:,.0f}",
+            f"{it['log_bytes_row']:.0f}",
+            f"{it['parquet_bytes_row']:.1f}",
+            f"{it['plain_parquet_bytes_row']:.1f}",
+        ]
+        for it in parts
+    ]
+    return tables.table(head, rows)
+
+
+def growth_table(growth):
+    import tables
+
+    head = ["rows", "features", "made, rows/s", "bytes a row", "bytes a label"]
+    head += ["quality, first s", "again", "by a feature", "peak MiB", "SQL s", "peak MiB"]
+    head += ["labels", "taken s", "on disk", "sealed", "in a question", "in all"]
+    rows = []
+    for it in growth:
+        if "why" in it:
+            rows.append([f"{it['rows']:,}", it["why"], *[tables.DASH] * (len(head) - 2)])
+            continue
+        made, labels = it["made"], it["labels"]
+        asked = {each["name"]: each for each in it["asked"]}
+        rows.append(
+            [
+                f"{made['rows']:,}",
+                f"{made['features']}",
+                f"{made['rows'] / made['seconds']:,.0f}",
+                f"{made['bytes'] / made['rows']:.1f}",
+                f"{made['label_bytes'] / made['rows']:.1f}",
+                *(f"{asked[name]['seconds']:.2f}" for name in ("first", "again", "by")),
+                f"{max(asked[name]['peak_mib'] for name in ('first', 'again', 'by')):.0f}",
+                f"{asked['sql']['seconds']:.2f}",
+                f"{asked['sql']['peak_mib']:.0f}",
+                f"{labels['labels']:,}",
+                *(
+                    f"{labels[name]:.2f}"
+                    for name in ("taken_s", "on_disk_s", "sealed_s", "quality_s", "seconds")
+                ),
+            ]
+        )
+    return tables.table(head, rows)
+
+
+def conditions_of(tools, server_core, client_core, stray, note):
+    """One line under every table: where, when and with what it was measured."""
+    import machine
+    import measure as whole
+
+    describe = ["git", "-C", str(install.ROOT), "describe", "--always", "--dirty=+changes"]
+    return (
+        f"{datetime.date.today()}. {machine.description()}; server on core {server_core}, client on core "
+        f"{client_core}. Windlass {whole.windlass_version(tools)} at {whole.printed(describe).strip()}. "
+        f"Other programs used {stray:.0%} of both cores meanwhile. {note}".strip()
+    )
+
+
+def keep(results):
+    """Every single window, for those who doubt a median."""
+    folder = install.CACHE / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"ledger-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
+    path.write_text(json.dumps(results, indent=1))
+    install.say(f"kept {path}")
+
+
+main()

@@ -1,0 +1,67 @@
+"""Drives the prediction ledger of a real server with labels, questions, kills, full disks and flipped bytes.
+
+    python tests/ledger/run.py --windlass target/debug/windlass [--kills 200]
+
+Arguments after `--` go to pytest: `-- -k torn -x`. Exit code 0 when all passed, 1 otherwise.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "clients"))
+
+import install  # noqa: E402
+
+
+def main():
+    arguments, pytests = parse()
+    python = install.environment("ledger", HERE / "requirements.txt")
+    passed = {}
+    if not pytests:
+        passed["scikit-learn's definitions"] = sklearn_check(python)
+    command = [python, "-m", "pytest", "-c", HERE / "pytest.ini", *(pytests or [HERE])]
+    more = {
+        "WINDLASS_TEST_BINARY": str(arguments.windlass.resolve()),
+        "WINDLASS_TEST_KILLS": str(arguments.kills),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    passed["the ledger"] = run(command, cwd=HERE, env={**os.environ, **more})
+    for name, well in passed.items():
+        print(f"{name}: {'passed' if well else 'FAILED'}")
+    return 0 if all(passed.values()) else 1
+
+
+def sklearn_check(python):
+    """The metrics by themselves, without a server."""
+    build = ["cargo", "build", "--quiet", "-p", "stats", "--example", "quality"]
+    if not run(build, cwd=install.ROOT):
+        return False
+    target = Path(os.environ.get("CARGO_TARGET_DIR", install.ROOT / "target"))
+    example = target / "debug" / "examples" / "quality"
+    return run([python, install.ROOT / "crates/stats/tests/sklearn_check.py", example])
+
+
+def run(command, **more):
+    return subprocess.run([str(it) for it in command], **more).returncode == 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--windlass", type=Path, required=True, help="the program to test")
+    parser.add_argument("--kills", type=int, default=200, help="how often a server is killed")
+    own, pytests = sys.argv[1:], []
+    if "--" in own:
+        at = own.index("--")
+        own, pytests = own[:at], own[at + 1 :]
+    return parser.parse_args(own), pytests
+
+
+sys.exit(main())

@@ -1,0 +1,232 @@
+"""A server that is killed at any moment has every answer and label that it acknowledged, and none twice.
+
+A failing run is repeated with its seed: `WINDLASS_TEST_SEED=N`.
+"""
+
+import http.client
+import io
+import os
+import random
+import threading
+import time
+
+import pyarrow.parquet as parquet
+import pytest
+
+import expected
+from credit import PIPELINE, PROTOCOLS, applicants, ask
+
+KILLS = int(os.environ.get("WINDLASS_TEST_KILLS", "200"))
+SEED = int(os.environ.get("WINDLASS_TEST_SEED", "20261124"))
+PARQUET = "application/vnd.apache.parquet"
+# The whole contents are compared after so many kills.
+CHECK_EVERY = 10
+PREDICTORS = 2
+# Most seconds from a restart to the kill.
+DELAY_MAX = 0.15
+# A label's own time tells the attempts to send it apart, in microseconds since 1970.
+FIRST_ATTEMPT = 1_700_000_000_000_000
+
+
+class Book:
+    """What callers were told: kept beside the server, which does not know of it."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.rows, self.truths = applicants()
+        # By id: class, score, truth.
+        self.answers = {}
+        # Rows of requests that were sent and not answered: the server may have them, or not.
+        self.unanswered = 0
+        # Labels sent, by their attempt's number: id, label. And those of them that were acknowledged.
+        self.sent, self.acknowledged = {}, set()
+        # What is to be labelled: id, and whether wrongly at first.
+        self.waiting = []
+        # The label of each id that was acknowledged last.
+        self.told = {}
+        self.settled = 0
+
+    def count(self):
+        return len(self.answers) + len(self.acknowledged)
+
+
+class Callers:
+    """Threads that ask, label and settle until the server is gone."""
+
+    def __init__(self, server, book, seed):
+        self.server, self.book, self.errors = server, book, []
+        work = [*[self.predict] * PREDICTORS, self.label, self.settle]
+        self.threads = [
+            threading.Thread(target=self.until_gone, args=(it, random.Random(f"{seed} {number}")))
+            for number, it in enumerate(work)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert not self.errors, self.errors
+
+    def until_gone(self, work, dice):
+        connection = self.server.connect(timeout=30)
+        try:
+            while True:
+                work(connection, dice)
+        except (OSError, http.client.HTTPException):
+            # As when a server is killed; when it was not, the test sees that.
+            pass
+        except BaseException as error:  # noqa: BLE001 -- told by `join`.
+            self.errors.append(error)
+        finally:
+            connection.close()
+
+    def predict(self, connection, dice):
+        book, count = self.book, dice.choice([1, 1, 2, 5])
+        at = dice.randrange(len(book.rows) - count)
+        with book.changed:
+            book.unanswered += count
+        answer = dice.choice(PROTOCOLS)(connection, book.rows[at : at + count])
+        with book.changed:
+            book.unanswered -= count
+            for row, (id, name, score) in enumerate(answer.rows()):
+                assert id not in book.answers
+                book.answers[id] = (name, score, book.truths[at + row])
+                book.waiting.append((id, dice.random() < 0.2))
+            book.changed.notify_all()
+
+    def label(self, connection, dice):
+        """Some at once; what was not acknowledged is sent again by whoever labels next."""
+        book = self.book
+        with book.changed:
+            book.changed.wait_for(lambda: book.waiting, timeout=0.2)
+            taken = book.waiting[: dice.randrange(1, 20)]
+            labels, attempts = [], []
+            for id, wrong in taken:
+                truth = book.answers[id][2]
+                label = {"bad": "good", "good": "bad"}[truth] if wrong else truth
+                attempt = len(book.sent)
+                book.sent[attempt] = (id, label)
+                attempts.append(attempt)
+                at = FIRST_ATTEMPT + attempt
+                at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at // 10**6))}.{at % 10**6:06}Z"
+                labels.append({"prediction_id": id, "label": label, "at": at})
+        status, _, answer = ask(connection, "/api/v1/labels?model=credit", labels)
+        assert (status, answer) == (200, {"accepted": len(labels), "rejected": []}), answer
+        with book.changed:
+            book.acknowledged.update(attempts)
+            book.told.update(book.sent[it] for it in attempts)
+            del book.waiting[: len(taken)]
+            # Corrected later.
+            book.waiting.extend((id, False) for id, wrong in taken if wrong)
+            book.changed.notify_all()
+
+    def settle(self, connection, dice):
+        book = self.book
+        with book.changed:
+            seen = book.count()
+            more = dice.randrange(1, 30)
+            book.changed.wait_for(lambda: book.count() >= seen + more, timeout=0.2)
+        status, _, answer = ask(connection, "/api/v1/ledger/settle", "")
+        assert status == 200, answer
+        with book.changed:
+            book.settled += 1
+            book.changed.notify_all()
+
+
+def wait_for_the_moment(book, dice):
+    """After so many answers, or so long, or a little after something was sealed."""
+    with book.changed:
+        if dice.random() < 0.3:
+            settled = book.settled + 1
+            book.changed.wait_for(lambda: book.settled >= settled, timeout=2)
+            more = book.count() + dice.randrange(4)
+        else:
+            more = book.count() + dice.randrange(60)
+        book.changed.wait_for(lambda: book.count() >= more, timeout=dice.uniform(0, DELAY_MAX))
+
+
+def table(server, sql):
+    return parquet.read_table(io.BytesIO(server.file(sql, PARQUET))).to_pydict()
+
+
+def check(server, book):
+    """Everything that is in the ledger against everything that callers know."""
+    got = table(server, "select prediction_id, class, score_bad from credit")
+    ids = got["prediction_id"]
+    rows = dict(zip(ids, zip(got["class"], got["score_bad"], strict=True), strict=True))
+    assert len(rows) == len(ids), f"{len(ids) - len(rows)} predictions are there twice"
+    missing = book.answers.keys() - rows.keys()
+    assert not missing, f"{len(missing)} answers are missing, such as {sorted(missing)[:3]}"
+    extra = len(rows.keys() - book.answers.keys())
+    assert extra <= book.unanswered, f"{extra} rows of {book.unanswered} requested and unanswered"
+    for id, (name, score, _) in book.answers.items():
+        assert rows[id] == (name, score), id
+
+    got = table(server, "select prediction_id, label, labelled_at from labels")
+    attempts = [int(it.timestamp() * 10**6 + 0.5) - FIRST_ATTEMPT for it in got["labelled_at"]]
+    assert len(set(attempts)) == len(attempts), "labels are there twice"
+    missing = book.acknowledged - set(attempts)
+    assert not missing, f"{len(missing)} labels are missing, such as {sorted(missing)[:3]}"
+    told = zip(got["prediction_id"], got["label"], strict=True)
+    for attempt, label in zip(attempts, told, strict=True):
+        assert book.sent[attempt] == label
+    return len(ids)
+
+
+def check_count(server, book):
+    """What it costs little to ask."""
+    ((rows, ids),) = server.query(
+        "select count(*), count(distinct prediction_id) from predictions"
+    )
+    assert rows == ids, "predictions are there twice"
+    assert len(book.answers) <= rows <= len(book.answers) + book.unanswered
+
+
+def finish_labels(server, book):
+    """Sends what is still to be labelled, so that it is known which labels hold."""
+    callers = Callers.__new__(Callers)
+    callers.book, connection = book, server.connect()
+    while book.waiting:
+        callers.label(connection, random.Random(0))
+    connection.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("mode", "kills"), [("commit", KILLS - KILLS // 4), ("buffered", KILLS // 4)])
+def test_nothing_acknowledged_is_missing_or_twice(start, mode, kills):
+    print(f"seed {SEED}")
+    book, dice = Book(), random.Random(f"{SEED} {mode}")
+    for kill in range(kills):
+        server = start("--ledger", mode, paths=[PIPELINE])
+        try:
+            if kill % CHECK_EVERY == CHECK_EVERY - 1:
+                check(server, book)
+            else:
+                check_count(server, book)
+            callers = Callers(server, book, f"{SEED} {mode} {kill}")
+            wait_for_the_moment(book, dice)
+        finally:
+            server.check_alive()
+            server.kill()
+        callers.join()
+    with start("--ledger", mode, paths=[PIPELINE]) as server:
+        check(server, book)
+        finish_labels(server, book)
+        server.settle()
+        rows = check(server, book)
+        status = server.ledger()
+        print(f"{kills} kills, {rows} rows, {len(book.acknowledged)} labels, {book.settled} settled: {status}")
+        counted = ["lost", "shed", "damaged_records", "damaged_rows", "damaged_files", "expired_rows"]
+        assert [status[it] for it in counted] == [0] * len(counted), status
+        server.command("ledger", "verify")
+        check_quality(server, book)
+
+
+def check_quality(server, book):
+    (group,) = server.quality()["groups"]
+    rows = [(*book.answers[id][:2], label) for id, label in book.told.items()]
+    assert group["labelled"] == len(rows) == len(book.answers)
+    assert group["confusion"] == expected.confusion(rows)
+    expected.check(group["metrics"], expected.binary(rows), "after the kills")
