@@ -338,7 +338,7 @@ class Servers:
         port, _, folder = self.by_mode[mode]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        lost = sum(float(it) for it in re.findall(r"^windlass_ledger_lost\S* (\S+)", text, re.M))
+        lost = sum(float(it) for it in re.findall(r"^windlass_ledger_rows_lost_total\S* (\S+)", text, re.M))
         catalog = folder / "catalog.json"
         files = json.loads(catalog.read_text())["files"] if catalog.exists() else []
         return {"lost": int(lost), "sealed": sum(it["rows"] for it in files)}

@@ -24,8 +24,11 @@ pub const VALUES_MAX: usize = 256;
 /// The format of this record.
 const FORMAT: u32 = 1;
 
+/// A column's name and type.
+type SystemColumn = (&'static str, fn() -> Arrow);
+
 /// Columns that every prediction has, in the order in which they are shown.
-pub(crate) const SYSTEM: &[(&str, fn() -> Arrow)] = &[
+pub(crate) const SYSTEM: &[SystemColumn] = &[
     ("prediction_id", || Arrow::FixedSizeBinary(16)),
     ("row", || Arrow::UInt32),
     ("time", || {

@@ -797,11 +797,9 @@ impl<'a> Rows<'a> {
         // The lower half of an id of version 7 is random.
         let hash = (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         match (counter, &self.answers) {
-            (Counter::Regression(counter), Answers::Values(values)) => {
-                if values.is_valid(row) {
-                    let value = values.value(row);
-                    counter.add(RegressionRow { value, truth, hash });
-                }
+            (Counter::Regression(counter), Answers::Values(values)) if values.is_valid(row) => {
+                let value = values.value(row);
+                counter.add(RegressionRow { value, truth, hash });
             }
             (
                 Counter::Binary(counter),

@@ -26,7 +26,7 @@ mod rows;
 
 mod trace;
 
-pub(crate) use ledger::range_of;
+pub(crate) use ledger::{check_columns, range_of};
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.

@@ -11,7 +11,7 @@ use wire::api::ledger::{ReplayChangeRecord, ReplayRecord, ReplayRequest, ReplayS
 
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::http::range_of;
+use crate::http::{check_columns, range_of};
 use crate::running::Running;
 
 /// Rows of a page, unless it is said, and at the most.
@@ -23,8 +23,6 @@ const REQUEST_ROWS: usize = 64;
 const LARGEST: usize = 20;
 /// How far a number may be from the recorded one, unless it is said: what another order of sums may change.
 const TOLERANCE: f64 = 1e-5;
-/// Columns that changes may be told by.
-const BY_MAX: usize = 4;
 
 /// Answers a page again.
 pub(crate) async fn page(
@@ -41,6 +39,7 @@ pub(crate) async fn page(
         request.to.as_deref(),
         now_ms * 1000,
     )?;
+    check_columns(&request.by)?;
     let after: Option<PredictionId> = request.after.as_deref().map(str::parse).transpose()?;
     let rows = request.rows.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
     let wanted = Wanted {
@@ -49,7 +48,7 @@ pub(crate) async fn page(
         version: request.version,
         after,
         rows: usize::try_from(rows).unwrap_or(usize::MAX),
-        by: request.by.into_iter().take(BY_MAX).collect(),
+        by: request.by,
     };
     let tolerance = request.tolerance.unwrap_or(TOLERANCE);
     if !(tolerance.is_finite() && tolerance >= 0.0) {
@@ -209,6 +208,7 @@ impl Replay<'_> {
             match (before.place, after.place) {
                 (None, None) => {
                     if let Some((before, after)) = numbers {
+                        report.numbers = true;
                         report.labelled += 1;
                         report.squared_error_before += (before - truth).powi(2);
                         report.squared_error_after += (after - truth).powi(2);

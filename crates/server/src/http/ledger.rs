@@ -439,11 +439,13 @@ async fn try_quality(
             why: format!("`{level}` is not between 0 and 1"),
         });
     }
+    let by = columns_of(query.by.as_deref());
+    check_columns(&by)?;
     let question = Question {
         model: model.to_string(),
         range,
         version: query.version,
-        by: columns_of(query.by.as_deref()),
+        by,
         every_us: every_of(query.every.as_deref())?,
         level,
         threads: app.questions.threads,
@@ -481,16 +483,27 @@ async fn try_quality(
     })
 }
 
-/// The most columns by which rows are told apart.
-const BY_MAX: usize = 4;
-
 fn columns_of(by: Option<&str>) -> Vec<String> {
     let names = by.unwrap_or_default().split(',').map(str::trim);
     names
         .filter(|it| !it.is_empty())
-        .take(BY_MAX)
         .map(str::to_owned)
         .collect()
+}
+
+/// The most columns by which rows are told apart.
+const BY_MAX: usize = 4;
+
+/// Refuses more columns than rows can be told apart by.
+pub(crate) fn check_columns(by: &[String]) -> Result<(), Refusal> {
+    if by.len() <= BY_MAX {
+        return Ok(());
+    }
+    Err(Refusal::TooLarge {
+        what: "the number of columns in `by`",
+        limit: BY_MAX as u64,
+        got: Some(by.len() as u64),
+    })
 }
 
 fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {

@@ -29,6 +29,7 @@ pub(super) fn add(sum: &mut ReplayRecord, page: ReplayRecord, largest_max: usize
         difference_sum,
         difference_squares,
         compared,
+        numbers,
         right_before,
         right_after,
         labelled,
@@ -47,6 +48,7 @@ pub(super) fn add(sum: &mut ReplayRecord, page: ReplayRecord, largest_max: usize
     sum.difference_sum += difference_sum;
     sum.difference_squares += difference_squares;
     sum.compared += compared;
+    sum.numbers |= numbers;
     sum.right_before += right_before;
     sum.right_after += right_after;
     sum.labelled += labelled;
@@ -137,7 +139,7 @@ fn rightness(sum: &ReplayRecord) -> Option<Rightness> {
     let root = |squares: f64| (squares / sum.labelled as f64).sqrt();
     let (before, after) = (accuracy(sum.right_before)?, accuracy(sum.right_after)?);
     // Only values have errors to be squared, and only classes are right.
-    if sum.squared_error_before > 0.0 || sum.squared_error_after > 0.0 {
+    if sum.numbers {
         let before = root(sum.squared_error_before);
         let after = root(sum.squared_error_after);
         return Some(Rightness::Error { before, after });
@@ -437,6 +439,7 @@ home    rent   90    10       11.1%  +0.0111";
         check_thresholds(&nothing, &["changed=1%"], &cannot("changed"));
         check_thresholds(&nothing, &["failed=1%"], &cannot("failed"));
         let mut numbers = replayed();
+        numbers.numbers = true;
         numbers.squared_error_before = 50.0;
         check_thresholds(&numbers, &["accuracy_drop=1"], &cannot("accuracy_drop"));
     }

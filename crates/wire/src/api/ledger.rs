@@ -361,6 +361,9 @@ pub struct ReplayRecord {
     pub difference_squares: f64,
     /// Rows that have a score or value on both sides.
     pub compared: u64,
+    /// Whether the answers are numbers, so that errors and not right answers are counted.
+    #[serde(default)]
+    pub numbers: bool,
     /// Rows with a label that the recorded answer met.
     pub right_before: u64,
     /// Rows with a label that the new answer meets.
