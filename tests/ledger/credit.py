@@ -46,6 +46,10 @@ def single(number):
     return struct.unpack("f", struct.pack("f", number))[0]
 
 
+class Shed(Exception):
+    """The server would rather not answer than lose the row."""
+
+
 @dataclass
 class Answer:
     """What a caller got for a request."""
@@ -77,10 +81,18 @@ def ask(connection, path, body, headers=()):
     return response.status, response.headers, json.loads(response.read())
 
 
+def answered(connection, path, body, headers):
+    status, got, answer = ask(connection, path, body, headers)
+    if status == 503 and got["windlass-code"] == "ledger_full":
+        assert int(got["Retry-After"]) > 0
+        raise Shed(answer)
+    assert status == 200, answer
+    return got, answer
+
+
 def by_infer(connection, rows, headers=(), model="credit"):
     path = f"/v2/models/{model}/infer"
-    status, got, answer = ask(connection, path, infer_body(rows), headers)
-    assert status == 200, answer
+    got, answer = answered(connection, path, infer_body(rows), headers)
     outputs = {it["name"]: it["data"] for it in answer["outputs"]}
     assert answer["parameters"]["prediction_id"] == got["windlass-prediction-id"]
     scores = [single(it) for it in outputs["probabilities"][::2]]
@@ -89,8 +101,7 @@ def by_infer(connection, rows, headers=(), model="credit"):
 
 def by_v1(connection, rows, headers=(), model="credit"):
     path = f"/v1/models/{model}:predict"
-    status, got, answer = ask(connection, path, {"instances": rows}, headers)
-    assert status == 200, answer
+    got, answer = answered(connection, path, {"instances": rows}, headers)
     rows = answer["predictions"]
     scores = [single(it["probabilities"][0]) for it in rows]
     return Answer(got["windlass-prediction-id"], [it["label"] for it in rows], scores)
@@ -98,8 +109,7 @@ def by_v1(connection, rows, headers=(), model="credit"):
 
 def by_invocations(connection, rows, headers=()):
     body = {"dataframe_records": rows}
-    status, got, answer = ask(connection, "/invocations", body, headers)
-    assert status == 200, answer
+    got, answer = answered(connection, "/invocations", body, headers)
     outputs = answer["predictions"]
     scores = [single(it[0]) for it in outputs["probabilities"]]
     return Answer(got["windlass-prediction-id"], outputs["label"], scores)

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Files of a group from which on they are merged while their day lasts.
 pub const MERGE_COUNT: usize = 8;
 /// A file with fewer rows and bytes is small.
-pub const SMALL_ROWS: u64 = 128 * 1024;
+pub const SMALL_ROWS: u64 = 64 * 1024;
 /// See [`SMALL_ROWS`].
 pub const SMALL_BYTES: u64 = 16 << 20;
 /// The most rows that a merge reads.
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn merges_end_though_their_room_is_bounded() {
-        let many = ["0 99 130000 15000000"; 12].join(";");
+        let many = ["0 99 60000 15000000"; 12].join(";");
         check(
             Keep::default(),
             &many,

@@ -74,8 +74,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            segment_bytes: 64 << 20,
-            segments_max: 16,
+            segment_bytes: 32 << 20,
+            segments_max: 32,
             sync_every: Duration::from_secs(1),
             seal_after: Duration::from_secs(600),
         }

@@ -105,29 +105,43 @@ impl<'a> Iterator for Frames<'a> {
             self.at = at + framed_bytes(record.len());
             return Some(Found::Record { at, rows, record });
         }
-        // Magic bytes may stand in a record by chance; the checksum then says that it is none.
-        let next = (at + ALIGN..self.bytes.len().saturating_sub(HEAD_BYTES - 1))
-            .step_by(ALIGN)
-            .find(|at| self.word(*at) == Some(MAGIC) && self.whole(*at).is_some());
-        if let Some(next) = next {
-            self.at = next;
-            let rows = (self.word(at) == Some(MAGIC))
-                .then(|| self.word(at + 8).map(u32::from_le_bytes))
-                .flatten();
-            return Some(Found::Damaged {
-                at,
-                bytes: next - at,
-                rows,
-            });
-        }
         self.at = self.bytes.len();
         let rest = &self.bytes[at..];
-        let last = rest.iter().rposition(|it| *it != 0)?;
-        Some(Found::Torn {
+        let last = last_not_zero(rest)?;
+        // Magic bytes may stand in a record by chance; the checksum then says that it is none.
+        let next = (at + ALIGN..=at + last)
+            .step_by(ALIGN)
+            .find(|at| self.word(*at) == Some(MAGIC) && self.whole(*at).is_some());
+        let Some(next) = next else {
+            return Some(Found::Torn {
+                at,
+                bytes: last + 1,
+            });
+        };
+        self.at = next;
+        let rows = (self.word(at) == Some(MAGIC))
+            .then(|| self.word(at + 8).map(u32::from_le_bytes))
+            .flatten();
+        Some(Found::Damaged {
             at,
-            bytes: last + 1,
+            bytes: next - at,
+            rows,
         })
     }
+}
+
+/// The place of the last byte that is not zero. Most of a segment may be zeros, so it looks at many at once.
+fn last_not_zero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    for piece in bytes.rchunks(ZEROS.len()) {
+        let start = end - piece.len();
+        if *piece != ZEROS[..piece.len()] {
+            return piece.iter().rposition(|it| *it != 0).map(|it| start + it);
+        }
+        end = start;
+    }
+    None
 }
 
 #[cfg(test)]
