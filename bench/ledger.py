@@ -522,4 +522,5 @@ def keep(results):
     install.say(f"kept {path}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,30 +4,24 @@
 //! several threads. The metrics are those of `stats`.
 
 mod labels;
+mod rows;
 mod slices;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType as Arrow, Float64Type, Int32Type, TimestampMicrosecondType, UInt32Type,
-};
+use arrow::array::{ArrayRef, RecordBatch};
 use domain::Refusal;
 use domain::maturity::{self, Cohort};
 use domain::time::DAY_US;
-use stats::{
-    Binary, BinaryReport, BinaryRow, Multiclass, MulticlassReport, MulticlassRow, Regression,
-    RegressionReport, RegressionRow,
-};
+use stats::{Binary, BinaryReport, Multiclass, MulticlassReport, Regression, RegressionReport};
 
-use crate::failure;
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
-use crate::read::{Ids, OfLog, Range, Snapshot, number_of, within};
+use crate::read::{Ids, OfLog, Range, Snapshot, within};
 use labels::{ById, Reads, TextLabels, Values};
+use rows::{Rows, counted_scores};
 use slices::{Interner, codes};
 
 pub(crate) use labels::Truths;
@@ -671,24 +665,6 @@ fn time_us(id: u128) -> i64 {
         .saturating_mul(1000)
 }
 
-/// The scores that are counted: with a positive class its own alone.
-fn counted_scores(meaning: &Meaning) -> &[String] {
-    let Meaning::Classes {
-        positive,
-        scores,
-        single,
-        ..
-    } = meaning
-    else {
-        return &[];
-    };
-    match positive {
-        None => scores,
-        Some(_) if *single => scores,
-        Some(positive) => scores.get(*positive..=*positive).unwrap_or_default(),
-    }
-}
-
 /// Whether labels are read alike for two layouts.
 fn same_answers(a: &Meaning, b: &Meaning) -> bool {
     match (a, b) {
@@ -696,170 +672,4 @@ fn same_answers(a: &Meaning, b: &Meaning) -> bool {
         (Meaning::Value { .. }, Meaning::Value { .. }) | (Meaning::None, Meaning::None) => true,
         _ => false,
     }
-}
-
-/// The columns of a batch that are counted.
-struct Rows<'a> {
-    batch: &'a RecordBatch,
-    ids: &'a [u8],
-    rows: &'a [u32],
-    /// None where every row was answered.
-    codes: Option<&'a dyn Array>,
-    answers: Answers<'a>,
-}
-
-enum Answers<'a> {
-    Classes {
-        keys: &'a arrow::array::Int32Array,
-        /// The place of the class that each key stands for.
-        places: Vec<Option<usize>>,
-        scores: Vec<arrow::array::Float64Array>,
-        positive: Option<usize>,
-    },
-    Values(arrow::array::Float64Array),
-}
-
-impl<'a> Rows<'a> {
-    fn of(layout: &Layout, batch: &'a RecordBatch) -> Result<Self, Refusal> {
-        let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| {
-                failure::of_library("reading predictions", format!("no column `{name}`"))
-            })
-        };
-        let numbers = |name: &str| {
-            let numbers = cast(column(name)?, &Arrow::Float64)
-                .map_err(|error| failure::of_library("reading predictions", error))?;
-            Ok(numbers.as_primitive::<Float64Type>().clone())
-        };
-        let codes = column("code")?;
-        let answers = match &layout.meaning {
-            Meaning::Classes {
-                classes, positive, ..
-            } => {
-                let scores = counted_scores(&layout.meaning);
-                let class = column("class")?.as_dictionary::<Int32Type>();
-                let words = class.values().as_string::<i32>();
-                let place = |it: Option<&str>| classes.iter().position(|name| Some(&**name) == it);
-                let scores: Result<Vec<_>, Refusal> = scores.iter().map(|it| numbers(it)).collect();
-                Answers::Classes {
-                    keys: class.keys(),
-                    places: words.iter().map(place).collect(),
-                    scores: scores?,
-                    positive: *positive,
-                }
-            }
-            Meaning::Value { column } => Answers::Values(numbers(column)?),
-            Meaning::None => Answers::Values(numbers("row")?),
-        };
-        Ok(Self {
-            batch,
-            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
-            rows: column("row")?.as_primitive::<UInt32Type>().values(),
-            codes: (codes.null_count() < codes.len()).then_some(codes.as_ref()),
-            answers,
-        })
-    }
-
-    fn id(&self, row: usize) -> u128 {
-        number_of(&self.ids[row * 16..row * 16 + 16])
-    }
-
-    fn row(&self, row: usize) -> u32 {
-        self.rows[row]
-    }
-
-    fn failed(&self, row: usize) -> bool {
-        self.codes.is_some_and(|it| it.is_valid(row))
-    }
-
-    fn time_us(&self, row: usize) -> i64 {
-        let column = self.batch.column_by_name("time");
-        column.map_or(0, |it| {
-            it.as_primitive::<TimestampMicrosecondType>().value(row)
-        })
-    }
-
-    fn told<'t>(&self, texts: &'t TextLabels, row: usize) -> Option<&'t labels::ByText> {
-        let text = |name: &str| {
-            let column = self.batch.column_by_name(name)?.as_string::<i32>();
-            column.is_valid(row).then(|| column.value(row))
-        };
-        texts.find(
-            text("request_id"),
-            self.row(row),
-            text("key"),
-            self.time_us(row),
-        )
-    }
-
-    /// Counts a row whose label says `truth`: the place of a class, or a number.
-    fn count(&self, counter: &mut Counter, row: usize, truth: f64, id: u128) {
-        // The lower half of an id of version 7 is random.
-        let hash = (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        match (counter, &self.answers) {
-            (Counter::Regression(counter), Answers::Values(values)) if values.is_valid(row) => {
-                let value = values.value(row);
-                counter.add(RegressionRow { value, truth, hash });
-            }
-            (
-                Counter::Binary(counter),
-                Answers::Classes {
-                    keys,
-                    places,
-                    scores,
-                    positive: Some(positive),
-                },
-            ) => {
-                let Some(predicted) = class_at(keys, places, row) else {
-                    return;
-                };
-                let column = scores.first();
-                let score = column.filter(|it| it.is_valid(row)).map(|it| it.value(row));
-                counter.add(BinaryRow {
-                    score,
-                    predicted_positive: predicted == *positive,
-                    positive: truth as usize == *positive,
-                    hash,
-                });
-            }
-            (
-                Counter::Multiclass(counter),
-                Answers::Classes {
-                    keys,
-                    places,
-                    scores,
-                    ..
-                },
-            ) => {
-                let Some(predicted) = class_at(keys, places, row) else {
-                    return;
-                };
-                let all: Vec<f64> = scores
-                    .iter()
-                    .filter(|it| it.is_valid(row))
-                    .map(|it| it.value(row))
-                    .collect();
-                let whole = !all.is_empty() && all.len() == scores.len();
-                counter.add(MulticlassRow {
-                    scores: whole.then_some(&all[..]),
-                    predicted,
-                    truth: truth as usize,
-                    hash,
-                });
-            }
-            _ => {}
-        }
-    }
-}
-
-fn class_at(
-    keys: &arrow::array::Int32Array,
-    places: &[Option<usize>],
-    row: usize,
-) -> Option<usize> {
-    if keys.is_null(row) {
-        return None;
-    }
-    let key = usize::try_from(keys.value(row)).ok()?;
-    places.get(key).copied().flatten()
 }
