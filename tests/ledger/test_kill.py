@@ -147,10 +147,13 @@ class Callers:
 def wait_for_the_moment(book, dice):
     """After so many answers, or so long; or some time after settling began: while files are written."""
     with book.changed:
-        more = book.count() + dice.randrange(60)
-        if dice.random() < 0.5:
+        more, chance = book.count() + dice.randrange(60), dice.random()
+        if chance < 0.5:
             settling = book.settling + 1
             book.changed.wait_for(lambda: book.settling >= settling, timeout=5)
+        elif chance < 0.65:
+            settled = book.settled + 1
+            book.changed.wait_for(lambda: book.settled >= settled, timeout=5)
         book.changed.wait_for(lambda: book.count() >= more, timeout=dice.uniform(0, DELAY_MAX))
 
 

@@ -47,7 +47,11 @@ const STEPS: &[Step] = &[
     ("fuzzing, for a fixed count", || fuzz::run(fuzz::RUNS)),
     ("the demo", demo),
     ("real clients", client_tests),
+    ("the ledger, with kills and faults", || ledger_tests(KILLS)),
 ];
+
+/// How often a server that records is killed. More on request: `cargo xtask ledger-tests 10000`.
+pub(crate) const KILLS: u64 = 200;
 
 /// Runs every step; the first that fails ends it.
 pub(crate) fn run() -> Result<()> {
@@ -85,11 +89,21 @@ fn demo() -> Result<()> {
 
 /// The clients' tests, in virtual environments of their own.
 pub(crate) fn client_tests() -> Result<()> {
+    python_tests("tests/clients/run.py", &[])
+}
+
+/// The ledger's tests, with the server killed so many times.
+pub(crate) fn ledger_tests(kills: u64) -> Result<()> {
+    python_tests("tests/ledger/run.py", &["--kills", &kills.to_string()])
+}
+
+fn python_tests(script: &str, arguments: &[&str]) -> Result<()> {
     let mut tests = command("python3");
     tests
-        .arg(root().join("tests/clients/run.py"))
+        .arg(root().join(script))
         .arg("--windlass")
-        .arg(windlass()?);
+        .arg(windlass()?)
+        .args(arguments);
     let library = cache()?.join("runtime/libonnxruntime.so");
     shell::run(tests.env("WINDLASS_ONNXRUNTIME", library))
 }

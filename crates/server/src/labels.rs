@@ -143,10 +143,16 @@ fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
     };
     let window = from.is_some() || to.is_some();
     let target = match (prediction_id, request_id, key) {
-        (Some(id), None, None) => {
-            let mut id: PredictionId =
-                id.parse().map_err(|refusal: Refusal| refusal.to_string())?;
+        (Some(text), None, None) => {
+            let mut id: PredictionId = text
+                .parse()
+                .map_err(|refusal: Refusal| refusal.to_string())?;
             if let Some(row) = row {
+                if text.contains('.') && id.row != row {
+                    return Err(format!(
+                        "`row` is {row}, and `prediction_id` ends with another"
+                    ));
+                }
                 id.row = row;
             }
             Target::Id(id)
@@ -156,7 +162,7 @@ fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
             row: row.unwrap_or(0),
         },
         (None, None, Some(key)) => {
-            let (from_us, to_us) = (from.unwrap_or(i64::MIN), to.unwrap_or(at_us));
+            let (from_us, to_us) = (from.unwrap_or(0), to.unwrap_or(at_us));
             if from_us >= to_us {
                 return Err("the window of `key` ends before it begins".to_owned());
             }
