@@ -13,12 +13,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType as Arrow, Field, Schema, UInt32Type};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col};
 use domain::Refusal;
 
@@ -54,9 +56,18 @@ pub fn refused(error: &DataFusionError) -> Refusal {
                 why: first_line(&error.to_string()),
             },
         },
-        _ => Refusal::InvalidQuery {
-            why: first_line(&root.to_string()),
-        },
+        _ => {
+            let why = root.to_string();
+            // What is full of spilled rows is told as an error of a file, and by its text alone.
+            if why.contains("max_temp_directory_size") {
+                return Refusal::QueryTooLarge {
+                    why: "what did not fit went to files, and those are full too".to_owned(),
+                };
+            }
+            Refusal::InvalidQuery {
+                why: first_line(&why),
+            }
+        }
     }
 }
 
@@ -111,7 +122,9 @@ impl Snapshot<'_> {
             .execute_logical_plan(plan)
             .await
             .map_err(|error| refused(&error))?;
-        let stream = frame.execute_stream().await;
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.and_then(ending);
+        let stream = plan.and_then(|plan| execute_stream(plan, task));
         stream.map_err(|error| refused(&error))
     }
 
@@ -302,6 +315,19 @@ impl Snapshot<'_> {
         }
         shown(joined)
     }
+}
+
+/// With places at which a question can be given up where few rows become many: a join of small tables makes
+/// rows for hours, and never waits for anything.
+fn ending(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let ended = plan.transform_up(|it| {
+        Ok(if it.children().len() > 1 {
+            Transformed::yes(Arc::new(CooperativeExec::new(it)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(it)
+        })
+    });
+    ended.map(|it| it.data)
 }
 
 /// Whether a question asks for labels: by name, or for all columns.

@@ -248,13 +248,19 @@ async fn answer_file(app: &App, asked: api::QueryRecord, file: File) -> Result<R
         let snapshot = ledger.snapshot(wall_ms())?;
         let mut stream = snapshot.query(&asked.sql, limits).await?;
         let mut writer = table::Writer::new(file, &stream.schema())?;
-        // Whoever asked may have gone.
-        let _ = begun.send(());
+        let mut begun = Some(begun);
         let mut left = asked
             .rows_max
             .map(|it| usize::try_from(it).unwrap_or(usize::MAX));
-        while let Some(batch) = stream.next().await {
-            let mut batch = batch.map_err(|error| ::ledger::refused(&error))?;
+        loop {
+            let next = stream.next().await.transpose();
+            let next = next.map_err(|error| ::ledger::refused(&error))?;
+            // What fails before its first rows is refused, not broken off.
+            if let Some(begun) = begun.take() {
+                // Whoever asked may have gone.
+                let _ = begun.send(());
+            }
+            let Some(mut batch) = next else { break };
             if let Some(left) = &mut left {
                 batch = batch.slice(0, batch.num_rows().min(*left));
                 *left -= batch.num_rows();
@@ -273,8 +279,7 @@ async fn answer_file(app: &App, asked: api::QueryRecord, file: File) -> Result<R
     };
     let (keeper, limit) = (Arc::clone(&app.keeper), limit(app));
     let questions = app.questions.clone();
-    let failed = tokio::sync::oneshot::channel();
-    let (tell, told) = failed;
+    let (tell, mut told) = tokio::sync::oneshot::channel();
     app.tasks.start("query file", async move {
         let result = questions.ask(limit, work).await;
         drop(keeper);
@@ -283,20 +288,36 @@ async fn answer_file(app: &App, asked: api::QueryRecord, file: File) -> Result<R
             let _ = tell.send(refusal);
         }
     });
-    if begins.await.is_err() {
-        return Err(told.await.unwrap_or(Refusal::Draining));
+    // A question that is given up may go on for a moment: it is not waited for.
+    tokio::select! {
+        biased;
+        refusal = &mut told => {
+            if let Ok(refusal) = refusal {
+                return Err(refusal);
+            }
+        }
+        _ = begins => {}
     }
     let body = futures::stream::unfold((pieces, Some(told)), |(mut pieces, told)| async move {
-        match pieces.recv().await {
-            Some(piece) => {
-                let piece = piece.map_err(std::io::Error::other);
-                Some((piece, (pieces, told)))
+        let mut told = told?;
+        if told.is_terminated() {
+            // It ended well before the answer began: what is left are its pieces.
+            let piece = pieces.recv().await?;
+            return Some((piece.map_err(std::io::Error::other), (pieces, Some(told))));
+        }
+        tokio::select! {
+            biased;
+            piece = pieces.recv() => {
+                let piece = piece?.map_err(std::io::Error::other);
+                Some((piece, (pieces, Some(told))))
             }
-            None => {
-                let refusal = told?.await.ok()?;
-                let error = std::io::Error::other(refusal);
-                Some((Err(error), (pieces, None)))
-            }
+            refusal = &mut told => match refusal {
+                Ok(refusal) => Some((Err(std::io::Error::other(refusal)), (pieces, None))),
+                Err(_) => {
+                    let piece = pieces.recv().await?;
+                    Some((piece.map_err(std::io::Error::other), (pieces, Some(told))))
+                }
+            },
         }
     });
     let mut response = Response::new(Body::from_stream(body));
