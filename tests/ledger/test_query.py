@@ -131,11 +131,14 @@ def test_an_endless_question_is_stopped_and_disturbs_nobody(start):
         assert answered > 5
         for status, answer in asked:
             assert (status, answer["error"]["code"]) == (504, "query_timeout"), answer
-        # A file has begun by then, and breaks off.
+        # A file breaks off, where it began in time, and is not taken for a whole one.
         headers = {"Content-Type": "application/json", "Accept": CSV}
-        body = json.dumps({"sql": ENDLESS})
-        with pytest.raises(http.client.IncompleteRead):
-            server.ask("POST", "/api/v1/query", body, headers)
+        for _ in range(3):
+            try:
+                status, _, answer = server.ask("POST", "/api/v1/query", json.dumps({"sql": ENDLESS}), headers)
+            except http.client.IncompleteRead:
+                continue
+            assert status == 504, answer
         # The threads are free again.
         until(lambda: server.ask_json("POST", "/api/v1/query", {"sql": "select 1"})[0] == 200, "it answers", 5)
 

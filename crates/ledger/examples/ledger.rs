@@ -35,8 +35,8 @@ type Any<T> = Result<T, Box<dyn std::error::Error>>;
 
 const MODEL: &str = "bench";
 const FEATURES: usize = 30;
-/// Rows that are different from each other; more than lie together in a page of a file.
-const POOL_ROWS: usize = 64 * 1024;
+/// Rows that are different from each other: no fewer than lie together in a file, which would compress too well.
+const POOL_ROWS: usize = 256 * 1024;
 const DAYS: i64 = 7;
 const DAY_MS: i64 = 86_400_000;
 

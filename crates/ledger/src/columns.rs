@@ -213,9 +213,20 @@ macro_rules! values {
                 let size = datatype.width().unwrap_or(1);
                 let elements = bytes.chunks_exact(size).step_by(stride);
                 match self {
-                    $(Self::$name(builder) => for element in elements {
-                        builder.append_value($read(datatype, element));
-                    },)*
+                    $(Self::$name(builder) => {
+                        // Many at a time: a builder looks for room each time that it is called.
+                        let mut part = [Default::default(); 32];
+                        let mut len = 0;
+                        for element in elements {
+                            part[len] = $read(datatype, element);
+                            len += 1;
+                            if len == part.len() {
+                                builder.append_slice(&part);
+                                len = 0;
+                            }
+                        }
+                        builder.append_slice(&part[..len]);
+                    })*
                     Self::Text(builder) => for _ in elements { builder.append_null() },
                 }
             }
