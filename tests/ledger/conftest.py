@@ -9,7 +9,7 @@ import pytest
 # Starting and stopping servers is the clients' tests' affair.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "clients"))
 
-from credit import Credit  # noqa: E402
+from credit import PIPELINE, Credit  # noqa: E402
 from server import Started  # noqa: E402
 
 
@@ -19,10 +19,17 @@ class Ledger(Started, Credit):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a server: `with start("--flag", paths=[...]) as server`. In a test all have one data folder."""
+    """Starts a server: `with start("--flag", paths=[...])`. All of a test have one data folder."""
 
     def start(*flags, paths=(), binary=None):
         binary = binary or os.environ["WINDLASS_TEST_BINARY"]
         return Ledger(binary, [*flags, *paths], tmp_path)
 
     return start
+
+
+@pytest.fixture
+def server(start):
+    """One that serves the example, as it comes."""
+    with start(paths=[PIPELINE]) as server:
+        yield server

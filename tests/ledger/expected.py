@@ -10,7 +10,7 @@ RELATIVE = 1e-9
 
 
 def binary(rows):
-    """Metrics of rows `(class, score, truth)` about the class `bad`; those that are not defined are absent."""
+    """Metrics of rows `(class, score, truth)` about the class `bad`, as far as they are defined."""
     classes, scores, truths = zip(*rows, strict=True)
     truth = numpy.array([it == "bad" for it in truths], dtype=int)
     said = numpy.array([it == "bad" for it in classes], dtype=int)
@@ -75,7 +75,7 @@ def regression(values, truths):
 
 
 def check(got, want, about):
-    """That a group's metrics are those wanted, to 1e-9 of themselves, and lie in their intervals."""
+    """That metrics are those wanted, to 1e-9 of themselves, and lie in their intervals."""
     for name, value in want.items():
         metric = got[name]
         assert math.isclose(metric["value"], value, rel_tol=RELATIVE, abs_tol=1e-15), (

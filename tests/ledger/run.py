@@ -1,4 +1,4 @@
-"""Drives the prediction ledger of a real server with labels, questions, kills, full disks and flipped bytes.
+"""Drives the prediction ledger of a real server: labels, questions, kills, flipped bytes.
 
     python tests/ledger/run.py --windlass target/debug/windlass [--kills 200]
 

@@ -1,4 +1,4 @@
-"""Labels as people have them: what can be taken is, the rest is told with its reason, and nothing goes astray."""
+"""Labels as people have them: what can be taken is, and the rest is told with its reason."""
 
 import io
 import json
@@ -52,14 +52,13 @@ GOOD = {"prediction_id": f"{NOBODYS}.3", "label": "good"}
 
 
 @pytest.fixture
-def server(start):
-    with start(paths=[PIPELINE]) as server:
-        yield server
-        # Whatever was sent, the next is served.
-        answer = server.predict(ROWS[:1])
-        server.label([{"prediction_id": answer.id, "label": "bad"}])
-        story = server.ask_json("GET", f"/api/v1/predictions/{answer.id}")[1]
-        assert story["labels"][0]["label"] == "bad"
+def server(server):
+    """Whatever is sent, the next is served."""
+    yield server
+    answer = server.predict(ROWS[:1])
+    server.label([{"prediction_id": answer.id, "label": "bad"}])
+    story = server.ask_json("GET", f"/api/v1/predictions/{answer.id}")[1]
+    assert story["labels"][0]["label"] == "bad"
 
 
 def send(server, body, kind="application/json"):
@@ -72,7 +71,11 @@ def test_wrong_labels_are_refused_one_by_one(server):
     mixed = [it for wrong, _ in WRONG for it in (wrong, GOOD)]
     lines = "\n".join(json.dumps(it) for it in mixed)
     wrapped = json.dumps({"labels": mixed})
-    kinds = [(json.dumps(mixed), "application/json"), (wrapped, "application/json"), (lines, "application/jsonl")]
+    kinds = [
+        (json.dumps(mixed), "application/json"),
+        (wrapped, "application/json"),
+        (lines, "application/jsonl"),
+    ]
     for body, kind in kinds:
         status, _, answer = send(server, body, kind)
         assert status == 200, answer
@@ -131,11 +134,13 @@ def test_tables_are_read_by_their_columns(server):
         [0, "bad", "2026-11-01T00:00:00.000000Z"]
     ]
 
-    table = pyarrow.table({
-        "prediction_id": [f"{NOBODYS}.{row}" for row in range(10, 15)],
-        "label": ["bad", None, "good", "odd", "good"],
-        "at": pyarrow.array([None, None, None, None, None], pyarrow.string()),
-    })
+    table = pyarrow.table(
+        {
+            "prediction_id": [f"{NOBODYS}.{row}" for row in range(10, 15)],
+            "label": ["bad", None, "good", "odd", "good"],
+            "at": pyarrow.array([None, None, None, None, None], pyarrow.string()),
+        }
+    )
     status, _, answer = send(server, parquet_bytes(table), "application/vnd.apache.parquet")
     assert (status, answer["accepted"]) == (200, 3), answer
     assert [it["place"] for it in answer["rejected"]] == [2, 4]
@@ -148,7 +153,9 @@ def parquet_bytes(table):
 
 
 def test_a_model_that_is_not_there_and_too_many_labels(start):
-    with start("--limit", "labels_max=100", "--limit", "body_bytes_max=100000", paths=[PIPELINE]) as server:
+    with start(
+        "--limit", "labels_max=100", "--limit", "body_bytes_max=100000", paths=[PIPELINE]
+    ) as server:
         for path, status, code in [
             ("/api/v1/labels?model=nobody", 404, "unknown_model"),
             ("/api/v1/labels", 400, "malformed"),
@@ -169,7 +176,9 @@ def rejects(path):
 
 
 def label(server, *arguments, status=0, **more):
-    return json.loads(server.command("label", "--json", "credit", *arguments, status=status, **more))
+    return json.loads(
+        server.command("label", "--json", "credit", *arguments, status=status, **more)
+    )
 
 
 def test_the_command_keeps_what_it_cannot_send(server, tmp_path):

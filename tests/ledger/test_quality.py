@@ -1,4 +1,4 @@
-"""Quality is what scikit-learn says of the answers that the caller got, whenever and however labels came."""
+"""Quality is what scikit-learn says of the answers, whenever and however their labels came."""
 
 import itertools
 import random
@@ -148,14 +148,12 @@ def test_labels_by_request_and_by_key_find_their_predictions(start, tmp_path):
         # A key's window decides which of a customer's three answers the label is of: here all made
         # from the 40th request on.
         (moment,) = server.query(
-            f"select min(time) from credit where request_id = 'loan 40' and key = 'customer 0'"
+            "select min(time) from credit where request_id = 'loan 40' and key = 'customer 0'"
         )
         by_key = [{"key": f"customer {at}", "label": "bad", "from": moment[0]} for at in range(20)]
         server.label([*by_key, {"key": "nobody", "label": "good", "from": moment[0]}])
         rows_told += [
-            (name, score, "bad")
-            for answer in asked[40:]
-            for _, name, score in answer.rows()
+            (name, score, "bad") for answer in asked[40:] for _, name, score in answer.rows()
         ]
         check_text(server, rows_told, told=82)
         server.settle()
@@ -227,7 +225,9 @@ def identity(folder, task, width):
     graph = helper.make_graph([node], "identity", tensors[:1], tensors[1:])
     opset = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "model.onnx")
-    (folder / "windlass.yaml").write_text(f"model: {folder.name}\nsource: ./model.onnx\ntask: {task}\n")
+    (folder / "windlass.yaml").write_text(
+        f"model: {folder.name}\nsource: ./model.onnx\ntask: {task}\n"
+    )
     return folder
 
 
@@ -288,7 +288,9 @@ def test_refused_requests_are_rows_and_not_answers(start):
     rows, _ = applicants()
     with start(paths=[PIPELINE]) as server:
         server.predict(rows[:3])
-        body = {"inputs": [{"name": "Home", "shape": [1, 1], "datatype": "BYTES", "data": ["rent"]}]}
+        body = {
+            "inputs": [{"name": "Home", "shape": [1, 1], "datatype": "BYTES", "data": ["rent"]}]
+        }
         for _ in range(4):
             status, answer = server.ask_json("POST", "/v2/models/credit/infer", body)
             assert status == 400, answer
