@@ -258,23 +258,8 @@ pub(crate) fn write_predictions(
     );
     let json = String::from_utf8(layout.to_json()).unwrap_or_default();
     let properties = properties(&batch.schema(), batch.num_rows(), Some(json))?;
-    let (bytes, crc) = write(files, &name, batch, properties)?;
-    let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
-    Ok(Entry {
-        name,
-        kind: Kind::Predictions,
-        model: layout.model.clone(),
-        layout: 0,
-        day,
-        rows: batch.num_rows() as u64,
-        bytes,
-        crc,
-        ids: ends(batch.column(0)),
-        times_us: (
-            arrow::compute::min(times).unwrap_or(0),
-            arrow::compute::max(times).unwrap_or(0),
-        ),
-    })
+    let of = (Kind::Predictions, layout.model.as_str(), day);
+    write(files, name, of, batch, "time", properties)
 }
 
 /// Writes labels, which are sorted.
@@ -292,23 +277,14 @@ pub(crate) fn write_labels(
     let number = files.file_number();
     let name = format!("labels/model={model}/{part}/{number:012}.parquet");
     let properties = properties(&batch.schema(), batch.num_rows(), None)?;
-    let (bytes, crc) = write(files, &name, batch, properties)?;
-    let times = batch.column(8).as_primitive::<TimestampMicrosecondType>();
-    Ok(Entry {
+    write(
+        files,
         name,
-        kind,
-        model: model.to_owned(),
-        layout: 0,
-        day,
-        rows: batch.num_rows() as u64,
-        bytes,
-        crc,
-        ids: ends(batch.column(0)),
-        times_us: (
-            arrow::compute::min(times).unwrap_or(0),
-            arrow::compute::max(times).unwrap_or(0),
-        ),
-    })
+        (kind, model, day),
+        batch,
+        "labelled_at",
+        properties,
+    )
 }
 
 fn ends(ids: &ArrayRef) -> (String, String) {
@@ -325,13 +301,16 @@ fn ends(ids: &ArrayRef) -> (String, String) {
     (show(0), show(ids.len().saturating_sub(1)))
 }
 
+/// Writes a file and gives its entry, without the place of its layout. `time` names the column of its times.
 fn write(
     files: &Files,
-    name: &str,
+    name: String,
+    (kind, model, day): (Kind, &str, i64),
     batch: &RecordBatch,
+    time: &str,
     properties: WriterProperties,
-) -> Result<(u64, u32), Refusal> {
-    let path: PathBuf = files.folder.join(name);
+) -> Result<Entry, Refusal> {
+    let path: PathBuf = files.folder.join(&name);
     let doing = || format!("writing `{name}` of the ledger");
     let file = Checked::create(&path).map_err(|error| failure::of_io(doing(), &error))?;
     let written = || {
@@ -340,8 +319,27 @@ fn write(
         writer.into_inner()
     };
     let file = written().map_err(|error| failure::of_library(doing(), error))?;
-    file.finish(&path)
-        .map_err(|error| failure::of_io(doing(), &error))
+    let (bytes, crc) = file
+        .finish(&path)
+        .map_err(|error| failure::of_io(doing(), &error))?;
+    let times = batch
+        .column_by_name(time)
+        .map(|it| it.as_primitive::<TimestampMicrosecondType>());
+    Ok(Entry {
+        name,
+        kind,
+        model: model.to_owned(),
+        layout: 0,
+        day,
+        rows: batch.num_rows() as u64,
+        bytes,
+        crc,
+        ids: ends(batch.column(0)),
+        times_us: (
+            times.and_then(arrow::compute::min).unwrap_or(0),
+            times.and_then(arrow::compute::max).unwrap_or(0),
+        ),
+    })
 }
 
 fn properties(

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::clock::wall_ms;
 use crate::package::blocking;
 
-/// Takes labels of a model.
+/// Takes labels of a model; `wire::labels::decode` has bounded how many.
 pub(crate) async fn add(
     app: &App,
     _: Permission<Change>,
@@ -24,14 +24,6 @@ pub(crate) async fn add(
     let truth = truth_of(app, model).await?;
     let keeper = std::sync::Arc::clone(&app.keeper);
     let name = model.clone();
-    let limit = app.limits.labels_max;
-    if rows.len() as u64 > limit {
-        return Err(Refusal::TooLarge {
-            what: "the number of labels",
-            limit,
-            got: Some(rows.len() as u64),
-        });
-    }
     let (accepted, rejected, place) = blocking(move || {
         keeper.start()?;
         let now_ms = wall_ms();
