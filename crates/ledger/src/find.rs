@@ -6,7 +6,7 @@ use domain::{PredictionId, Refusal};
 
 use crate::files::Kind;
 use crate::label::{Kept, Target};
-use crate::read::{Ids, Range, Snapshot, number_of};
+use crate::read::{Ids, Range, Snapshot, names, number_of};
 use crate::seal;
 
 /// A prediction and its labels.
@@ -47,11 +47,7 @@ impl Snapshot<'_> {
                     continue;
                 }
                 let schema = self.layout(&entry).schema();
-                let columns: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|it| it.name().as_str())
-                    .collect();
+                let columns = names(&schema);
                 self.read(&entry, &columns, ids, Range::ALL, |batch| {
                     rows.push((batch, true));
                     Ok(())
@@ -128,11 +124,7 @@ impl Snapshot<'_> {
                     continue;
                 }
                 let schema = seal::label_schema();
-                let columns: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|it| it.name().as_str())
-                    .collect();
+                let columns = names(&schema);
                 self.read(&entry, &columns, ids, Range::ALL, |batch| {
                     labels_of(&batch).iter().for_each(&mut consider);
                     Ok(())

@@ -358,6 +358,15 @@ pub(crate) fn within(batch: &RecordBatch, ids: Ids, range: Range) -> Result<Reco
         .map_err(|error| failure::of_library("reading the ledger", error))
 }
 
+/// The names of a schema's columns.
+pub(crate) fn names(schema: &Schema) -> Vec<&str> {
+    schema
+        .fields()
+        .iter()
+        .map(|it| it.name().as_str())
+        .collect()
+}
+
 /// A batch with exactly the columns of `schema`: what it lacks is null, what it has of another type is cast.
 pub(crate) fn conform(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, Refusal> {
     let failed = |error| failure::of_library("reading the ledger", error);

@@ -19,7 +19,7 @@ use crate::failure;
 use crate::files::Kind;
 use crate::layout::{Kept, Layout, Meaning, Slot};
 use crate::quality::{Slicer, Truths};
-use crate::read::{Ids, Range, Snapshot, number_of, within};
+use crate::read::{Ids, Range, Snapshot, names, number_of, within};
 use crate::record::{self, Rows};
 
 /// Recorded rows of one layout, in the order of their ids.
@@ -100,14 +100,10 @@ impl Snapshot<'_> {
                 continue;
             }
             let schema = layout.schema();
-            let names: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|it| it.name().as_str())
-                .collect();
+            let columns = names(&schema);
             let mut batches = Vec::new();
             let mut rows = 0;
-            self.read_while(entry, &names, ids, wanted.range, |batch| {
+            self.read_while(entry, &columns, ids, wanted.range, |batch| {
                 let batch = behind(&batch, wanted.after)?;
                 rows += batch.num_rows();
                 batches.push(batch);

@@ -41,14 +41,21 @@ fn options() -> FormatOptions<'static> {
         .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.6fZ"))
 }
 
+fn formatters<'a>(
+    batch: &'a RecordBatch,
+    options: &'a FormatOptions<'a>,
+) -> Result<Vec<ArrayFormatter<'a>>, Refusal> {
+    let columns = batch.columns().iter();
+    let formatters: Result<Vec<_>, _> = columns
+        .map(|it| ArrayFormatter::try_new(it.as_ref(), options))
+        .collect();
+    formatters.map_err(failed)
+}
+
 /// The rows as lists of values. Numbers that JSON does not have are text.
 pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<Vec<Value>>, Refusal> {
     let options = options();
-    let columns = batch.columns().iter();
-    let formatters: Result<Vec<ArrayFormatter<'_>>, _> = columns
-        .map(|it| ArrayFormatter::try_new(it.as_ref(), &options))
-        .collect();
-    let formatters = formatters.map_err(failed)?;
+    let formatters = formatters(batch, &options)?;
     let rows = (0..batch.num_rows()).map(|row| {
         let cells = batch.columns().iter().zip(&formatters);
         cells
@@ -124,11 +131,7 @@ impl Writer {
         match self {
             Self::Csv(writer) => {
                 let options = options();
-                let columns = batch.columns().iter();
-                let formatters: Result<Vec<ArrayFormatter<'_>>, _> = columns
-                    .map(|it| ArrayFormatter::try_new(it.as_ref(), &options))
-                    .collect();
-                let formatters = formatters.map_err(failed)?;
+                let formatters = formatters(batch, &options)?;
                 for row in 0..batch.num_rows() {
                     let cells = formatters.iter().map(|it| it.value(row).to_string());
                     writer.write_record(cells).map_err(failed)?;

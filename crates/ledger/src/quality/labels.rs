@@ -14,7 +14,7 @@ use crate::files::{Entry, Kind};
 use crate::find::labels_of;
 use crate::label::{Kept, Target};
 use crate::layout::Meaning;
-use crate::read::{Ids, Range, Snapshot, group_ids, number_of, parse_id};
+use crate::read::{Ids, Range, Snapshot, group_ids, names, number_of, parse_id};
 
 /// A label as text, with what is needed to choose among several.
 #[derive(Clone, Debug)]
@@ -208,11 +208,7 @@ impl TextLabels {
             take(kept, &mut all)?;
         }
         let schema = crate::seal::label_schema();
-        let columns: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|it| it.name().as_str())
-            .collect();
+        let columns = names(&schema);
         for entry in snapshot.files(Kind::TextLabels, model, Range::ALL) {
             snapshot.read(&entry, &columns, Ids::ALL, Range::ALL, |batch| {
                 for kept in labels_of(&batch) {
