@@ -135,7 +135,7 @@ def test_on_a_full_disk_answers_go_on_and_what_is_lost_is_counted(full):
 
         until(lost, "rows are lost", FULL_SECONDS)
         status = json.loads(server.command("ledger", "--json"))
-        assert "No space left on device" in status["trouble"], status
+        assert "the disk is full" in status["trouble"], status
         assert "the ledger cannot record" in server.log
         assert "\nwindlass_ledger_trouble 1\n" in server.ask("GET", "/metrics")[2].decode()
         refuses_labels(server, known)

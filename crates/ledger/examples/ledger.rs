@@ -33,6 +33,10 @@ use tokio::sync::watch;
 
 type Any<T> = Result<T, Box<dyn std::error::Error>>;
 
+/// As in the program that the ledger is part of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MODEL: &str = "bench";
 const FEATURES: usize = 30;
 /// Rows that are different from each other: no fewer than lie together in a file, which would compress too well.

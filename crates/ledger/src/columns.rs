@@ -1,154 +1,47 @@
 //! Records of the log as columns.
 
-use std::collections::HashMap;
+mod reader;
+mod tensor;
+mod words;
+
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BooleanBuilder, DictionaryArray, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int8Builder, Int16Builder, Int32Array, Int32Builder,
-    Int64Builder, ListBuilder, RecordBatch, StringArray, StringBuilder, StringDictionaryBuilder,
-    TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder, UInt32Array, UInt32Builder,
-    UInt64Builder,
+    ArrayRef, ArrowPrimitiveType, BooleanBuilder, DictionaryArray, FixedSizeBinaryArray,
+    Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array,
 };
-use arrow::datatypes::{DataType as Arrow, Int32Type, Schema};
+use arrow::datatypes::{Float32Type, Schema, TimestampMicrosecondType, UInt32Type};
 use domain::DataType;
-use half::{bf16, f16};
 
-use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot, arrow_type};
-use crate::record::{ABSENT, PREDICTIONS, SUMMARY, VALUES};
+use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot};
+use reader::Head;
+pub(crate) use reader::{Place, Read, Reader, Unreadable};
+use tensor::{Column, Numbers, Raw};
+use words::Words;
 
-/// A record cannot be read although its checksum is right: it was written by another program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable;
-
-type Read<T> = Result<T, Unreadable>;
-
-/// Reads a record from its front.
-#[derive(Clone)]
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    pub(crate) fn new(record: &'a [u8]) -> Self {
-        Self { rest: record }
-    }
-
-    pub(crate) fn take(&mut self, len: usize) -> Read<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Unreadable)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| Unreadable)
-    }
-
-    pub(crate) fn byte(&mut self) -> Read<u8> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    pub(crate) fn number(&mut self) -> Read<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn size(&mut self) -> Read<usize> {
-        usize::try_from(self.number()?).map_err(|_| Unreadable)
-    }
-
-    fn single(&mut self) -> Read<f32> {
-        self.array().map(f32::from_le_bytes)
-    }
-
-    fn double(&mut self) -> Read<f64> {
-        self.array().map(f64::from_le_bytes)
-    }
-
-    pub(crate) fn text(&mut self) -> Read<Option<&'a str>> {
-        let len = u16::from_le_bytes(self.array()?);
-        if len == u16::MAX {
-            return Ok(None);
-        }
-        let bytes = self.take(usize::from(len))?;
-        std::str::from_utf8(bytes).map(Some).map_err(|_| Unreadable)
-    }
-
-    fn string(&mut self) -> Read<&'a [u8]> {
-        let len = self.size()?;
-        self.take(len)
-    }
-}
-
-/// What stands in front of a record of predictions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
-    pub(crate) layout: u32,
-    pub(crate) id: [u8; 16],
-    pub(crate) time_us: i64,
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-    numbers: [u32; 4],
-    used: [f32; 4],
-    texts: [Option<&'a str>; 5],
-}
-
-impl<'a> Head<'a> {
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Read<Self> {
-        if reader.byte()? != PREDICTIONS {
-            return Err(Unreadable);
-        }
-        let layout = reader.number()?;
-        let id = reader.array()?;
-        let time_us = i64::from_le_bytes(reader.array()?);
-        let (first, count) = (reader.number()?, reader.number()?);
-        let mut numbers = [0; 4];
-        for number in &mut numbers {
-            *number = reader.number()?;
-        }
-        let mut used = [0.0; 4];
-        for number in &mut used {
-            *number = reader.single()?;
-        }
-        let mut texts = [None; 5];
-        for text in &mut texts {
-            *text = reader.text()?;
-        }
-        Ok(Self {
-            layout,
-            id,
-            time_us,
-            first,
-            count,
-            numbers,
-            used,
-            texts,
-        })
-    }
-}
-
-type Words = StringDictionaryBuilder<Int32Type>;
-
-/// Names of classes that are remembered: a model that answers more different numbers has no classes.
-const CLASS_NAMES_MAX: usize = 4096;
+/// Answers whose class is remembered by their bytes; it is looked for among them one by one.
+const ANSWERS_KNOWN_MAX: usize = 64;
 
 /// Collects the rows of one layout.
 pub(crate) struct Collector {
     layout: Arc<Layout>,
     rows: usize,
-    id: FixedSizeBinaryBuilder,
-    row: UInt32Builder,
-    time: TimestampMicrosecondBuilder,
+    /// Sixteen bytes each.
+    ids: Vec<u8>,
+    row: Numbers<UInt32Type>,
+    time: Numbers<TimestampMicrosecondType>,
     arm: Words,
     key: StringBuilder,
     caller: Words,
     request_id: StringBuilder,
     code: Words,
     inputs_recorded: BooleanBuilder,
-    numbers: [UInt32Builder; 4],
-    used: [Float32Builder; 4],
+    numbers: [Numbers<UInt32Type>; 4],
+    used: [Numbers<Float32Type>; 4],
     class: Words,
-    /// What answers that were seen before are called, by their bytes.
-    class_names: HashMap<u64, Option<String>>,
+    class_from: ClassFrom,
+    /// The keys in `class` of answers that were seen before, by their bytes.
+    answers_known: Vec<(u64, Option<i32>)>,
     outputs: Vec<Column>,
     inputs: Vec<Column>,
     /// The input and column in it that is the key, and the caller.
@@ -156,285 +49,39 @@ pub(crate) struct Collector {
     caller_at: Option<(usize, usize)>,
 }
 
-/// The collected values of a tensor.
-enum Column {
-    /// One builder for each value of a row.
-    Values(Vec<Values>),
-    Summary(Box<Summary>),
-    /// The output that holds the class: its text goes to the collector's own column.
-    Class,
+/// The outputs that tell a row's class, by their places.
+#[derive(Clone, Copy)]
+struct ClassFrom {
+    answer: Option<usize>,
+    scores: Option<usize>,
 }
 
-struct Summary {
-    values: Lists,
-    shape: StringBuilder,
-    digest: StringBuilder,
-    spread: Option<[Float64Builder; 3]>,
-}
-
-macro_rules! values {
-    ($($name:ident $builder:ident $datatype:pat => $read:expr;)*) => {
-        /// A column of values of one type.
-        enum Values {
-            $($name($builder),)*
-            Text(StringBuilder),
-        }
-
-        /// A column of lists of values of one type.
-        enum Lists {
-            $($name(ListBuilder<$builder>),)*
-            Text(ListBuilder<StringBuilder>),
-        }
-
-        impl Values {
-            fn new(datatype: DataType) -> Self {
-                match arrow_type(datatype) {
-                    $($datatype => Self::$name($builder::new()),)*
-                    _ => Self::Text(StringBuilder::new()),
-                }
-            }
-
-            fn null(&mut self) {
-                match self {
-                    $(Self::$name(builder) => builder.append_null(),)*
-                    Self::Text(builder) => builder.append_null(),
-                }
-            }
-
-            fn finish(&mut self) -> ArrayRef {
-                match self {
-                    $(Self::$name(builder) => ArrayBuilder::finish(builder),)*
-                    Self::Text(builder) => ArrayBuilder::finish(builder),
-                }
-            }
-
-            /// Every `stride`th element of a tensor's bytes, from the first on.
-            fn extend(&mut self, datatype: DataType, bytes: &[u8], stride: usize) {
-                let size = datatype.width().unwrap_or(1);
-                let elements = bytes.chunks_exact(size).step_by(stride);
-                match self {
-                    $(Self::$name(builder) => {
-                        // Many at a time: a builder looks for room each time that it is called.
-                        let mut part = [Default::default(); 32];
-                        let mut len = 0;
-                        for element in elements {
-                            part[len] = $read(datatype, element);
-                            len += 1;
-                            if len == part.len() {
-                                builder.append_slice(&part);
-                                len = 0;
-                            }
-                        }
-                        builder.append_slice(&part[..len]);
-                    })*
-                    Self::Text(builder) => for _ in elements { builder.append_null() },
-                }
-            }
-        }
-
-        impl Lists {
-            fn new(datatype: DataType) -> Self {
-                match arrow_type(datatype) {
-                    $($datatype => Self::$name(ListBuilder::new($builder::new())),)*
-                    _ => Self::Text(ListBuilder::new(StringBuilder::new())),
-                }
-            }
-
-            fn null(&mut self) {
-                match self {
-                    $(Self::$name(builder) => builder.append(false),)*
-                    Self::Text(builder) => builder.append(false),
-                }
-            }
-
-            fn finish(&mut self) -> ArrayRef {
-                match self {
-                    $(Self::$name(builder) => Arc::new(builder.finish()),)*
-                    Self::Text(builder) => Arc::new(builder.finish()),
-                }
-            }
-
-            fn push(&mut self, datatype: DataType, bytes: &[u8]) -> Read<()> {
-                match self {
-                    $(Self::$name(builder) => {
-                        let size = datatype.width().ok_or(Unreadable)?;
-                        for element in bytes.chunks_exact(size) {
-                            builder.values().append_value($read(datatype, element));
-                        }
-                        builder.append(true);
-                    })*
-                    Self::Text(builder) => {
-                        let mut reader = Reader::new(bytes);
-                        while !reader.rest.is_empty() {
-                            let text = std::str::from_utf8(reader.string()?);
-                            match text {
-                                Ok(text) => builder.values().append_value(text),
-                                Err(_) => builder.values().append_null(),
-                            }
-                        }
-                        builder.append(true);
-                    }
-                }
-                Ok(())
-            }
-        }
-    };
-}
-
-macro_rules! le {
-    ($type:ty) => {
-        |_: DataType, bytes: &[u8]| <$type>::from_le_bytes(word(bytes))
-    };
-}
-
-values! {
-    Bool BooleanBuilder Arrow::Boolean => |_: DataType, bytes: &[u8]| bytes[0] != 0;
-    U8 UInt8Builder Arrow::UInt8 => |_: DataType, bytes: &[u8]| bytes[0];
-    U16 UInt16Builder Arrow::UInt16 => le!(u16);
-    U32 UInt32Builder Arrow::UInt32 => le!(u32);
-    U64 UInt64Builder Arrow::UInt64 => le!(u64);
-    I8 Int8Builder Arrow::Int8 => le!(i8);
-    I16 Int16Builder Arrow::Int16 => le!(i16);
-    I32 Int32Builder Arrow::Int32 => le!(i32);
-    I64 Int64Builder Arrow::Int64 => le!(i64);
-    F32 Float32Builder Arrow::Float32 => |datatype: DataType, bytes: &[u8]| match datatype {
-        DataType::Fp16 => f16::from_le_bytes(word(bytes)).to_f32(),
-        DataType::Bf16 => bf16::from_le_bytes(word(bytes)).to_f32(),
-        _ => f32::from_le_bytes(word(bytes)),
-    };
-    F64 Float64Builder Arrow::Float64 => le!(f64);
-}
-
-/// As many bytes as a number has.
-fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut word = [0; N];
-    word.copy_from_slice(bytes);
-    word
-}
-
-impl Column {
-    fn new(slot: &Slot, layout: &Layout) -> Self {
-        let datatype = slot.datatype();
-        match &slot.kept {
-            Kept::Columns(names) if is_class(names, layout) => Self::Class,
-            Kept::Columns(names) => {
-                Self::Values(names.iter().map(|_| Values::new(datatype)).collect())
-            }
-            Kept::Summary(_) => Self::Summary(Box::new(Summary {
-                values: Lists::new(datatype),
-                shape: StringBuilder::new(),
-                digest: StringBuilder::new(),
-                spread: (datatype != DataType::Bytes).then(|| {
-                    [
-                        Float64Builder::new(),
-                        Float64Builder::new(),
-                        Float64Builder::new(),
-                    ]
-                }),
-            })),
-        }
-    }
-
-    fn nulls(&mut self, count: usize) {
-        for _ in 0..count {
-            match self {
-                Self::Class => {}
-                Self::Values(columns) => columns.iter_mut().for_each(Values::null),
-                Self::Summary(it) => {
-                    it.values.null();
-                    it.shape.append_null();
-                    it.digest.append_null();
-                    for column in it.spread.iter_mut().flatten() {
-                        column.append_null();
-                    }
-                }
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        match self {
-            Self::Class => Vec::new(),
-            Self::Values(columns) => columns.iter_mut().map(Values::finish).collect(),
-            Self::Summary(it) => {
-                let mut all: Vec<ArrayRef> = vec![
-                    it.values.finish(),
-                    Arc::new(it.shape.finish()),
-                    Arc::new(it.digest.finish()),
-                ];
-                for column in it.spread.iter_mut().flatten() {
-                    all.push(Arc::new(column.finish()));
-                }
-                all
-            }
-        }
-    }
-}
-
-fn is_class(names: &[String], layout: &Layout) -> bool {
-    matches!(layout.meaning, Meaning::Classes { .. }) && matches!(names, [name] if name == "class")
-}
-
-/// The values of a tensor that a record has, still as bytes.
-#[derive(Clone)]
-enum Raw<'a> {
-    Absent,
-    Fixed(&'a [u8]),
-    /// Texts row by row; none where one is not UTF-8.
-    Texts(Vec<Option<&'a str>>),
-}
-
-impl Raw<'_> {
-    /// One value as text.
-    fn show(&self, datatype: DataType, index: usize) -> Option<String> {
-        match self {
-            Self::Absent => None,
-            Self::Texts(texts) => texts.get(index)?.map(str::to_owned),
-            Self::Fixed(bytes) => {
-                let size = datatype.width()?;
-                let bytes = bytes.get(index * size..(index + 1) * size)?;
-                if datatype == DataType::Bool {
-                    return Some((bytes[0] != 0).to_string());
-                }
-                let fixed = domain::tensor::FixedElements::new(datatype, bytes.into())?;
-                // A whole number is shown as one, whatever type holds it.
-                match datatype {
-                    DataType::Uint64 => Some(u64::from_le_bytes(word(bytes)).to_string()),
-                    DataType::Int64 => Some(i64::from_le_bytes(word(bytes)).to_string()),
-                    _ => fixed.number(0).map(|it| it.to_string()),
-                }
-            }
-        }
-    }
-
-    /// The bytes of one value, which tell it from all others.
-    fn bits(&self, datatype: DataType, index: usize) -> Option<u64> {
-        let Self::Fixed(bytes) = self else {
-            return None;
+impl ClassFrom {
+    fn new(layout: &Layout) -> Self {
+        let find = |wanted: &dyn Fn(&[String]) -> bool| {
+            let has = |slot: &Slot| matches!(&slot.kept, Kept::Columns(names) if wanted(names));
+            layout.outputs.iter().position(has)
         };
-        let size = datatype.width()?;
-        let bytes = bytes.get(index * size..(index + 1) * size)?;
-        let mut word = [0; 8];
-        word.get_mut(..size)?.copy_from_slice(bytes);
-        Some(u64::from_le_bytes(word))
-    }
-
-    fn number(&self, datatype: DataType, index: usize) -> Option<f64> {
-        let Self::Fixed(bytes) = self else {
-            return None;
-        };
-        let size = datatype.width()?;
-        let bytes = bytes.get(index * size..(index + 1) * size)?;
-        if datatype == DataType::Fp32 {
-            return Some(f64::from(f32::from_le_bytes(word(bytes))));
+        match &layout.meaning {
+            Meaning::Classes { scores, .. } => Self {
+                answer: find(&is_class),
+                scores: find(&|names| !scores.is_empty() && *names == scores[..]),
+            },
+            Meaning::Value { .. } | Meaning::None => Self {
+                answer: None,
+                scores: None,
+            },
         }
-        domain::tensor::FixedElements::new(datatype, bytes.into())?.number(0)
     }
+}
+
+fn is_class(names: &[String]) -> bool {
+    matches!(names, [name] if name == "class")
 }
 
 impl Collector {
-    pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        let column = |slot: &Slot| Column::new(slot, &layout);
+    /// For about so many rows.
+    pub(crate) fn new(layout: Arc<Layout>, rows: usize) -> Self {
         let place = |name: &Option<String>| {
             let name = name.as_ref()?;
             let find = |(index, slot): (usize, &Slot)| match &slot.kept {
@@ -443,23 +90,30 @@ impl Collector {
             };
             layout.inputs.iter().enumerate().find_map(find)
         };
+        let class_from = ClassFrom::new(&layout);
+        let output = |(index, slot)| Column::new(slot, class_from.answer == Some(index), rows);
         Self {
             rows: 0,
-            id: FixedSizeBinaryBuilder::new(16),
-            row: UInt32Builder::new(),
-            time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            arm: Words::new(),
+            ids: Vec::with_capacity(rows * 16),
+            row: Numbers::new(rows),
+            time: Numbers::new(rows),
+            arm: Words::new(rows),
             key: StringBuilder::new(),
-            caller: Words::new(),
+            caller: Words::new(rows),
             request_id: StringBuilder::new(),
-            code: Words::new(),
+            code: Words::new(rows),
             inputs_recorded: BooleanBuilder::new(),
-            numbers: std::array::from_fn(|_| UInt32Builder::new()),
-            used: std::array::from_fn(|_| Float32Builder::new()),
-            class: Words::new(),
-            class_names: HashMap::new(),
-            outputs: layout.outputs.iter().map(column).collect(),
-            inputs: layout.inputs.iter().map(column).collect(),
+            numbers: std::array::from_fn(|_| Numbers::new(rows)),
+            used: std::array::from_fn(|_| Numbers::new(rows)),
+            class: Words::new(rows),
+            class_from,
+            answers_known: Vec::new(),
+            outputs: layout.outputs.iter().enumerate().map(output).collect(),
+            inputs: layout
+                .inputs
+                .iter()
+                .map(|it| Column::new(it, false, rows))
+                .collect(),
             key_at: place(&layout.key),
             caller_at: place(&layout.caller),
             layout,
@@ -470,66 +124,83 @@ impl Collector {
         &self.layout
     }
 
-    /// Adds a record of this layout.
+    /// Adds a record of this layout. One that cannot be read adds nothing.
     pub(crate) fn push(&mut self, record: &[u8]) -> Read<()> {
         let mut reader = Reader::new(record);
         let head = Head::read(&mut reader)?;
         let count = usize::try_from(head.count).map_err(|_| Unreadable)?;
-        // A damaged count must not make columns of different lengths: everything is read before anything is
-        // added, but for the values of tensors, which are checked as they are found.
         let has_inputs = reader.byte()? != 0;
         let layout = Arc::clone(&self.layout);
-        let mut readable = has_inputs;
-        let mut of_inputs = Vec::with_capacity(layout.inputs.len());
-        for (slot, column) in layout.inputs.iter().zip(&mut self.inputs) {
-            let (raw, whole) = tensor(&mut reader, slot, column, count)?;
-            readable &= whole;
-            of_inputs.push(raw);
+        let slots = layout.inputs.iter().chain(&layout.outputs);
+        let columns = self.inputs.iter().chain(&self.outputs);
+        let mut raws = Vec::with_capacity(self.inputs.len() + self.outputs.len());
+        for (slot, column) in slots.zip(columns) {
+            raws.push(Raw::read(
+                &mut reader,
+                &slot.kept,
+                column.datatype(),
+                count,
+            )?);
         }
-        let mut of_outputs = Vec::with_capacity(layout.outputs.len());
-        for (slot, column) in layout.outputs.iter().zip(&mut self.outputs) {
-            of_outputs.push(tensor(&mut reader, slot, column, count)?.0);
+        let (of_inputs, of_outputs) = raws.split_at(self.inputs.len());
+
+        let readable = has_inputs && of_inputs.iter().all(Raw::is_whole);
+        let columns = self.inputs.iter_mut().chain(&mut self.outputs);
+        for (column, raw) in columns.zip(&raws) {
+            column.push(raw, count);
         }
-        self.classes(&of_outputs, count);
-        let from_input = |at: Option<(usize, usize)>, row: usize| {
-            let (input, column) = at?;
-            let slot = layout.inputs.get(input)?;
-            let Kept::Columns(names) = &slot.kept else {
-                return None;
-            };
-            of_inputs[input].show(slot.datatype(), row * names.len() + column)
-        };
+        self.classes(of_outputs, count);
         let [arm, key, caller, request_id, code] = head.texts;
-        for row in 0..count {
-            self.id.append_value(head.id).map_err(|_| Unreadable)?;
-            self.row
-                .append_value(head.first + u32::try_from(row).unwrap_or(0));
-            match self.key_at {
-                Some(_) => self.key.append_option(from_input(self.key_at, row)),
-                None => self.key.append_option(key),
-            }
-            match self.caller_at {
-                Some(_) => self.caller.append_option(from_input(self.caller_at, row)),
-                None => self.caller.append_option(caller),
-            }
-            self.request_id.append_option(request_id);
+        for _ in 0..count {
+            self.ids.extend_from_slice(&head.place.id);
         }
-        self.time.append_value_n(head.time_us, count);
-        self.arm.append_options(arm, count);
-        self.code.append_options(code, count);
+        let first = head.place.first;
+        self.row
+            .extend((0..count).map(|it| first.saturating_add(it as u32)));
+        self.time.push_n(head.time_us, count);
+        self.arm.push(arm, count);
+        match self.key_at {
+            None => push_texts(&mut self.key, key, count),
+            Some(at) => {
+                for row in 0..count {
+                    self.key.append_option(self.input(of_inputs, at, row));
+                }
+            }
+        }
+        match self.caller_at {
+            None => self.caller.push(caller, count),
+            Some(at) => {
+                for row in 0..count {
+                    let caller = self.input(of_inputs, at, row);
+                    self.caller.push(caller.as_deref(), 1);
+                }
+            }
+        }
+        push_texts(&mut self.request_id, request_id, count);
+        self.code.push(code, count);
         self.inputs_recorded.append_n(count, readable);
         for (column, number) in self.numbers.iter_mut().zip(head.numbers) {
-            column.append_value_n(number, count);
+            column.push_n(number, count);
         }
         for (column, number) in self.used.iter_mut().zip(head.used) {
             // Without prices there is no cost.
             match number.is_nan() {
-                true => column.append_nulls(count),
-                false => column.append_value_n(number, count),
+                true => column.push_nulls(count),
+                false => column.push_n(number, count),
             }
         }
         self.rows += count;
         Ok(())
+    }
+
+    /// A row's value in a column of an input, as text.
+    fn input(&self, raws: &[Raw<'_>], at: (usize, usize), row: usize) -> Option<String> {
+        let (input, column) = at;
+        let Kept::Columns(names) = &self.layout.inputs.get(input)?.kept else {
+            return None;
+        };
+        let datatype = self.inputs.get(input)?.datatype();
+        raws.get(input)?.show(datatype, row * names.len() + column)
     }
 
     /// The class of each row: what the model answered, or what its scores say.
@@ -545,84 +216,93 @@ impl Collector {
         else {
             return;
         };
-        let slots = self.layout.outputs.iter().zip(outputs);
-        let find = |wanted: &dyn Fn(&[String]) -> bool| {
-            slots.clone().find_map(|(slot, raw)| match &slot.kept {
-                Kept::Columns(names) if wanted(names) => Some((slot, raw)),
-                _ => None,
-            })
+        let found = |at: Option<usize>| {
+            let (raw, column) = (outputs.get(at?)?, self.outputs.get(at?)?);
+            (!matches!(raw, Raw::Absent)).then(|| (raw, column.datatype()))
         };
-        let answered = find(&|names| matches!(names, [name] if name == "class"));
-        if let Some((slot, raw)) = answered
-            && !matches!(raw, Raw::Absent)
-        {
-            let datatype = slot.datatype();
-            let name = |row: usize| {
-                let shown = raw.show(datatype, row);
-                shown.map(|text| class_name(text, datatype, classes))
-            };
+        if let Some((raw, datatype)) = found(self.class_from.answer) {
             for row in 0..count {
-                let Some(bits) = raw.bits(datatype, row) else {
-                    self.class.append_option(name(row));
+                let bits = raw.bits(datatype, row);
+                let known = self.answers_known.iter().find(|it| Some(it.0) == bits);
+                if let Some((_, key)) = known {
+                    self.class.push_key(*key, 1);
                     continue;
-                };
-                if self.class_names.len() >= CLASS_NAMES_MAX {
-                    self.class_names.clear();
                 }
-                let name = self.class_names.entry(bits).or_insert_with(|| name(row));
-                self.class.append_option(name.as_deref());
+                let shown = raw.show(datatype, row);
+                let name = shown.map(|text| class_name(text, datatype, classes));
+                let key = name.map(|it| self.class.key(&it));
+                self.class.push_key(key, 1);
+                if let Some(bits) = bits
+                    && self.answers_known.len() < ANSWERS_KNOWN_MAX
+                {
+                    self.answers_known.push((bits, key));
+                }
             }
             return;
         }
-        let scored = find(&|names| !scores.is_empty() && *names == scores[..]);
-        let Some((slot, raw)) = scored else {
-            return self.class.append_nulls(count);
+        let Some((raw, datatype)) = found(self.class_from.scores) else {
+            return self.class.push(None, count);
         };
         for row in 0..count {
-            let score = |index: usize| raw.number(slot.datatype(), row * scores.len() + index);
+            let score = |index: usize| raw.number(datatype, row * scores.len() + index);
             let decided = decide(score, classes.len(), *positive, *threshold, *single);
-            self.class
-                .append_option(decided.and_then(|it| classes.get(it)));
+            let class = decided.and_then(|it| classes.get(it));
+            self.class.push(class.map(String::as_str), 1);
         }
     }
 
     /// The rows collected, as the layout's schema has them.
-    pub(crate) fn finish(mut self) -> Read<RecordBatch> {
+    pub(crate) fn finish(self) -> Read<RecordBatch> {
         let rows = self.rows;
         let schema: Arc<Schema> = Arc::new(self.layout.schema());
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        for (name, _) in SYSTEM {
-            columns.push(match *name {
-                "prediction_id" => Arc::new(self.id.finish()),
-                "row" => Arc::new(self.row.finish()),
-                "time" => Arc::new(self.time.finish()),
-                "model" => constant(&self.layout.model, rows),
-                "version" => Arc::new(UInt32Array::from_value(self.layout.version, rows)),
-                "digest" => constant(&self.layout.digest, rows),
-                "arm" => Arc::new(self.arm.finish()),
-                "key" => Arc::new(self.key.finish()),
-                "caller" => Arc::new(self.caller.finish()),
-                "request_id" => Arc::new(self.request_id.finish()),
-                "code" => Arc::new(self.code.finish()),
-                "inputs_recorded" => Arc::new(self.inputs_recorded.finish()),
-                "batch_rows" => Arc::new(self.numbers[3].finish()),
-                "queue_us" => Arc::new(self.numbers[0].finish()),
-                "compute_us" => Arc::new(self.numbers[1].finish()),
-                "total_us" => Arc::new(self.numbers[2].finish()),
-                "cpu_us" => Arc::new(self.used[0].finish()),
-                "accelerator_us" => Arc::new(self.used[1].finish()),
-                "memory_mib_s" => Arc::new(self.used[2].finish()),
-                _ => Arc::new(self.used[3].finish()),
-            });
-        }
+        let [queue, compute, total, batch] = self.numbers.map(number_column);
+        let [cpu, accelerator, memory, cost] = self.used.map(number_column);
+        let texts = |mut builder: StringBuilder| -> ArrayRef { Arc::new(builder.finish()) };
+        let ids = FixedSizeBinaryArray::try_new(16, self.ids.into(), None);
+        let mut inputs_recorded = self.inputs_recorded;
+        // In the order of `SYSTEM`.
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(ids.map_err(|_| Unreadable)?),
+            number_column(self.row),
+            Arc::new(self.time.finish().with_timezone("UTC")),
+            constant(&self.layout.model, rows),
+            Arc::new(UInt32Array::from_value(self.layout.version, rows)),
+            constant(&self.layout.digest, rows),
+            self.arm.finish(),
+            texts(self.key),
+            self.caller.finish(),
+            texts(self.request_id),
+            self.code.finish(),
+            Arc::new(inputs_recorded.finish()),
+            batch,
+            queue,
+            compute,
+            total,
+            cpu,
+            accelerator,
+            memory,
+            cost,
+        ];
+        debug_assert_eq!(columns.len(), SYSTEM.len());
         if matches!(self.layout.meaning, Meaning::Classes { .. }) {
-            columns.push(Arc::new(self.class.finish()));
+            columns.push(self.class.finish());
         }
-        for column in self.outputs.iter_mut().chain(&mut self.inputs) {
+        for column in self.outputs.into_iter().chain(self.inputs) {
             columns.extend(column.finish());
         }
         RecordBatch::try_new(schema, columns).map_err(|_| Unreadable)
     }
+}
+
+fn push_texts(builder: &mut StringBuilder, text: Option<&str>, count: usize) {
+    match text {
+        Some(text) => builder.append_value_n(text, count),
+        None => builder.append_nulls(count),
+    }
+}
+
+fn number_column<T: ArrowPrimitiveType>(numbers: Numbers<T>) -> ArrayRef {
+    Arc::new(numbers.finish())
 }
 
 /// The place of the class that scores stand for: the positive one from its threshold on, else the greatest,
@@ -669,89 +349,4 @@ fn constant(text: &str, rows: usize) -> ArrayRef {
     let values = Arc::new(StringArray::from(vec![text]));
     // Every key is 0, and there is a value there.
     Arc::new(DictionaryArray::new(keys, values))
-}
-
-/// Reads a tensor of `count` rows into its columns; says whether all of it could be kept.
-fn tensor<'a>(
-    reader: &mut Reader<'a>,
-    slot: &Slot,
-    column: &mut Column,
-    count: usize,
-) -> Read<(Raw<'a>, bool)> {
-    let datatype = slot.datatype();
-    match (reader.byte()?, &slot.kept) {
-        (ABSENT, _) => {
-            column.nulls(count);
-            Ok((Raw::Absent, false))
-        }
-        (VALUES, Kept::Columns(names)) => {
-            let width = names.len();
-            let elements = count.checked_mul(width).ok_or(Unreadable)?;
-            if let Some(size) = datatype.width() {
-                let bytes = reader.take(elements.checked_mul(size).ok_or(Unreadable)?)?;
-                if let Column::Values(columns) = column {
-                    for (index, column) in columns.iter_mut().enumerate() {
-                        column.extend(
-                            datatype,
-                            bytes.get(index * size..).unwrap_or_default(),
-                            width,
-                        );
-                    }
-                }
-                return Ok((Raw::Fixed(bytes), true));
-            }
-            let mut texts = Vec::with_capacity(elements.min(1 << 16));
-            for _ in 0..elements {
-                texts.push(std::str::from_utf8(reader.string()?).ok());
-            }
-            if let Column::Values(columns) = column {
-                for (index, column) in columns.iter_mut().enumerate() {
-                    if let Values::Text(builder) = column {
-                        for text in texts.iter().skip(index).step_by(width) {
-                            builder.append_option(*text);
-                        }
-                    }
-                }
-            }
-            let whole = texts.iter().all(Option::is_some);
-            Ok((Raw::Texts(texts), whole))
-        }
-        (SUMMARY, Kept::Summary(_)) => {
-            let Column::Summary(summary) = column else {
-                return Err(Unreadable);
-            };
-            let mut whole = true;
-            for _ in 0..count {
-                whole &= summary.read(reader, datatype)?;
-            }
-            Ok((Raw::Absent, whole))
-        }
-        _ => Err(Unreadable),
-    }
-}
-
-impl Summary {
-    /// Reads one row; says whether its values were kept.
-    fn read(&mut self, reader: &mut Reader<'_>, datatype: DataType) -> Read<bool> {
-        let rank = reader.byte()?;
-        let sizes: Read<Vec<String>> = (0..rank)
-            .map(|_| reader.number().map(|it| it.to_string()))
-            .collect();
-        let digest: [u8; 16] = reader.array()?;
-        let spread = [reader.double()?, reader.double()?, reader.double()?];
-        let len = reader.number()?;
-        self.shape.append_value(format!("[{}]", sizes?.join(", ")));
-        let digits: String = digest.iter().map(|it| format!("{it:02x}")).collect();
-        self.digest.append_value(digits);
-        for (column, number) in self.spread.iter_mut().flatten().zip(spread) {
-            column.append_option((!number.is_nan()).then_some(number));
-        }
-        if len == u32::MAX {
-            self.values.null();
-            return Ok(false);
-        }
-        let bytes = reader.take(usize::try_from(len).map_err(|_| Unreadable)?)?;
-        self.values.push(datatype, bytes)?;
-        Ok(true)
-    }
 }

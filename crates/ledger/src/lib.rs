@@ -29,6 +29,7 @@ mod read;
 mod record;
 mod replay;
 mod seal;
+mod sheet;
 mod sql;
 mod tend;
 
@@ -93,13 +94,14 @@ pub struct Ledger {
     label_number: AtomicI64,
     recorded: AtomicU64,
     labelled: AtomicU64,
-    lost: AtomicU64,
     /// What to do with the files of each model.
     retain: Mutex<std::collections::BTreeMap<String, Retain>>,
     /// Tells `tend_files` that there is something to do.
     asked: Mutex<tend::Asked>,
     asked_changed: Condvar,
     tended: watch::Sender<u64>,
+    /// The segment that is sealed; its memory is kept as long as others wait.
+    segment: Mutex<Vec<u8>>,
 }
 
 /// Records the rows of one version.
@@ -140,7 +142,7 @@ pub struct Status {
     pub recorded: u64,
     /// Labels taken by this process.
     pub labelled: u64,
-    /// Rows that this process could not take, and answered all the same.
+    /// Rows that could not be taken and were answered all the same, since the folder was made.
     pub lost: u64,
     /// What was found wrong since the folder was made.
     pub damage: Damage,
@@ -198,20 +200,22 @@ impl Ledger {
             segments_max: settings.segments_max,
             sync_every: settings.sync_every,
         };
+        let log = Log::open(&log_folder, log_settings, newest + 1)
+            .map_err(|error| failure::of_io("opening the ledger's log", &error))?;
         Ok(Self {
             settings,
-            log: Log::open(&log_folder, log_settings, newest + 1),
+            log,
             old: Mutex::new(old),
             files,
             layouts: AtomicU32::new(0),
             label_number: AtomicI64::new(label_number),
             recorded: AtomicU64::new(0),
             labelled: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
             retain: Mutex::default(),
             asked: Mutex::default(),
             asked_changed: Condvar::new(),
             tended: watch::Sender::default(),
+            segment: Mutex::default(),
         })
     }
 
@@ -274,9 +278,9 @@ impl Ledger {
         self.log.until_synced(place.0).await
     }
 
-    /// Rows were answered that the ledger could not take.
+    /// Rows were answered that the ledger could not take. The count survives the end of the process.
     pub fn count_lost(&self, rows: u64) {
-        self.lost.fetch_add(rows, Relaxed);
+        self.log.lost.add(rows);
     }
 
     /// Adds labels of one model. What was taken is not acknowledged before `until_on_disk` has resolved for
@@ -321,7 +325,7 @@ impl Ledger {
         Status {
             recorded: self.recorded.load(Relaxed),
             labelled: self.labelled.load(Relaxed),
-            lost: self.lost.load(Relaxed),
+            lost: self.log.lost.rows(),
             damage: catalog.damage,
             expired_rows: catalog.expired_rows,
             log_bytes,
@@ -336,11 +340,12 @@ impl Ledger {
         self.log.trouble()
     }
 
-    /// Numbers that cost nothing to ask for: rows recorded, rows lost, labels.
+    /// Numbers that cost nothing to ask for: rows recorded by this process, rows lost since the folder was made,
+    /// labels taken by this process.
     pub fn counts(&self) -> (u64, u64, u64) {
         (
             self.recorded.load(Relaxed),
-            self.lost.load(Relaxed),
+            self.log.lost.rows(),
             self.labelled.load(Relaxed),
         )
     }

@@ -10,6 +10,7 @@
 //! R4. Every segment begins the layouts that its rows have: it can be read alone.
 
 mod frame;
+mod lost;
 mod map;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use crate::failure;
 pub(crate) use frame::{Found, Frames};
 use frame::{framed_bytes, head};
+use lost::Lost;
 use map::Map;
 
 /// How a log is kept.
@@ -108,11 +110,17 @@ pub(crate) struct Readable {
 
 impl Readable {
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
-        let mut bytes = vec![0; self.end];
-        self.file
-            .read_exact_at(&mut bytes, 0)
-            .map_err(|error| failure::of_io(format!("reading `log/{}`", self.number), &error))?;
+        let mut bytes = Vec::new();
+        self.read(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Replaces what `bytes` holds.
+    pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
+        bytes.resize(self.end, 0);
+        self.file
+            .read_exact_at(bytes, 0)
+            .map_err(|error| failure::of_io(format!("reading `log/{}`", self.number), &error))
     }
 }
 
@@ -214,6 +222,10 @@ pub(crate) struct Log {
     folder: PathBuf,
     settings: Settings,
     state: Mutex<State>,
+    /// Held by who makes room.
+    making: Mutex<()>,
+    /// Rows that there was no room for.
+    pub(crate) lost: Lost,
     /// Told when room is wanted.
     wake_room: Condvar,
     /// Told when somebody waits for the disk.
@@ -226,9 +238,10 @@ pub(crate) struct Log {
 impl Log {
     /// A log that begins with segment `number`; there must be no such file. It has no room before
     /// [`Log::make_room`] or [`Log::tend`] has made some: who only looks leaves no files behind.
-    pub(crate) fn open(folder: &Path, settings: Settings, number: u64) -> Self {
-        Self {
+    pub(crate) fn open(folder: &Path, settings: Settings, number: u64) -> io::Result<Self> {
+        Ok(Self {
             folder: folder.to_owned(),
+            lost: Lost::open(folder)?,
             settings,
             state: Mutex::new(State {
                 current: None,
@@ -241,11 +254,12 @@ impl Log {
                 place: 0,
                 stopping: false,
             }),
+            making: Mutex::new(()),
             wake_room: Condvar::new(),
             wake_disk: Condvar::new(),
             synced: watch::Sender::default(),
             room: watch::Sender::default(),
-        }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -372,10 +386,12 @@ impl Log {
         self.lock().no_room.clone()
     }
 
-    /// Ends the current segment, so that it can be sealed. Where it has no rows nothing happens.
+    /// Ends the current segment, so that it can be sealed. Where it has no rows nothing happens; nor where no
+    /// other could be made, for what room it has is then all the room that there is.
     pub(crate) fn close_segment(&self) {
+        self.make_room();
         let mut state = self.lock();
-        if state.current.as_ref().is_some_and(|it| it.at > 0) {
+        if state.next.is_some() && state.current.as_ref().is_some_and(|it| it.at > 0) {
             state.close_current();
         }
         drop(state);
@@ -520,6 +536,13 @@ impl Log {
 
     /// Prepares what comes next. Says whether there is as much room as there should be.
     pub(crate) fn make_room(&self) -> bool {
+        // One at a time: two would make the same segment.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // First of all what counts the rows that there is no room for.
+        if let Err(error) = self.lost.prepare() {
+            self.lock().no_room = Some(why_no_room("counting lost rows", &error));
+            return false;
+        }
         let state = self.lock();
         let ahead = self.ahead(&state);
         let bytes = self.settings.segment_bytes;
@@ -543,7 +566,7 @@ impl Log {
                 }
                 Err(error) => {
                     made = false;
-                    self.lock().no_room = Some(error.to_string());
+                    self.lock().no_room = Some(why_no_room("making room in the log", &error));
                 }
             }
         }
@@ -576,7 +599,7 @@ impl Log {
                 if error.kind() == io::ErrorKind::AlreadyExists {
                     state.next_number = number + 1;
                 }
-                state.no_room = Some(format!("making a segment of the log: {error}"));
+                state.no_room = Some(why_no_room("making a segment of the log", &error));
                 false
             }
         }
@@ -601,6 +624,9 @@ impl Log {
                 .map(|it| (Arc::clone(&it.segment), it.at)),
         );
         drop(state);
+        if let Err(error) = self.lost.sync() {
+            tracing::error!(%error, "the count of lost rows could not be brought to the disk");
+        }
         if segments.is_empty() {
             return;
         }
@@ -639,6 +665,14 @@ impl Log {
         drop(state);
         let why = format!("bringing the log to the disk: {error}");
         self.synced.send_modify(|it| it.failed = Some((place, why)));
+    }
+}
+
+fn why_no_room(doing: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => format!("{doing}: the disk is full"),
+        io::ErrorKind::QuotaExceeded => format!("{doing}: the disk's quota is used up"),
+        _ => format!("{doing}: {error}"),
     }
 }
 

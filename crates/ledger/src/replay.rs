@@ -384,7 +384,7 @@ fn listed(
 /// The rows that new answers would have in the ledger.
 pub fn answers(layout: &Layout, rows: &Rows<'_>) -> Result<Recorded, Refusal> {
     let layout = Arc::new(layout.clone());
-    let mut collector = Collector::new(Arc::clone(&layout));
+    let mut collector = Collector::new(Arc::clone(&layout), rows.rows as usize);
     let mut buffer = Vec::new();
     record::encode(0, &layout, rows, 0, &mut buffer, |record, _| {
         collector.push(record)

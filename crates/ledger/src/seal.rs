@@ -14,22 +14,14 @@ use arrow::datatypes::{
 };
 use domain::Refusal;
 use domain::time::{DAY_US, date};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
-use crate::columns::{Collector, Head, Reader};
+use crate::columns::{Collector, Place};
 use crate::failure;
 use crate::files::{Checked, Damage, Entry, Files, Kind};
 use crate::label::{self, Kept, Target};
 use crate::layout::{Layout, words};
 use crate::log::{Found, Frames};
-use crate::record;
-
-/// Rows of a group in a file: what is skipped, or read, at a time.
-const GROUP_ROWS: usize = 64 * 1024;
+use crate::{record, sheet};
 
 /// What a segment holds, in the order of ids.
 #[derive(Default)]
@@ -43,8 +35,9 @@ pub(crate) struct Contents {
 
 /// A record of predictions and where it stands in the order.
 struct Placed<'a> {
-    id: [u8; 16],
-    first: u32,
+    /// The id as a number, which is in the same order, and the first row's number.
+    place: (u128, u32),
+    rows: u32,
     record: &'a [u8],
 }
 
@@ -65,7 +58,7 @@ pub(crate) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Contents {
                 continue;
             }
         };
-        if sort(record, &mut layouts, &mut contents.labels, &wanted).is_none() {
+        if sort(record, rows, &mut layouts, &mut contents.labels, &wanted).is_none() {
             contents.damage.records += 1;
             contents.damage.rows += u64::from(rows);
         }
@@ -75,11 +68,13 @@ pub(crate) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Contents {
             continue;
         }
         // Requests are answered nearly in the order in which they came: there is little to sort.
-        placed.sort_by_key(|it| (it.id, it.first));
-        let mut collector = Collector::new(layout);
+        placed.sort_by_key(|it| it.place);
+        let rows: usize = placed.iter().map(|it| it.rows as usize).sum();
+        let mut collector = Collector::new(layout, rows.min(bytes.len()));
         for it in placed {
             if collector.push(it.record).is_err() {
                 contents.damage.records += 1;
+                contents.damage.rows += u64::from(it.rows);
             }
         }
         contents.predictions.push(collector);
@@ -90,6 +85,7 @@ pub(crate) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Contents {
 /// Puts a record where it belongs; none when it cannot be read, or its layout is not known.
 fn sort<'a>(
     record: &'a [u8],
+    rows: u32,
     layouts: &mut BTreeMap<u32, (Arc<Layout>, Vec<Placed<'a>>)>,
     labels: &mut BTreeMap<String, Vec<Kept>>,
     wanted: &impl Fn(&str) -> bool,
@@ -103,12 +99,12 @@ fn sort<'a>(
                 .or_insert_with(|| (Arc::new(layout), Vec::new()));
         }
         record::PREDICTIONS => {
-            let head = Head::read(&mut Reader::new(record)).ok()?;
-            let (layout, placed) = layouts.get_mut(&head.layout)?;
+            let Place { layout, id, first } = Place::read(record).ok()?;
+            let (layout, placed) = layouts.get_mut(&layout)?;
             if wanted(&layout.model) {
                 placed.push(Placed {
-                    id: head.id,
-                    first: head.first,
+                    place: (u128::from_be_bytes(id), first),
+                    rows,
                     record,
                 });
             }
@@ -256,10 +252,8 @@ pub(crate) fn write_predictions(
         "predictions/model={}/day={day_name}/{number:012}.parquet",
         layout.model
     );
-    let json = String::from_utf8(layout.to_json()).unwrap_or_default();
-    let properties = properties(&batch.schema(), batch.num_rows(), Some(json))?;
     let of = (Kind::Predictions, layout.model.as_str(), day);
-    write(files, name, of, batch, "time", properties)
+    write(files, name, of, batch, "time", Some(layout))
 }
 
 /// Writes labels, which are sorted.
@@ -276,15 +270,7 @@ pub(crate) fn write_labels(
     };
     let number = files.file_number();
     let name = format!("labels/model={model}/{part}/{number:012}.parquet");
-    let properties = properties(&batch.schema(), batch.num_rows(), None)?;
-    write(
-        files,
-        name,
-        (kind, model, day),
-        batch,
-        "labelled_at",
-        properties,
-    )
+    write(files, name, (kind, model, day), batch, "labelled_at", None)
 }
 
 fn ends(ids: &ArrayRef) -> (String, String) {
@@ -308,17 +294,13 @@ fn write(
     (kind, model, day): (Kind, &str, i64),
     batch: &RecordBatch,
     time: &str,
-    properties: WriterProperties,
+    layout: Option<&Layout>,
 ) -> Result<Entry, Refusal> {
     let path: PathBuf = files.folder.join(&name);
     let doing = || format!("writing `{name}` of the ledger");
     let file = Checked::create(&path).map_err(|error| failure::of_io(doing(), &error))?;
-    let written = || {
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
-        writer.write(batch)?;
-        writer.into_inner()
-    };
-    let file = written().map_err(|error| failure::of_library(doing(), error))?;
+    let file =
+        sheet::write(file, batch, layout).map_err(|error| failure::of_library(doing(), error))?;
     let (bytes, crc) = file
         .finish(&path)
         .map_err(|error| failure::of_io(doing(), &error))?;
@@ -340,51 +322,6 @@ fn write(
             times.and_then(arrow::compute::max).unwrap_or(0),
         ),
     })
-}
-
-fn properties(
-    schema: &Schema,
-    rows: usize,
-    layout: Option<String>,
-) -> Result<WriterProperties, Refusal> {
-    let level = ZstdLevel::try_new(1).map_err(|error| failure::of_library("sealing", error))?;
-    let sorted = |column_idx| SortingColumn {
-        column_idx,
-        descending: false,
-        nulls_first: true,
-    };
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_dictionary_enabled(false)
-        .set_sorting_columns(Some(vec![sorted(0), sorted(1)]))
-        .set_created_by("windlass".to_owned());
-    if let Some(layout) = layout {
-        let pair = KeyValue::new("windlass.layout".to_owned(), layout);
-        builder = builder.set_key_value_metadata(Some(vec![pair]));
-    }
-    for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        match (field.name().as_str(), field.data_type()) {
-            ("prediction_id" | "request_id" | "key", _) => {
-                let distinct = rows.min(GROUP_ROWS) as u64;
-                builder = builder
-                    .set_column_bloom_filter_enabled(column.clone(), true)
-                    .set_column_bloom_filter_fpp(column.clone(), 0.01)
-                    .set_column_bloom_filter_max_ndv(column, distinct);
-            }
-            (_, Arrow::Dictionary(..) | Arrow::Utf8 | Arrow::UInt32 | Arrow::Timestamp(..)) => {
-                builder = builder.set_column_dictionary_enabled(column, true);
-            }
-            // Bytes of like weight beside each other compress, mixed ones do not.
-            (_, Arrow::Float32 | Arrow::Float64) => {
-                builder = builder.set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
-            }
-            _ => {}
-        }
-    }
-    Ok(builder.build())
 }
 
 /// The columns of labels.

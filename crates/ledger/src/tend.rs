@@ -129,6 +129,7 @@ impl Ledger {
             self.seal_segment(&segment, now_ms, || self.log.remove(segment.number))?;
             return Ok(Tended::Sealed);
         }
+        *lock(&self.segment) = Vec::new();
         self.tend_sealed(now_ms)
     }
 
@@ -139,7 +140,8 @@ impl Ledger {
         now_ms: i64,
         gone: impl FnOnce() -> std::io::Result<()>,
     ) -> Result<(), Refusal> {
-        let bytes = segment.bytes()?;
+        let mut bytes = lock(&self.segment);
+        segment.read(&mut bytes)?;
         let Sealed {
             predictions,
             labels,

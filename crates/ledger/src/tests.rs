@@ -329,6 +329,13 @@ fn where_there_is_no_room_it_is_said_at_once() {
     assert!(ledger.record(&writer, &rows, 0, 0).is_ok());
     ledger.count_lost(3);
     assert_eq!(ledger.counts(), (3, 3, 0));
+    drop(ledger);
+    let ledger = Ledger::open(folder.path(), settings()).unwrap();
+    assert_eq!(
+        ledger.counts(),
+        (0, 3, 0),
+        "what was lost is known to the next process"
+    );
 }
 
 #[test]

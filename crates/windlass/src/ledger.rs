@@ -108,7 +108,7 @@ fn show(ledger: &LedgerRecord) -> String {
     if *lost > 0 {
         let rows = count(*lost, "row");
         lines.push(format!(
-            "lost      {rows} answered that could not be recorded"
+            "lost      {rows} answered that could not be recorded, since the folder was made"
         ));
     }
     if *shed > 0 {
@@ -241,7 +241,7 @@ nothing in files yet";
         });
         let want = "\
 trouble   the disk is full
-lost      1 row answered that could not be recorded
+lost      1 row answered that could not be recorded, since the folder was made
 refused   2 requests whose rows could not be recorded
 torn      100 bytes of records that a process ended in
 damaged   1 record of the log, with 50 rows

@@ -253,7 +253,7 @@ pub struct LedgerRecord {
     pub recorded: u64,
     /// Labels taken since the server started.
     pub labelled: u64,
-    /// Rows that were answered and could not be recorded, since the server started.
+    /// Rows that were answered and could not be recorded, since the folder was made.
     pub lost: u64,
     /// Requests refused because their rows could not be recorded, since the server started.
     pub shed: u64,

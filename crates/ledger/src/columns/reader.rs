@@ -1,0 +1,130 @@
+//! Reads a record from its front.
+
+use crate::record::PREDICTIONS;
+
+/// A record cannot be read although its checksum is right: it was written by another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+pub(crate) type Read<T> = Result<T, Unreadable>;
+
+/// What of a record was not read yet.
+#[derive(Clone)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(record: &'a [u8]) -> Self {
+        Self { rest: record }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Read<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Unreadable)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Unreadable)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    pub(crate) fn byte(&mut self) -> Read<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(crate) fn number(&mut self) -> Read<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn size(&mut self) -> Read<usize> {
+        usize::try_from(self.number()?).map_err(|_| Unreadable)
+    }
+
+    pub(super) fn double(&mut self) -> Read<f64> {
+        self.array().map(f64::from_le_bytes)
+    }
+
+    pub(crate) fn text(&mut self) -> Read<Option<&'a str>> {
+        let len = u16::from_le_bytes(self.array()?);
+        if len == u16::MAX {
+            return Ok(None);
+        }
+        let bytes = self.take(usize::from(len))?;
+        std::str::from_utf8(bytes).map(Some).map_err(|_| Unreadable)
+    }
+
+    /// The bytes of a string of a tensor.
+    pub(super) fn string(&mut self) -> Read<&'a [u8]> {
+        let len = self.size()?;
+        self.take(len)
+    }
+}
+
+/// What stands in front of a record of predictions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) place: Place,
+    pub(super) time_us: i64,
+    pub(super) count: u32,
+    pub(super) numbers: [u32; 4],
+    pub(super) used: [f32; 4],
+    pub(super) texts: [Option<&'a str>; 5],
+}
+
+/// Where a record's rows stand among all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) layout: u32,
+    pub(crate) id: [u8; 16],
+    /// The number of its first row in the request.
+    pub(crate) first: u32,
+}
+
+impl Place {
+    /// Without reading more of the record than that.
+    pub(crate) fn read(record: &[u8]) -> Read<Self> {
+        let mut reader = Reader::new(record);
+        if reader.byte()? != PREDICTIONS {
+            return Err(Unreadable);
+        }
+        let layout = reader.number()?;
+        let id = reader.array()?;
+        reader.take(8)?;
+        let first = reader.number()?;
+        Ok(Self { layout, id, first })
+    }
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Read<Self> {
+        let place = Place::read(reader.rest)?;
+        reader.take(1 + 4 + 16)?;
+        let time_us = i64::from_le_bytes(reader.array()?);
+        reader.take(4)?;
+        let count = reader.number()?;
+        let word = |words: &[u8; 16], at: usize| -> [u8; 4] {
+            [words[at], words[at + 1], words[at + 2], words[at + 3]]
+        };
+        let numbers = reader.array::<16>()?;
+        let used = reader.array::<16>()?;
+        let mut texts = [None; 5];
+        for text in &mut texts {
+            *text = reader.text()?;
+        }
+        Ok(Self {
+            place,
+            time_us,
+            count,
+            numbers: [0, 4, 8, 12].map(|at| u32::from_le_bytes(word(&numbers, at))),
+            used: [0, 4, 8, 12].map(|at| f32::from_le_bytes(word(&used, at))),
+            texts,
+        })
+    }
+}
