@@ -157,8 +157,12 @@ fn properties(schema: &Schema, rows: usize, layout: Option<&Layout>) -> Result<W
                     .set_column_bloom_filter_fpp(column.clone(), 0.01)
                     .set_column_bloom_filter_max_ndv(column, distinct);
             }
-            (_, Arrow::Dictionary(..) | Arrow::Utf8 | Arrow::UInt32 | Arrow::Timestamp(..)) => {
+            (_, Arrow::Dictionary(..) | Arrow::Utf8) => {
                 builder = builder.set_column_dictionary_enabled(column, true);
+            }
+            // Counts and durations are small, and times lie near each other.
+            (_, Arrow::UInt32 | Arrow::Timestamp(..)) => {
+                builder = builder.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
             }
             // Bytes of like weight beside each other compress, mixed ones do not.
             (_, Arrow::Float32 | Arrow::Float64) => {
