@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Files of a group from which on they are merged while their day lasts.
 pub const MERGE_COUNT: usize = 8;
 /// A file with fewer rows and bytes is small.
@@ -38,7 +40,7 @@ pub struct File {
 }
 
 /// How long a model's rows are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// For so many microseconds; without it for ever.
     pub age_us: Option<i64>,

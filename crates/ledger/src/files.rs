@@ -7,7 +7,7 @@
 //!     that fails is set aside, reported, and not read.
 //! R4. A file that the catalog names no more stays for [`GRACE`], for readers that saw the one before.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Refusal;
+use domain::retention::Keep;
 use serde::{Deserialize, Serialize};
 
 use crate::failure;
@@ -96,6 +97,9 @@ pub(crate) struct Catalog {
     /// Rows that were removed because they were old or too many.
     #[serde(default)]
     pub(crate) expired_rows: u64,
+    /// For how long the rows of a model are kept, as was last said; also of models that are not served now.
+    #[serde(default)]
+    pub(crate) keep: BTreeMap<String, Keep>,
 }
 
 impl Catalog {

@@ -94,8 +94,6 @@ pub struct Ledger {
     label_number: AtomicI64,
     recorded: AtomicU64,
     labelled: AtomicU64,
-    /// What to do with the files of each model.
-    retain: Mutex<std::collections::BTreeMap<String, Retain>>,
     /// Tells `tend_files` that there is something to do.
     asked: Mutex<tend::Asked>,
     asked_changed: Condvar,
@@ -211,7 +209,6 @@ impl Ledger {
             label_number: AtomicI64::new(label_number),
             recorded: AtomicU64::new(0),
             labelled: AtomicU64::new(0),
-            retain: Mutex::default(),
             asked: Mutex::default(),
             asked_changed: Condvar::new(),
             tended: watch::Sender::default(),

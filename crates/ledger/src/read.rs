@@ -143,12 +143,11 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
-    /// The models that the ledger has rows of.
+    /// The models that the ledger has rows of, or expects some of.
     pub fn models(&self) -> Result<Vec<String>, Refusal> {
-        let mut models: std::collections::BTreeSet<String> = self
-            .catalog
-            .models()
-            .into_iter()
+        let known = self.catalog.layouts.iter().map(|it| it.model.as_str());
+        let mut models: std::collections::BTreeSet<String> = known
+            .chain(self.catalog.models())
             .map(str::to_owned)
             .collect();
         for segment in &self.segments {
@@ -211,6 +210,12 @@ impl Snapshot<'_> {
     /// The layout of a file of predictions.
     pub(crate) fn layout(&self, entry: &Entry) -> Arc<Layout> {
         Arc::clone(&self.catalog.layouts[entry.layout])
+    }
+
+    /// The layouts that were noted for a model, whether there are rows of them or not.
+    pub(crate) fn expected(&self, model: &str) -> impl Iterator<Item = Arc<Layout>> {
+        let of_model = move |it: &&Arc<Layout>| it.model == model;
+        self.catalog.layouts.iter().filter(of_model).cloned()
     }
 
     /// Calls `take` with the rows of a file whose ids and times are wanted, in their order.

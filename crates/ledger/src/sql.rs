@@ -270,6 +270,9 @@ impl Snapshot<'_> {
         let entries = self.files(Kind::Predictions, model, Range::ALL);
         let mut layouts: Vec<Arc<Layout>> = entries.iter().map(|it| self.layout(it)).collect();
         layouts.extend(log.rows.iter().map(|it| Arc::clone(&it.layout)));
+        if layouts.is_empty() {
+            layouts.extend(self.expected(model));
+        }
         let schema = Arc::new(merged(&layouts));
         let mut files = Vec::new();
         for entry in &entries {

@@ -15,6 +15,7 @@ use domain::retention::{self, Action, Keep};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::files::{Catalog, Entry, Kind, QUARANTINE};
+use crate::layout::Layout;
 use crate::log::Readable;
 use crate::seal::{self, Sealed};
 use crate::{Ledger, failure, lock};
@@ -102,9 +103,20 @@ impl Ledger {
         let _ = self.tended.subscribe().wait_for(|it| *it >= times).await;
     }
 
-    /// Says for how long a model's rows are kept.
-    pub fn retain(&self, model: &str, retain: Retain) {
-        lock(&self.retain).insert(model.to_owned(), retain);
+    /// Says what the rows of a model will look like, so that it has a table before its first, and for how long
+    /// they are kept. Both are written down: rows go in time also when their model is served no more.
+    pub fn expect(&self, layout: &Layout, keep: Retain, now_ms: i64) -> Result<(), Refusal> {
+        let catalog = self.files.catalog();
+        let model = &layout.model;
+        let same = catalog.keep.get(model).copied().unwrap_or_default() == keep;
+        if same && catalog.layouts.iter().any(|it| **it == *layout) {
+            return Ok(());
+        }
+        let change = |catalog: &mut Catalog| {
+            catalog.place_of(&Arc::new(layout.clone()));
+            catalog.keep.insert(model.clone(), keep);
+        };
+        self.files.change(now_ms, change, || {})
     }
 
     /// Does one thing that is to be done, and says what.
@@ -220,11 +232,8 @@ impl Ledger {
                 }
             })
             .collect();
-        let keep: Vec<Keep> = {
-            let retain = lock(&self.retain);
-            let of = |it: &&str| retain.get(*it).copied().unwrap_or_default();
-            models.iter().map(of).collect()
-        };
+        let of = |it: &&str| catalog.keep.get(*it).copied().unwrap_or_default();
+        let keep: Vec<Keep> = models.iter().map(of).collect();
         match retention::next(&files, &keep, now_ms * 1000) {
             Action::Idle => Ok(Tended::Idle),
             Action::Expire(index) => {

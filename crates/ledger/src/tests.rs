@@ -734,6 +734,19 @@ fn a_question_only_reads() {
 }
 
 #[test]
+fn a_model_has_a_table_before_its_first_row() {
+    let site = Site::new();
+    assert!(site.ask("select age from credit").is_err());
+    let layout = layout(&credit(&["age", "income"]), 1);
+    let noted = site.ledger.expect(&layout, Retain::default(), NOW_MS);
+    noted.expect("noted");
+    assert_eq!(site.number("select count(age) from credit"), 0);
+    assert_eq!(site.number("select count(label) from credit"), 0);
+    site.record(1, 0, 3);
+    assert_eq!(site.number("select count(age) from credit"), 3);
+}
+
+#[test]
 fn old_rows_go_when_their_time_is_over() {
     let site = Site::new();
     for day in -3..=0 {
@@ -741,13 +754,14 @@ fn old_rows_go_when_their_time_is_over() {
         site.settle(NOW_MS);
     }
     let day_us = 86_400_000_000;
-    site.ledger.retain(
-        "credit",
-        Retain {
-            age_us: Some(day_us * 3 / 2),
-            bytes: None,
-        },
-    );
+    let keep = Retain {
+        age_us: Some(day_us * 3 / 2),
+        bytes: None,
+    };
+    let layout = layout(&credit(&["age", "income"]), 1);
+    site.ledger.expect(&layout, keep, NOW_MS).expect("noted");
+    // The next process knows, although nobody serves the model any more.
+    let site = site.killed();
     site.settle(NOW_MS);
     assert_eq!(site.number("select count(*) from predictions"), 10);
     assert_eq!(site.ledger.status().expired_rows, 10);

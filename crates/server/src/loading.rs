@@ -12,7 +12,7 @@ use store::Store;
 use store::registry::VersionRecord;
 
 use crate::catalog::Loader;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_ms};
 use crate::engines::Engines;
 use crate::ledger::{self, Budgets, Keeper, Recorder};
 use crate::memory;
@@ -82,9 +82,15 @@ impl Loader for StoreLoader {
             blocking(move || keeper.start()).await?;
         }
         let layout = layout_of(&model, &record, &manifest)?;
-        keeper
-            .ledger
-            .retain(model.as_str(), keep_of(&manifest.ledger));
+        if mode != Mode::Off {
+            let (keeper, layout) = (Arc::clone(&keeper), layout.clone());
+            let keep = keep_of(&manifest.ledger);
+            let expected = blocking(move || keeper.ledger.expect(&layout, keep, wall_ms())).await;
+            if let Err(refusal) = expected {
+                // Its rows say the same once there is room for them.
+                tracing::error!(%refusal, %model, "the ledger could not note what it is to expect");
+            }
+        }
         let prices = self.prices.clone();
         let budget = match &manifest.budget {
             None => None,
