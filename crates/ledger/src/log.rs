@@ -12,11 +12,10 @@
 mod frame;
 mod lost;
 mod map;
+mod segment;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,11 +23,10 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
-use crate::failure;
 pub(crate) use frame::{Found, Frames};
 use frame::{framed_bytes, head};
 use lost::Lost;
-use map::Map;
+pub(crate) use segment::{Readable, Segment, open_old, segments_in};
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]
@@ -59,98 +57,6 @@ pub(crate) struct Synced {
     pub(crate) place: u64,
     /// Everything before this place that is not on disk never will be, and why.
     pub(crate) failed: Option<(u64, String)>,
-}
-
-/// A file of the log.
-pub(crate) struct Segment {
-    pub(crate) number: u64,
-    pub(crate) path: PathBuf,
-    file: File,
-    map: Map,
-}
-
-impl Segment {
-    fn create(folder: &Path, number: u64, bytes: usize) -> io::Result<Self> {
-        let path = path_of(folder, number);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        let made = Map::create(&file, bytes).and_then(|map| {
-            map.prepare(&file, 0..AHEAD_BYTES.min(bytes))?;
-            // The length, and the name in the folder.
-            file.sync_all()?;
-            File::open(folder)?.sync_all()?;
-            Ok(map)
-        });
-        match made {
-            Ok(map) => Ok(Self {
-                number,
-                path,
-                file,
-                map,
-            }),
-            Err(error) => {
-                // It holds nothing. Where it cannot be removed it is found empty at the next start.
-                let _ = std::fs::remove_file(&path);
-                Err(error)
-            }
-        }
-    }
-}
-
-/// A part of the log that can be read: a segment's bytes up to the last whole record.
-#[derive(Clone)]
-pub(crate) struct Readable {
-    pub(crate) number: u64,
-    file: Arc<File>,
-    pub(crate) end: usize,
-}
-
-impl Readable {
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
-        let mut bytes = Vec::new();
-        self.read(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Replaces what `bytes` holds.
-    pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
-        bytes.resize(self.end, 0);
-        self.file
-            .read_exact_at(bytes, 0)
-            .map_err(|error| failure::of_io(format!("reading `log/{}`", self.number), &error))
-    }
-}
-
-/// A segment of an earlier process.
-pub(crate) fn open_old(path: &Path, number: u64) -> Result<Readable, Refusal> {
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (len, file) =
-        opened.map_err(|error| failure::of_io(format!("opening `{}`", path.display()), &error))?;
-    Ok(Readable {
-        number,
-        file: Arc::new(file),
-        end: usize::try_from(len).unwrap_or(usize::MAX),
-    })
-}
-
-fn path_of(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:012}.log"))
-}
-
-/// The numbers of the segments in a folder, ascending, with their files.
-pub(crate) fn segments_in(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|it| it.to_str()).unwrap_or("");
-        if let Some(number) = name.strip_suffix(".log").and_then(|it| it.parse().ok()) {
-            all.insert(number, path);
-        }
-    }
-    Ok(all)
 }
 
 struct Current {
@@ -195,20 +101,8 @@ pub(crate) struct Closed {
 
 impl Closed {
     pub(crate) fn readable(&self) -> Result<Readable, Refusal> {
-        readable(&self.segment, self.end)
+        self.segment.readable(self.end)
     }
-}
-
-fn readable(segment: &Segment, end: usize) -> Result<Readable, Refusal> {
-    let file = segment
-        .file
-        .try_clone()
-        .map_err(|error| failure::of_io("reading the log", &error))?;
-    Ok(Readable {
-        number: segment.number,
-        file: Arc::new(file),
-        end,
-    })
 }
 
 /// A layout as records refer to it.
@@ -432,7 +326,7 @@ impl Log {
         let current = state.current.iter().map(|it| (&it.segment, it.at));
         closed
             .chain(current)
-            .map(|(segment, end)| readable(segment, end))
+            .map(|(segment, end)| segment.readable(end))
             .collect()
     }
 

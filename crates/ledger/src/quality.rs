@@ -6,6 +6,7 @@
 mod labels;
 mod rows;
 mod slices;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use domain::Refusal;
-use domain::maturity::{self, Cohort};
+use domain::maturity::Cohort;
 use domain::time::DAY_US;
-use stats::{Binary, BinaryReport, Multiclass, MulticlassReport, Regression, RegressionReport};
+use stats::{BinaryReport, MulticlassReport, RegressionReport};
 
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
@@ -23,6 +24,7 @@ use crate::read::{Ids, OfLog, Range, Snapshot, within};
 use labels::{ById, Reads, TextLabels, Values};
 use rows::{Rows, counted_scores};
 use slices::{Interner, codes};
+use tally::{Counted, Counter, Key, Tally, add};
 
 pub(crate) use labels::Truths;
 pub(crate) use slices::Slicer;
@@ -257,156 +259,6 @@ impl Work<'_> {
             }
         });
         merged.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is counted of a group.
-#[derive(Clone)]
-enum Counter {
-    Binary(Binary),
-    Multiclass(Multiclass),
-    Regression(Regression),
-}
-
-impl Counter {
-    fn new(meaning: &Meaning) -> Self {
-        match meaning {
-            Meaning::Classes {
-                classes,
-                positive: None,
-                ..
-            } => Self::Multiclass(Multiclass::new(classes.len())),
-            Meaning::Classes { .. } => Self::Binary(Binary::new()),
-            Meaning::Value { .. } | Meaning::None => Self::Regression(Regression::default()),
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        match (self, other) {
-            (Self::Binary(a), Self::Binary(b)) => a.merge(b),
-            (Self::Multiclass(a), Self::Multiclass(b)) => a.merge(b),
-            (Self::Regression(a), Self::Regression(b)) => a.merge(b),
-            // Groups are told apart by what their answers mean.
-            _ => {}
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Tally {
-    cohort: Cohort,
-    failed: u64,
-    unread: u64,
-    counter: Counter,
-}
-
-impl Tally {
-    fn new(meaning: &Meaning) -> Self {
-        Self {
-            cohort: Cohort::default(),
-            failed: 0,
-            unread: 0,
-            counter: Counter::new(meaning),
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        add(&mut self.cohort, other.cohort);
-        self.failed += other.failed;
-        self.unread += other.unread;
-        self.counter.merge(other.counter);
-    }
-}
-
-fn add(to: &mut Cohort, from: Cohort) {
-    to.newest_us = to.newest_us.max(from.newest_us);
-    to.predictions += from.predictions;
-    to.labelled += from.labelled;
-}
-
-/// What a group is of: version, what its answers mean, slices, span.
-type Key = (u32, Vec<u8>, Vec<String>, Option<i64>);
-
-/// Everything counted.
-#[derive(Default)]
-struct Counted {
-    groups: BTreeMap<Key, (Arc<Layout>, Tally)>,
-    days: BTreeMap<i64, Cohort>,
-    delays_us: Vec<i64>,
-    labels: LabelCounts,
-}
-
-impl Counted {
-    fn merge(&mut self, other: Self) {
-        for (key, (layout, tally)) in other.groups {
-            match self.groups.get_mut(&key) {
-                Some((_, there)) => there.merge(tally),
-                None => drop(self.groups.insert(key, (layout, tally))),
-            }
-        }
-        for (day, cohort) in other.days {
-            add(self.days.entry(day).or_default(), cohort);
-        }
-        self.delays_us.extend(other.delays_us);
-        self.labels.named += other.labels.named;
-        self.labels.matched += other.labels.matched;
-        self.labels.by_text_matched += other.labels.by_text_matched;
-    }
-
-    fn finish(mut self, question: &Question, by_text: u64) -> Quality {
-        self.labels.by_text = by_text;
-        self.delays_us.sort_unstable();
-        let place = self.delays_us.len() * 19 / 20;
-        let delay = self.delays_us.get(place).copied();
-        let days: Vec<Cohort> = self.days.into_values().collect();
-        let expected = maturity::expected(&days, delay, question.now_us);
-        let groups = self.groups.into_iter().map(|(key, (layout, tally))| {
-            let (version, _, values, from_us) = key;
-            Group {
-                version,
-                by: question.by.iter().cloned().zip(values).collect(),
-                from_us,
-                predictions: tally.cohort.predictions,
-                failed: tally.failed,
-                labelled: tally.cohort.labelled,
-                provisional: maturity::is_provisional(&tally.cohort, &expected, question.now_us),
-                unread: tally.unread,
-                report: report(&layout.meaning, tally.counter, question.level),
-            }
-        });
-        Quality {
-            groups: groups.collect(),
-            labels: self.labels,
-        }
-    }
-}
-
-fn report(meaning: &Meaning, counter: Counter, level: f64) -> Report {
-    let classes = match meaning {
-        Meaning::Classes { classes, .. } => classes.clone(),
-        Meaning::Value { .. } | Meaning::None => Vec::new(),
-    };
-    match counter {
-        Counter::Regression(it) => Report::Regression(it.report(level)),
-        Counter::Multiclass(it) => Report::Multiclass {
-            classes,
-            report: it.report(level),
-        },
-        Counter::Binary(it) => {
-            let place = match meaning {
-                Meaning::Classes {
-                    positive: Some(positive),
-                    ..
-                } => *positive,
-                _ => 1,
-            };
-            let name = |place: usize| classes.get(place).cloned().unwrap_or_default();
-            Report::Binary {
-                positive: name(place),
-                negative: name(1 - place.min(1)),
-                report: it.report(level),
-            }
-        }
     }
 }
 

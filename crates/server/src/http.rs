@@ -22,11 +22,12 @@ mod ledger;
 mod metrics;
 pub(crate) mod oip;
 mod openapi;
+mod quality;
 mod rows;
 
 mod trace;
 
-pub(crate) use ledger::{check_columns, range_of};
+pub(crate) use quality::{check_columns, range_of};
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.
