@@ -22,33 +22,16 @@ import install  # noqa: E402
 def main():
     arguments, pytests = parse()
     python = install.environment("ledger", HERE / "requirements.txt")
-    passed = {}
-    if not pytests:
-        passed["scikit-learn's definitions"] = sklearn_check(python)
     command = [python, "-m", "pytest", "-c", HERE / "pytest.ini", *(pytests or [HERE])]
     more = {
         "WINDLASS_TEST_BINARY": str(arguments.windlass.resolve()),
         "WINDLASS_TEST_KILLS": str(arguments.kills),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    passed["the ledger"] = run(command, cwd=HERE, env={**os.environ, **more})
-    for name, well in passed.items():
-        print(f"{name}: {'passed' if well else 'FAILED'}")
-    return 0 if all(passed.values()) else 1
-
-
-def sklearn_check(python):
-    """The metrics by themselves, without a server."""
-    build = ["cargo", "build", "--quiet", "-p", "stats", "--example", "quality"]
-    if not run(build, cwd=install.ROOT):
-        return False
-    target = Path(os.environ.get("CARGO_TARGET_DIR", install.ROOT / "target"))
-    example = target / "debug" / "examples" / "quality"
-    return run([python, install.ROOT / "crates/stats/tests/sklearn_check.py", example])
-
-
-def run(command, **more):
-    return subprocess.run([str(it) for it in command], **more).returncode == 0
+    command = [str(it) for it in command]
+    passed = subprocess.run(command, cwd=HERE, env={**os.environ, **more}).returncode == 0
+    print(f"the ledger: {'passed' if passed else 'FAILED'}")
+    return 0 if passed else 1
 
 
 def parse():

@@ -45,6 +45,10 @@ const STEPS: &[Step] = &[
     ("tables of the documentation", docs::check),
     ("licences, bans and sources of dependencies", deny),
     ("fuzzing, for a fixed count", || fuzz::run(fuzz::RUNS)),
+    (
+        "the numerics beside the packages that define them",
+        stats_tests,
+    ),
     ("the demo", demo),
     ("real clients", client_tests),
     ("the ledger, with kills and faults", || ledger_tests(KILLS)),
@@ -95,6 +99,11 @@ pub(crate) fn client_tests() -> Result<()> {
 /// The ledger's tests, with the server killed so many times.
 pub(crate) fn ledger_tests(kills: u64) -> Result<()> {
     python_tests("tests/ledger/run.py", &["--kills", &kills.to_string()])
+}
+
+/// The numerics' comparisons with SciPy, scikit-learn and others.
+pub(crate) fn stats_tests() -> Result<()> {
+    shell::run(command("python3").arg(root().join("crates/stats/tests/run.py")))
 }
 
 fn python_tests(script: &str, arguments: &[&str]) -> Result<()> {

@@ -24,6 +24,8 @@ cargo xtask COMMAND
           every fuzz target for RUNS inputs (default 20000)
   client-tests
           the real clients against a real server
+  stats-tests
+          the numerics beside SciPy, scikit-learn and the other packages that define them
   ledger-tests [KILLS]
           the ledger beside scikit-learn, with the server killed KILLS times (default 200)
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
             Err(_) => Err(anyhow::anyhow!("`{runs}` is not a number of runs")),
         },
         ["client-tests"] => ci::client_tests(),
+        ["stats-tests"] => ci::stats_tests(),
         ["ledger-tests"] => ci::ledger_tests(ci::KILLS),
         ["ledger-tests", kills] => match kills.parse() {
             Ok(kills) => ci::ledger_tests(kills),

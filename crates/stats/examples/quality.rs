@@ -1,4 +1,4 @@
-//! Reads rows from standard input and prints the report, both as JSON; `tests/sklearn_check.py` runs it.
+//! Reads rows from standard input and prints the report, both as JSON; `tests/quality_check.py` runs it.
 //!
 //! The first line is `{"kind": "binary" | "multiclass" | "regression", "classes": 4, "level": 0.95}`, each
 //! further line a row: `score`, `predicted`, `truth` (0 or 1), or `scores`, `predicted`, `truth`, or

@@ -3,6 +3,8 @@
 //! Pure, and on the standard library alone: nothing here reads a clock, rolls dice, touches a disk or a
 //! socket, waits or logs. Accumulators take one row at a time, merge, and turn into a report.
 
+pub mod drift;
+mod gamma;
 pub mod interval;
 pub mod quality;
 mod sum;

@@ -8,7 +8,7 @@
 //! R5. A report's value is finite; so are the ends of its interval, which contain it.
 
 pub mod binary;
-mod curve;
+pub(crate) mod curve;
 mod losses;
 mod margins;
 pub mod multiclass;

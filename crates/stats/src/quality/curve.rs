@@ -6,7 +6,7 @@ use crate::sum::{Moments, Sum};
 
 /// Filled from the highest score down, one group of equal scores at a time.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Curve {
+pub(crate) struct Curve {
     positives: u64,
     negatives: u64,
     positives_above: u64,
@@ -26,7 +26,7 @@ pub(super) struct Area {
 }
 
 impl Curve {
-    pub(super) fn new(positives: u64, negatives: u64) -> Self {
+    pub(crate) fn new(positives: u64, negatives: u64) -> Self {
         Self {
             positives,
             negatives,
@@ -40,7 +40,7 @@ impl Curve {
     }
 
     /// The next lower score, which so many have.
-    pub(super) fn push(&mut self, positives: u64, negatives: u64) {
+    pub(crate) fn push(&mut self, positives: u64, negatives: u64) {
         let below = self.negatives - self.negatives_above - negatives;
         let square = |it: u64| u128::from(it) * u128::from(it);
         if negatives > 0 {
@@ -91,7 +91,7 @@ impl Curve {
 
     /// The area with the interval on the logit scale (Pepe, The Statistical Evaluation of Medical Tests,
     /// 2003, chapter 5).
-    pub(super) fn roc_auc(&self, level: f64) -> Option<Estimate> {
+    pub(crate) fn roc_auc(&self, level: f64) -> Option<Estimate> {
         let Area { value, error } = self.area()?;
         let error = error.map(|it| it / (value * (1.0 - value)));
         Some(interval::logit(value, error, level))

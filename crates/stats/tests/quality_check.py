@@ -1,7 +1,7 @@
 """Compares `examples/quality.rs` with scikit-learn on the same rows, and its intervals with known truths.
 
     cargo build -p stats --example quality
-    python sklearn_check.py PATH_TO_EXAMPLE_BINARY
+    python quality_check.py PATH_TO_EXAMPLE_BINARY
 
 Needs numpy and scikit-learn 1.7 or newer. Exits non-zero where a metric differs by more than 1e-9 of itself, or where an interval of 95 % covers the truth less than 90 times in 100.
 """

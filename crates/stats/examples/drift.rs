@@ -1,0 +1,117 @@
+//! Reads samples from standard input and prints how far apart they are, both as JSON; `tests/drift_check.py` runs it.
+//!
+//! Each line is `{"kind": "table" | "sample" | "bins" | "mmd", "reference": [..], "current": [..]}`. A number that
+//! JSON has no word for is a string: `"nan"`.
+
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::io::{self, BufRead};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use stats::Estimate;
+use stats::drift::{Bins, Distance, Sample, Smoothing, Table, mmd};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const LEVEL: f64 = 0.95;
+const PERMUTATIONS: usize = 200;
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    kind: String,
+    #[serde(borrow)]
+    reference: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    current: Vec<&'a RawValue>,
+    #[serde(default)]
+    parts: usize,
+    #[serde(default)]
+    dimensions: usize,
+}
+
+/// `serde_json` may read a number's last bit wrong, the standard library does not.
+fn numbers<T: std::str::FromStr>(raw: &[&RawValue]) -> Outcome<Vec<T>>
+where
+    T::Err: Error + 'static,
+{
+    let numbers = raw.iter().map(|it| it.get().trim_matches('"').parse());
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+fn main() -> Outcome<()> {
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let line: Line<'_> = serde_json::from_str(&line)?;
+        let answer = match line.kind.as_str() {
+            "table" => table(&numbers(&line.reference)?, &numbers(&line.current)?),
+            "sample" => sample(numbers(&line.reference)?, numbers(&line.current)?),
+            "bins" => bins(
+                numbers(&line.reference)?,
+                numbers(&line.current)?,
+                line.parts,
+            ),
+            "mmd" => embedding(
+                &numbers(&line.reference)?,
+                &numbers(&line.current)?,
+                line.dimensions,
+            ),
+            other => return Err(format!("`{other}` is not known").into()),
+        };
+        println!("{answer}");
+    }
+    Ok(())
+}
+
+fn estimate(it: Estimate) -> Value {
+    json!({"value": it.value, "low": it.low, "high": it.high})
+}
+
+fn distance(it: Distance) -> Value {
+    json!({"value": it.value, "expected": it.expected, "corrected": it.corrected()})
+}
+
+fn table(reference: &[u64], current: &[u64]) -> Value {
+    let Some(table) = Table::new(reference, current) else {
+        return Value::Null;
+    };
+    json!({
+        "total_variation": distance(table.total_variation()),
+        "l_infinity": table.l_infinity(),
+        "hellinger": distance(table.hellinger()),
+        "jensen_shannon": distance(table.jensen_shannon()),
+        "psi": distance(table.psi(Smoothing::Jeffreys)),
+        "psi_floor": distance(table.psi(Smoothing::Floor(1e-4))),
+        "chi_square": table.chi_square().map(|it| json!([it.statistic, it.degrees, it.p])),
+        "cramers_v": table.cramers_v(LEVEL).map(|it| json!([estimate(it.estimate), it.corrected])),
+    })
+}
+
+fn sample(reference: Vec<f64>, current: Vec<f64>) -> Value {
+    let (reference, current) = (Sample::new(reference), Sample::new(current));
+    json!({
+        "ks": reference.ks(&current).map(|it| json!([it.statistic, it.p])),
+        "wasserstein": reference.wasserstein(&current),
+        "deviation": reference.deviation(),
+        "auc_effect": reference.auc_effect(&current, LEVEL).map(estimate),
+        "missing": [reference.missing(), current.missing()],
+    })
+}
+
+fn bins(reference: Vec<f64>, current: Vec<f64>, parts: usize) -> Value {
+    let bins = Bins::new(&Sample::new(reference.iter().copied()), parts);
+    let (before, now) = (bins.count(reference), bins.count(current));
+    json!({
+        "atoms": bins.atoms, "edges": bins.edges, "reference": before.cells, "current": now.cells,
+        "missing": [before.missing, now.missing], "table": table(&before.cells, &now.cells),
+    })
+}
+
+fn embedding(reference: &[f64], current: &[f64], dimensions: usize) -> Value {
+    match mmd(reference, current, dimensions, PERMUTATIONS, 7) {
+        None => Value::Null,
+        Some(it) => json!({"squared": it.squared, "p": it.p, "width": it.width}),
+    }
+}

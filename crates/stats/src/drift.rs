@@ -1,0 +1,16 @@
+//! How far current values are from reference ones, and how sure one can be of it.
+//!
+//! R1. A distance is told with what it would be, on average, had nothing changed: between finite samples of one
+//!     distribution no distance is zero.
+//! R2. A reference is never taken for the truth: every test is of two samples.
+//! R3. No result is NaN or infinite: where there is nothing to tell, there is none.
+
+mod bins;
+mod embedding;
+mod sample;
+mod table;
+
+pub use bins::{Bins, Counted};
+pub use embedding::{Mmd, ROWS_MAX, mmd};
+pub use sample::{Ks, Sample};
+pub use table::{ChiSquare, CramersV, Distance, Smoothing, Table};
