@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stats::Estimate;
-use stats::drift::{Bins, Distance, Sample, Smoothing, Table, mmd};
+use stats::drift::bins::Bins;
+use stats::drift::embedding::mmd;
+use stats::drift::sample::Sample;
+use stats::drift::table::{Distance, Smoothing, Table};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 

@@ -5,12 +5,7 @@
 //! R2. A reference is never taken for the truth: every test is of two samples.
 //! R3. No result is NaN or infinite: where there is nothing to tell, there is none.
 
-mod bins;
-mod embedding;
-mod sample;
-mod table;
-
-pub use bins::{Bins, Counted};
-pub use embedding::{Mmd, ROWS_MAX, mmd};
-pub use sample::{Ks, Sample};
-pub use table::{ChiSquare, CramersV, Distance, Smoothing, Table};
+pub mod bins;
+pub mod embedding;
+pub mod sample;
+pub mod table;

@@ -3,12 +3,24 @@
 //! Pure, and on the standard library alone: nothing here reads a clock, rolls dice, touches a disk or a
 //! socket, waits or logs. Accumulators take one row at a time, merge, and turn into a report.
 
+pub mod detect;
 pub mod drift;
+pub mod estimate;
+pub mod fairness;
+pub mod fdr;
 mod gamma;
 pub mod interval;
 pub mod quality;
+pub mod series;
+mod student;
 mod sum;
 
+pub use detect::Verdict;
+pub use detect::adwin::{Adwin, AdwinSettings};
+pub use detect::ddm::{Ddm, DdmSettings};
+pub use detect::eddm::{Eddm, EddmSettings};
+pub use detect::hddm::{HddmA, HddmSettings, HddmW};
+pub use detect::page_hinkley::{Direction, PageHinkley, PageHinkleySettings};
 pub use interval::Estimate;
 pub use quality::binary::{Binary, BinaryReport, BinaryRow};
 pub use quality::multiclass::{ClassReport, Multiclass, MulticlassReport, MulticlassRow};

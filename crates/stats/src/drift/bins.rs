@@ -4,10 +4,10 @@
 //! R2. All others lie between edges, `a < x <= b`; the first bin has no lower end, the last no upper one.
 //! R3. Missing values are counted apart.
 
-use super::Sample;
+use super::sample::Sample;
 
 /// The share of the reference from which on a value is an atom.
-const ATOM_SHARE: f64 = 0.05;
+pub const ATOM_SHARE: f64 = 0.05;
 
 /// Where each value belongs.
 #[derive(Clone, Debug, PartialEq)]
