@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 
 def cores():
@@ -66,6 +67,19 @@ def own_seconds(pids):
     times = os.times()
     own = times.user + times.system + times.children_user + times.children_system
     return own + seconds_of(pids)
+
+
+def thread_seconds(pid, wanted):
+    """Seconds of processor time used by the threads of a process whose names are wanted."""
+    total = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            if wanted((task / "comm").read_text()):
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+        except OSError:
+            # It ended meanwhile.
+            continue
+    return total
 
 
 def seconds_of(pids):

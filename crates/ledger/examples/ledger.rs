@@ -417,6 +417,9 @@ fn generate(folder: &Path, rows: usize, labelled: bool, features: usize) -> Any<
     let files = running.ledger.status().files;
     let of = |kind: Kind| files.iter().filter(move |it| it.kind == kind);
     let made: u64 = of(Kind::Predictions).map(|it| it.rows).sum();
+    if made != (requests * SIZE) as u64 {
+        return Err(format!("{made} of {} rows were sealed", requests * SIZE).into());
+    }
     let result = json!({
         "rows": made, "features": features, "seconds": seconds, "files": files.len(),
         "bytes": of(Kind::Predictions).map(|it| it.bytes).sum::<u64>(),

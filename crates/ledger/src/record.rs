@@ -123,6 +123,9 @@ struct Part {
 }
 
 fn rows_a_record(layout: &Layout, rows: &Rows<'_>, all: usize) -> usize {
+    if all == 1 {
+        return 1;
+    }
     let inputs = rows.inputs.unwrap_or_default().iter();
     let tensors = layout.inputs.iter().zip(inputs);
     let outputs = rows.outputs.iter().filter_map(|(index, tensor)| {

@@ -52,9 +52,17 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 impl Ledger {
     /// Seals, merges and removes until told to stop. `now_ms` says what time it is.
     pub fn tend_files(&self, now_ms: impl Fn() -> i64) {
+        // The last time that it was asked for which the segment in use was closed.
+        let mut closed = 0;
         loop {
             let times = lock(&self.asked).times;
             let pause = match self.tend_once(now_ms()) {
+                Ok(Tended::Idle) if closed < times => {
+                    // Only now is there sure to be room for the next.
+                    self.log.close_segment();
+                    closed = times;
+                    Duration::ZERO
+                }
                 Ok(Tended::Idle) => {
                     self.tended.send_replace(times);
                     LOOK_EVERY
@@ -92,7 +100,6 @@ impl Ledger {
     /// Has everything that was recorded sealed, what is small merged and what is old removed. Resolves when
     /// there is nothing left to do; `tend_files` must be running.
     pub async fn settle(&self) {
-        self.log.close_segment();
         let times = {
             let mut asked = lock(&self.asked);
             asked.times += 1;

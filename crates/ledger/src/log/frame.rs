@@ -35,9 +35,11 @@ pub(crate) fn head(record: &[u8], rows: u32) -> [u8; HEAD_BYTES] {
 }
 
 fn checksum(len: [u8; 4], rows: [u8; 4], record: &[u8]) -> u32 {
+    let mut numbers = [0; 8];
+    numbers[..4].copy_from_slice(&len);
+    numbers[4..].copy_from_slice(&rows);
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&len);
-    hasher.update(&rows);
+    hasher.update(&numbers);
     hasher.update(record);
     hasher.finalize()
 }
