@@ -98,6 +98,8 @@ pub struct Ledger {
     asked: Mutex<tend::Asked>,
     asked_changed: Condvar,
     tended: watch::Sender<u64>,
+    /// What was to be noted by `expect` when the disk had no room for it.
+    unnoted: Mutex<Vec<(Layout, Retain)>>,
     /// The segment that is sealed; its memory is kept as long as others wait.
     segment: Mutex<Vec<u8>>,
 }
@@ -212,6 +214,7 @@ impl Ledger {
             asked: Mutex::default(),
             asked_changed: Condvar::new(),
             tended: watch::Sender::default(),
+            unnoted: Mutex::default(),
             segment: Mutex::default(),
         })
     }

@@ -111,8 +111,19 @@ impl Ledger {
     }
 
     /// Says what the rows of a model will look like, so that it has a table before its first, and for how long
-    /// they are kept. Both are written down: rows go in time also when their model is served no more.
+    /// they are kept. Both are written down: rows go in time also when their model is served no more. Where that
+    /// fails now, tending does it later.
     pub fn expect(&self, layout: &Layout, keep: Retain, now_ms: i64) -> Result<(), Refusal> {
+        let noted = self.note(layout, keep, now_ms);
+        let mut unnoted = lock(&self.unnoted);
+        unnoted.retain(|(it, _)| it != layout);
+        if noted.is_err() {
+            unnoted.push((layout.clone(), keep));
+        }
+        noted
+    }
+
+    fn note(&self, layout: &Layout, keep: Retain, now_ms: i64) -> Result<(), Refusal> {
         let catalog = self.files.catalog();
         let model = &layout.model;
         let same = catalog.keep.get(model).copied().unwrap_or_default() == keep;
@@ -149,6 +160,10 @@ impl Ledger {
             return Ok(Tended::Sealed);
         }
         *lock(&self.segment) = Vec::new();
+        let unnoted = lock(&self.unnoted).first().cloned();
+        if let Some((layout, keep)) = unnoted {
+            self.expect(&layout, keep, now_ms)?;
+        }
         self.tend_sealed(now_ms)
     }
 

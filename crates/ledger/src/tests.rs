@@ -747,6 +747,24 @@ fn a_model_has_a_table_before_its_first_row() {
 }
 
 #[test]
+fn what_could_not_be_noted_is_noted_later() {
+    let site = Site::new();
+    // A folder stands where the new catalog is to be written.
+    let name = site.folder.path().join("catalog.tmp");
+    std::fs::create_dir(&name).expect("a folder");
+    let keep = Retain {
+        age_us: Some(1),
+        bytes: None,
+    };
+    let layout = layout(&credit(&["age", "income"]), 1);
+    assert!(site.ledger.expect(&layout, keep, NOW_MS).is_err());
+    assert!(site.ledger.tend_once(NOW_MS).is_err());
+    std::fs::remove_dir(&name).expect("removed");
+    site.ledger.tend_once(NOW_MS).expect("tended");
+    assert_eq!(site.killed().ledger.files.catalog().keep["credit"], keep);
+}
+
+#[test]
 fn old_rows_go_when_their_time_is_over() {
     let site = Site::new();
     for day in -3..=0 {

@@ -87,8 +87,7 @@ impl Loader for StoreLoader {
             let keep = keep_of(&manifest.ledger);
             let expected = blocking(move || keeper.ledger.expect(&layout, keep, wall_ms())).await;
             if let Err(refusal) = expected {
-                // Its rows say the same once there is room for them.
-                tracing::error!(%refusal, %model, "the ledger could not note what it is to expect");
+                tracing::error!(%refusal, %model, "the ledger could not note what it is to expect; it tries again");
             }
         }
         let prices = self.prices.clone();
