@@ -5,11 +5,11 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::error::Error;
+mod lines;
+
 use std::io::{self, BufRead};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::Estimate;
 use stats::drift::bins::Bins;
@@ -17,51 +17,28 @@ use stats::drift::embedding::mmd;
 use stats::drift::sample::Sample;
 use stats::drift::table::{Distance, Smoothing, Table};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 const LEVEL: f64 = 0.95;
 const PERMUTATIONS: usize = 200;
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    kind: String,
-    #[serde(borrow)]
-    reference: Vec<&'a RawValue>,
-    #[serde(borrow)]
-    current: Vec<&'a RawValue>,
-    #[serde(default)]
-    parts: usize,
-    #[serde(default)]
-    dimensions: usize,
-}
-
-/// `serde_json` may read a number's last bit wrong, the standard library does not.
-fn numbers<T: std::str::FromStr>(raw: &[&RawValue]) -> Outcome<Vec<T>>
-where
-    T::Err: Error + 'static,
-{
-    let numbers = raw.iter().map(|it| it.get().trim_matches('"').parse());
-    Ok(numbers.collect::<Result<_, _>>()?)
-}
 
 fn main() -> Outcome<()> {
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let line: Line<'_> = serde_json::from_str(&line)?;
-        let answer = match line.kind.as_str() {
-            "table" => table(&numbers(&line.reference)?, &numbers(&line.current)?),
-            "sample" => sample(numbers(&line.reference)?, numbers(&line.current)?),
+        let line = Fields::read(&line)?;
+        let (reference, current) = ("reference", "current");
+        let answer = match line.text("kind")? {
+            "table" => table(&line.numbers(reference)?, &line.numbers(current)?),
+            "sample" => sample(line.numbers(reference)?, line.numbers(current)?),
             "bins" => bins(
-                numbers(&line.reference)?,
-                numbers(&line.current)?,
-                line.parts,
+                line.numbers(reference)?,
+                line.numbers(current)?,
+                line.count("parts")?,
             ),
             "mmd" => embedding(
-                &numbers(&line.reference)?,
-                &numbers(&line.current)?,
-                line.dimensions,
+                &line.numbers(reference)?,
+                &line.numbers(current)?,
+                line.count("dimensions")?,
             ),
-            other => return Err(format!("`{other}` is not known").into()),
+            kind => return Err(format!("no kind `{kind}`").into()),
         };
         println!("{answer}");
     }

@@ -6,41 +6,16 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::HashMap;
-use std::error::Error;
+mod lines;
+
 use std::io::{self, BufRead};
 
-use serde_json::value::RawValue;
+use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::estimate::calibration::{self, Calibration};
 use stats::estimate::error::{self, SamplingError, StandardErrors};
 use stats::estimate::isotonic::{Isotonic, Point};
 use stats::estimate::{Estimated, Row, estimate};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A line's fields as they are written: `serde_json` may read a number's last bit wrong, the standard
-/// library does not.
-struct Fields<'a>(HashMap<&'a str, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn read(line: &'a str) -> Outcome<Self> {
-        Ok(Self(serde_json::from_str(line)?))
-    }
-
-    fn text(&self, name: &str) -> Outcome<&'a str> {
-        let raw = self.0.get(name).ok_or_else(|| format!("no `{name}`"))?;
-        Ok(raw.get().trim_matches('"'))
-    }
-
-    fn number(&self, name: &str) -> Outcome<f64> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-}
 
 fn main() -> Outcome<()> {
     let mut lines = io::stdin().lock().lines();

@@ -6,11 +6,11 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::HashMap;
-use std::error::Error;
+mod lines;
+
 use std::io::{self, BufRead};
 
-use serde_json::value::RawValue;
+use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::Estimate;
 use stats::fairness::counts::{Rate, Rates};
@@ -19,47 +19,22 @@ use stats::fairness::optimiser::{self, ScoredRow, Thresholds};
 use stats::fairness::signed::{Sides, Signed};
 use stats::fairness::{Fairness, Report, Row, Terms};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A line's fields as they are written: `serde_json` may read a number's last bit wrong, the standard
-/// library does not.
-struct Fields<'a>(HashMap<&'a str, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn read(line: &'a str) -> Outcome<Self> {
-        Ok(Self(serde_json::from_str(line)?))
-    }
-
-    fn text(&self, name: &str) -> Outcome<&'a str> {
-        let raw = self.0.get(name).ok_or_else(|| format!("no `{name}`"))?;
-        Ok(raw.get().trim_matches('"'))
-    }
-
-    fn number(&self, name: &str) -> Outcome<f64> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn place(&self, name: &str) -> Outcome<usize> {
-        Ok(self.text(name)?.parse()?)
-    }
-}
-
 fn main() -> Outcome<()> {
     let mut lines = io::stdin().lock().lines();
     let head = lines.next().ok_or("no first line")??;
     let head = Fields::read(&head)?;
-    let mut fairness = Fairness::new(head.place("groups")?);
+    let mut fairness = Fairness::new(head.count("groups")?);
     let mut scored = Vec::new();
     for line in lines {
         let line = line?;
         let fields = Fields::read(&line)?;
         let row = Row {
-            group: fields.place("group")?,
-            predicted_positive: fields.place("predicted")? == 1,
-            positive: fields.place("truth")? == 1,
+            group: fields.count("group")?,
+            predicted_positive: fields.count("predicted")? == 1,
+            positive: fields.count("truth")? == 1,
         };
         fairness.add(row);
-        if fields.0.contains_key("score") {
+        if fields.has("score") {
             scored.push(ScoredRow {
                 group: row.group,
                 score: fields.number("score")?,
@@ -69,11 +44,11 @@ fn main() -> Outcome<()> {
     }
     let report = fairness.report(Terms {
         level: head.number("level")?,
-        support_min: head.place("support_min")? as u64,
+        support_min: head.count("support_min")? as u64,
     });
     let sides = Sides {
-        unprivileged: fairness.groups()[head.place("unprivileged")?],
-        privileged: fairness.groups()[head.place("privileged")?],
+        unprivileged: fairness.groups()[head.count("unprivileged")?],
+        privileged: fairness.groups()[head.count("privileged")?],
     };
     let overall = fairness.overall();
     let weights = fairness.reweighing();

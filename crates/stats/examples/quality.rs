@@ -6,53 +6,22 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::HashMap;
-use std::error::Error;
+mod lines;
+
 use std::io::{self, BufRead};
 
-use serde_json::value::RawValue;
+use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::{
     Binary, BinaryReport, BinaryRow, Estimate, Multiclass, MulticlassReport, MulticlassRow,
     Regression, RegressionReport, RegressionRow,
 };
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A line's fields as they are written: `serde_json` may read a number's last bit wrong, the standard
-/// library does not.
-struct Fields<'a>(HashMap<&'a str, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn read(line: &'a str) -> Outcome<Self> {
-        Ok(Self(serde_json::from_str(line)?))
-    }
-
-    fn text(&self, name: &str) -> Outcome<&'a str> {
-        let raw = self.0.get(name).ok_or_else(|| format!("no `{name}`"))?;
-        Ok(raw.get().trim_matches('"'))
-    }
-
-    fn number(&self, name: &str) -> Outcome<f64> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn class(&self, name: &str) -> Outcome<usize> {
-        match self.text(name)? {
-            "false" => Ok(0),
-            "true" => Ok(1),
-            number => Ok(number.parse()?),
-        }
-    }
-
-    fn numbers(&self, name: &str) -> Outcome<Vec<f64>> {
-        let raw: Vec<&RawValue> = serde_json::from_str(self.text(name)?)?;
-        let numbers = raw.iter().map(|it| it.get().trim_matches('"').parse());
-        Ok(numbers.collect::<Result<_, _>>()?)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|raw| raw.get() != "null")
+fn class(fields: &Fields<'_>, name: &str) -> Outcome<usize> {
+    match fields.text(name)? {
+        "false" => Ok(0),
+        "true" => Ok(1),
+        number => Ok(number.parse()?),
     }
 }
 
@@ -71,23 +40,23 @@ fn main() -> Outcome<()> {
                 let scored = fields.has("score").then(|| fields.number("score"));
                 binary.add(BinaryRow {
                     score: scored.transpose()?,
-                    predicted_positive: fields.class("predicted")? == 1,
-                    positive: fields.class("truth")? == 1,
+                    predicted_positive: class(&fields, "predicted")? == 1,
+                    positive: class(&fields, "truth")? == 1,
                     hash: index as u64,
                 });
             }
             of_binary(&binary.report(level))
         }
         "multiclass" => {
-            let mut multiclass = Multiclass::new(head.class("classes")?);
+            let mut multiclass = Multiclass::new(class(&head, "classes")?);
             for (index, line) in rows {
                 let line = line?;
                 let fields = Fields::read(&line)?;
                 let scored = fields.has("scores").then(|| fields.numbers("scores"));
                 multiclass.add(MulticlassRow {
                     scores: scored.transpose()?.as_deref(),
-                    predicted: fields.class("predicted")?,
-                    truth: fields.class("truth")?,
+                    predicted: class(&fields, "predicted")?,
+                    truth: class(&fields, "truth")?,
                     hash: index as u64,
                 });
             }

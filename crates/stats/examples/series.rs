@@ -6,11 +6,11 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::HashMap;
-use std::error::Error;
+mod lines;
+
 use std::io::{self, BufRead};
 
-use serde_json::value::RawValue;
+use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::fdr::online::{Lord, Saffron};
 use stats::fdr::{self, Dependence};
@@ -20,51 +20,10 @@ use stats::series::seasonal::{self, Season};
 use stats::series::shesd::{self, Esd, Limits};
 use stats::series::{Persistence, PersistenceRule};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A line's fields as they are written: `serde_json` may read a number's last bit wrong, the standard
-/// library does not.
-struct Fields<'a>(HashMap<&'a str, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn text(&self, name: &str) -> Outcome<&'a str> {
-        let raw = self.0.get(name).ok_or_else(|| format!("no `{name}`"))?;
-        Ok(raw.get().trim_matches('"'))
-    }
-
-    fn number(&self, name: &str) -> Outcome<f64> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn count(&self, name: &str) -> Outcome<usize> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn numbers(&self, name: &str) -> Outcome<Vec<f64>> {
-        let raw: Vec<&RawValue> = serde_json::from_str(self.text(name)?)?;
-        let numbers = raw.iter().map(|it| it.get().trim_matches('"').parse());
-        Ok(numbers.collect::<Result<_, _>>()?)
-    }
-
-    fn season(&self) -> Outcome<Season> {
-        Ok(Season {
-            period: self.count("period")?,
-            seasons: self.count("seasons")?,
-        })
-    }
-
-    fn limits(&self) -> Outcome<Limits> {
-        Ok(Limits {
-            anomalies_max: self.count("anomalies_max")?,
-            alpha: self.number("alpha")?,
-        })
-    }
-}
-
 fn main() -> Outcome<()> {
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let fields = Fields(serde_json::from_str(&line)?);
+        let fields = Fields::read(&line)?;
         println!("{}", answer(&fields)?);
     }
     Ok(())
@@ -82,11 +41,11 @@ fn answer(fields: &Fields<'_>) -> Outcome<Value> {
             of_all(&robust::rolling_scores(&fields.numbers("values")?, window))
         }
         "residuals" => {
-            let season = fields.season()?;
+            let season = season(fields)?;
             of_all(&seasonal::residuals(&fields.numbers("values")?, season))
         }
         "seasonal" => {
-            let season = fields.season()?;
+            let season = season(fields)?;
             of_all(&seasonal::scores(&fields.numbers("values")?, season))
         }
         "phases" => {
@@ -107,12 +66,12 @@ fn answer(fields: &Fields<'_>) -> Outcome<Value> {
             of_chart(chart, &fields.numbers("values")?)
         }
         "esd" => {
-            let limits = fields.limits()?;
+            let limits = limits(fields)?;
             of_esd(&shesd::generalised_esd(&fields.numbers("values")?, limits))
         }
         "shesd" => {
             let (values, season) = (fields.numbers("values")?, fields.numbers("season")?);
-            let limits = fields.limits()?;
+            let limits = limits(fields)?;
             of_esd(&shesd::seasonal_hybrid_esd(&values, &season, limits))
         }
         "persistence" => {
@@ -120,7 +79,7 @@ fn answer(fields: &Fields<'_>) -> Outcome<Value> {
                 needed: fields.text("needed")?.parse()?,
                 windows: fields.text("windows")?.parse()?,
             });
-            let values = fields.numbers("values")?;
+            let values = fields.numbers::<f64>("values")?;
             let alarms: Vec<bool> = values.iter().map(|it| rule.add(*it != 0.0)).collect();
             json!(alarms)
         }
@@ -177,5 +136,19 @@ fn of_esd(esd: &Esd) -> Value {
     json!({
         "steps": steps.collect::<Value>(),
         "anomalies": esd.positions(),
+    })
+}
+
+fn season(fields: &Fields<'_>) -> Outcome<Season> {
+    Ok(Season {
+        period: fields.count("period")?,
+        seasons: fields.count("seasons")?,
+    })
+}
+
+fn limits(fields: &Fields<'_>) -> Outcome<Limits> {
+    Ok(Limits {
+        anomalies_max: fields.count("anomalies_max")?,
+        alpha: fields.number("alpha")?,
     })
 }

@@ -7,52 +7,16 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::HashMap;
-use std::error::Error;
-use std::io::{self, BufRead};
-use std::str::FromStr;
+mod lines;
 
+use std::io::{self, BufRead};
+
+use lines::{Fields, Outcome};
 use serde_json::json;
-use serde_json::value::RawValue;
 use stats::{
     Adwin, AdwinSettings, Ddm, DdmSettings, Direction, Eddm, EddmSettings, HddmA, HddmSettings,
     HddmW, PageHinkley, PageHinkleySettings, Verdict,
 };
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A line's fields as they are written: `serde_json` may read a number's last bit wrong, the standard
-/// library does not.
-struct Fields<'a>(HashMap<&'a str, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn read(text: &'a str) -> Outcome<Self> {
-        Ok(Self(serde_json::from_str(text)?))
-    }
-
-    fn text(&self, name: &str) -> Outcome<&'a str> {
-        let raw = self.0.get(name).ok_or_else(|| format!("no `{name}`"))?;
-        Ok(plain(raw))
-    }
-
-    fn or<T: FromStr>(&self, name: &str, usual: T) -> Outcome<T>
-    where
-        T::Err: Error + 'static,
-    {
-        let given = self.0.get(name).map(|raw| plain(raw).parse());
-        Ok(given.transpose()?.unwrap_or(usual))
-    }
-
-    fn numbers(&self, name: &str) -> Outcome<Vec<f64>> {
-        let raw: Vec<&RawValue> = serde_json::from_str(self.text(name)?)?;
-        let numbers = raw.into_iter().map(|it| plain(it).parse());
-        Ok(numbers.collect::<Result<_, _>>()?)
-    }
-}
-
-fn plain(raw: &RawValue) -> &str {
-    raw.get().trim_matches('"')
-}
 
 fn main() -> Outcome<()> {
     for line in io::stdin().lock().lines() {
@@ -61,7 +25,7 @@ fn main() -> Outcome<()> {
         let settings = Fields::read(fields.text("settings")?)?;
         let mut add = detector(fields.text("detector")?, &settings)?;
         let (mut warnings, mut drifts) = (Vec::new(), Vec::new());
-        for (index, value) in fields.numbers("values")?.into_iter().enumerate() {
+        for (index, value) in fields.numbers::<f64>("values")?.into_iter().enumerate() {
             match add(value) {
                 Verdict::Quiet => {}
                 Verdict::Warning => warnings.push(index),

@@ -6,25 +6,16 @@
 Needs numpy, scipy and scikit-learn, whose data sets it takes. Exits non-zero where a number differs by more than 1e-9 of itself (a probability by more than 1e-7), where an average distance between samples of one distribution is not near the one expected, or where an interval of 95 % covers the truth less than 90 times in 100.
 """
 
-import json
-import subprocess
 import sys
 
 import numpy as np
 from scipy import spatial, stats
 from sklearn import datasets
 
+import example
+
 TOLERANCE = 1e-9
-PROGRAM = sys.argv[1]
 failures = []
-
-
-def ask(lines):
-    text = "\n".join(json.dumps(it) for it in lines)
-    done = subprocess.run([PROGRAM], input=text, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{PROGRAM} failed: {done.stderr}")
-    return [json.loads(it) for it in done.stdout.splitlines()]
 
 
 def line(kind, reference, current, **more):
@@ -158,7 +149,7 @@ def check_expected(random):
     """Between samples of one distribution distances are on average what is expected."""
     shares, cases = np.array([0.1, 0.2, 0.3, 0.4]), 400
     pairs = [(random.multinomial(1000, shares), random.multinomial(500, shares)) for _ in range(cases)]
-    answers = ask([line("table", a, b) for a, b in pairs])
+    answers = example.answers([line("table", a, b) for a, b in pairs])
     for name, within in (("total_variation", 0.05), ("psi", 0.1), ("psi_floor", 0.1)):
         mean = np.mean([it[name]["value"] for it in answers])
         check("unchanged", f"the mean {name}", mean, np.mean([it[name]["expected"] for it in answers]), within)
@@ -177,10 +168,10 @@ def check_cover(random):
     pairs = [(random.multinomial(400, first), random.multinomial(400, second)) for _ in range(cases)]
     middle = (first + second) / 2
     truth = np.sqrt((((first - middle) ** 2 + (second - middle) ** 2) / middle / 2).sum())
-    v = [it["cramers_v"][0] for it in ask([line("table", a, b) for a, b in pairs])]
+    v = [it["cramers_v"][0] for it in example.answers([line("table", a, b) for a, b in pairs])]
     told(v, truth, "V")
     pairs = [(random.normal(size=200), random.normal(0.5, 1, 150)) for _ in range(cases)]
-    effects = [it["auc_effect"] for it in ask([line("sample", a, b) for a, b in pairs])]
+    effects = [it["auc_effect"] for it in example.answers([line("sample", a, b) for a, b in pairs])]
     told(effects, stats.norm.cdf(0.5 / np.sqrt(2)), "AUC effect")
 
 
@@ -193,7 +184,7 @@ def told(estimates, truth, name):
 def main():
     random = np.random.default_rng(20261124)
     cases = [*real(), *generated(random)]
-    answers = ask([line(kind, np.ravel(a), np.ravel(b), **more) for _, kind, _, a, b, more in cases])
+    answers = example.answers([line(kind, np.ravel(a), np.ravel(b), **more) for _, kind, _, a, b, more in cases])
     for (compare, _, case, a, b, _), got in zip(cases, answers, strict=True):
         compare(case, got, a, b)
     check_expected(random)

@@ -11,9 +11,7 @@ fairlearn is meant: it takes the rate of a group to be 0 where the group has no 
 groups are left out of what fairlearn is given for that rate.
 """
 
-import json
 import math
-import subprocess
 import sys
 import warnings
 
@@ -23,8 +21,9 @@ from fairlearn import metrics
 from fairlearn.postprocessing import ThresholdOptimizer
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+import example
+
 TOLERANCE = 1e-9
-PROGRAM = sys.argv[1]
 failures = []
 compared = 0
 
@@ -49,11 +48,8 @@ def report(groups, group, predicted, truth, score=None, support_min=30):
         columns["score"] = score
     lists = [np.asarray(column).tolist() for column in columns.values()]
     rows = [dict(zip(columns, row)) for row in zip(*lists)]
-    text = "\n".join(json.dumps(line) for line in [head, *rows])
-    done = subprocess.run([PROGRAM], input=text, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{PROGRAM} failed: {done.stderr}")
-    return json.loads(done.stdout)
+    (answer,) = example.answers([head, *rows])
+    return answer
 
 
 def check(case, name, got, want):

@@ -1,5 +1,7 @@
 //! Rows of many numbers, such as embeddings: the maximum mean discrepancy.
 
+use crate::series::robust::middle;
+
 /// The most rows of both together: every pair is looked at, and kept.
 pub const ROWS_MAX: usize = 2_000;
 
@@ -46,7 +48,7 @@ pub fn mmd(
             kernel[j * count + i] = squared;
         }
     }
-    let width = median(&mut distances).sqrt();
+    let width = middle(&mut distances)?.sqrt();
     if !(width > 0.0 && width.is_finite()) {
         return None;
     }
@@ -66,16 +68,6 @@ pub fn mmd(
         p: (as_much + 1) as f64 / (permutations + 1) as f64,
         width,
     })
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        (values[middle - 1] + values[middle]) / 2.0
-    } else {
-        values[middle]
-    }
 }
 
 /// The unbiased estimate where the first `n` of `order` are the reference.

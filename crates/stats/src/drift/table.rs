@@ -1,7 +1,7 @@
 //! Counts of the same cells, in a reference and now: levels of a category, or bins of a number.
 
 use crate::gamma::{chi_square_above, noncentral_below};
-use crate::interval::{Estimate, wilson};
+use crate::interval::Estimate;
 
 /// Counts of both, cell by cell.
 #[derive(Clone, Copy, Debug)]
@@ -215,13 +215,6 @@ impl<'a> Table<'a> {
             },
             corrected: (phi / least).sqrt().min(1.0),
         })
-    }
-
-    /// The share of a cell's rows in both, with Wilson's intervals.
-    pub fn shares_of(&self, cell: usize, level: f64) -> Option<(Estimate, Estimate)> {
-        let (a, b) = (self.reference.get(cell)?, self.current.get(cell)?);
-        let (n, m) = (self.reference.iter().sum(), self.current.iter().sum());
-        Some((wilson(*a, n, level), wilson(*b, m, level)))
     }
 }
 

@@ -78,8 +78,8 @@ pub(super) fn half_finite(values: &[f64]) -> Option<()> {
     (2 * finite >= values.len()).then_some(())
 }
 
-/// Of values none of which is "not a number"; leaves them in another order.
-fn middle(values: &mut [f64]) -> Option<f64> {
+/// The same of values none of which is "not a number"; leaves them in another order.
+pub(crate) fn middle(values: &mut [f64]) -> Option<f64> {
     if values.is_empty() {
         return None;
     }

@@ -99,14 +99,6 @@ mod tests {
         assert_eq!(residuals(&values, TWO_OF_THREE)[..6], [None; 6]);
         assert_eq!(residuals(&values, TWO_OF_THREE)[6..], want);
         // 0, 1, 4.5, -0.5, -1: the median is 0, the distances 0, 1, 4.5, 0.5, 1 have the median 1.
-        let want = [
-            Some(0.0),
-            Some(1.0),
-            None,
-            Some(4.5),
-            Some(-0.5),
-            Some(-1.0),
-        ];
         let want = want.map(|it| it.map(|it: f64| robust::NORMAL_QUARTILE * it));
         assert_eq!(scores(&values, TWO_OF_THREE)[6..], want);
     }
