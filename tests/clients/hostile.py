@@ -65,7 +65,11 @@ def refused(server, body, headers=None, path=INFER, status=400, words=()):
 
 @contextlib.contextmanager
 def bounded_growth(server, most=GROWTH_BYTES_MAX):
-    """The most memory that was used meanwhile over what was used before."""
+    """The most memory that was used meanwhile over what was used before.
+
+    Rows of earlier requests are sealed first: else the memory that it takes to seal them is counted here.
+    """
+    assert server.ask("POST", "/api/v1/ledger/settle")[0] == 200
     before = server.memory("VmRSS")
     server.forget_peak()
     yield

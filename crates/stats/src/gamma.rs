@@ -130,6 +130,74 @@ pub(crate) fn noncentral_below(x: f64, degrees: f64, noncentrality: f64) -> f64 
     sum.min(1.0)
 }
 
+/// The noncentrality with which chi-square is at most `x` with this probability; 0 where none is small enough.
+pub(crate) fn noncentrality_at(x: f64, degrees: f64, below: f64) -> f64 {
+    let is_small = |noncentrality: f64| noncentral_below(x, degrees, noncentrality) > below;
+    if !is_small(0.0) {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, x.max(1.0));
+    while is_small(high) && high < 1e15 {
+        low = high;
+        high *= 2.0;
+    }
+    bisect(low, high, is_small)
+}
+
+/// The probability that a noncentral chi-square variable is greater than `x`. Where it is less than about 1e-14, what
+/// is left of the difference from 1 is noise, so never less than 0.
+pub(crate) fn noncentral_above(x: f64, degrees: f64, noncentrality: f64) -> f64 {
+    (1.0 - noncentral_below(x, degrees, noncentrality)).max(0.0)
+}
+
+/// The point below which a noncentral chi-square variable lies with this probability.
+pub(crate) fn noncentral_quantile(below: f64, degrees: f64, noncentrality: f64) -> f64 {
+    let is_short = |x: f64| noncentral_below(x, degrees, noncentrality) < below;
+    let mean = degrees + noncentrality;
+    let deviation = (2.0 * (degrees + 2.0 * noncentrality)).sqrt();
+    let mut high = mean + deviation;
+    let mut step = deviation;
+    while is_short(high) && high < 1e15 {
+        high += step;
+        step *= 2.0;
+    }
+    bisect(0.0, high, is_short)
+}
+
+/// The point between the two up to which `is_short` holds.
+fn bisect(mut low: f64, mut high: f64, is_short: impl Fn(f64) -> bool) -> f64 {
+    for _ in 0..100 {
+        let middle = (low + high) / 2.0;
+        if is_short(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+        if high - low <= 1e-12 * high {
+            break;
+        }
+    }
+    low
+}
+
+/// The probability that a standard normal variable is greater than `z`.
+pub(crate) fn normal_above(z: f64) -> f64 {
+    if z.is_nan() {
+        return 1.0;
+    }
+    let (below, above) = incomplete(0.5, z * z / 2.0);
+    if z >= 0.0 {
+        above / 2.0
+    } else {
+        (1.0 + below) / 2.0
+    }
+}
+
+/// The probability that a standard normal variable is less than `z`.
+pub(crate) fn normal_below(z: f64) -> f64 {
+    normal_above(-z)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

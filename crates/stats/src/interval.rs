@@ -135,7 +135,7 @@ pub fn normal_quantile(probability: f64) -> f64 {
     distance.copysign(from_half)
 }
 
-fn two_sided(level: f64) -> f64 {
+pub(crate) fn two_sided(level: f64) -> f64 {
     assert!(level > 0.0 && level < 1.0, "R1");
     normal_quantile((1.0 + level) / 2.0)
 }

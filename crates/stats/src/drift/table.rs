@@ -1,6 +1,6 @@
 //! Counts of the same cells, in a reference and now: levels of a category, or bins of a number.
 
-use crate::gamma::{chi_square_above, noncentral_below};
+use crate::gamma::{chi_square_above, noncentrality_at};
 use crate::interval::Estimate;
 
 /// Counts of both, cell by cell.
@@ -216,31 +216,6 @@ impl<'a> Table<'a> {
             corrected: (phi / least).sqrt().min(1.0),
         })
     }
-}
-
-/// The noncentrality with which chi-square is at most `x` with this probability; 0 where none is small enough.
-fn noncentrality_at(x: f64, degrees: f64, below: f64) -> f64 {
-    let is_small = |noncentrality: f64| noncentral_below(x, degrees, noncentrality) > below;
-    if !is_small(0.0) {
-        return 0.0;
-    }
-    let (mut low, mut high) = (0.0, x.max(1.0));
-    while is_small(high) && high < 1e15 {
-        low = high;
-        high *= 2.0;
-    }
-    for _ in 0..100 {
-        let middle = (low + high) / 2.0;
-        if is_small(middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-        if high - low <= 1e-12 * high {
-            break;
-        }
-    }
-    low
 }
 
 #[cfg(test)]

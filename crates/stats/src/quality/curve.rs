@@ -20,9 +20,9 @@ pub(crate) struct Curve {
 }
 
 /// The area under the ROC curve, and its standard error where there are two rows of each class.
-pub(super) struct Area {
-    pub(super) value: f64,
-    pub(super) error: Option<f64>,
+pub(crate) struct Area {
+    pub(crate) value: f64,
+    pub(crate) error: Option<f64>,
 }
 
 impl Curve {
@@ -65,7 +65,7 @@ impl Curve {
     /// The variance is that of DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988), 837-845, from ranks
     /// as in Sun & Xu, IEEE Signal Process. Lett. 21 (2014), 1389-1393. Counts are whole numbers
     /// throughout, so only the last division rounds.
-    pub(super) fn area(&self) -> Option<Area> {
+    pub(crate) fn area(&self) -> Option<Area> {
         if self.positives == 0 || self.negatives == 0 {
             return None;
         }
