@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod manifest;
 pub mod maturity;
+pub mod monitor;
 pub mod name;
 pub mod refusal;
 pub mod request;

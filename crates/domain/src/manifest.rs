@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::budget::Budget;
 use crate::ledger;
+use crate::monitor;
 use crate::task::Task;
 
 /// The whole file. Everything may be left out.
@@ -42,6 +43,9 @@ pub struct Manifest {
     /// What its predictions may cost. It needs a server that was given prices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What is watched of it.
+    #[serde(default, skip_serializing_if = "monitor::Setting::is_default")]
+    pub monitor: monitor::Setting,
 }
 
 /// What a model's file does not say about its inputs.

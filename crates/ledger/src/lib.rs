@@ -16,6 +16,7 @@
 //! R4. Nothing here reads a clock or starts a thread that outlives its call; the caller hands in the time and
 //!     runs `tend_log` and `tend_files`.
 
+pub mod baseline;
 mod columns;
 mod failure;
 mod files;

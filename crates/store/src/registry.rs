@@ -21,6 +21,7 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
 use crate::failure;
 
+mod baseline;
 mod events;
 mod package;
 mod read;
@@ -28,6 +29,7 @@ mod record;
 mod traffic;
 mod write;
 
+pub use baseline::{BASELINE_BYTES_MAX, BaselineRecord};
 pub use events::{Event, EventId, NewEvent};
 pub use package::{File, NewVersion, Pushed, digest_of_package};
 pub use read::{ModelSummary, VersionRecord, VersionSummary};

@@ -71,7 +71,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
             reference: self.reference + other.reference,
             current: self.current + other.current,

@@ -77,6 +77,32 @@ async fn run(registry: &Registry, words: &[&str], now: i64) -> Result<String, Re
             let was = registry.set_alias(&model, &alias, version, &change).await?;
             format!("was {}", show(was))
         }
+        ["measure", text, body] => {
+            let (model, version) = target(text)?;
+            let baseline = BaselineRecord {
+                made_at: change.at,
+                source: "train.parquet".to_owned(),
+                rows: 7,
+                body: body.as_bytes().to_vec(),
+            };
+            registry
+                .set_baseline(&model, version, &baseline, &change)
+                .await?;
+            "ok".to_owned()
+        }
+        ["measure", text] => {
+            let (model, version) = target(text)?;
+            match registry.baseline(&model, version).await? {
+                None => "none".to_owned(),
+                Some(it) => format!(
+                    "{} of {} rows from {} at {}",
+                    String::from_utf8_lossy(&it.body),
+                    it.rows,
+                    it.source,
+                    it.made_at.0
+                ),
+            }
+        }
         ["unalias", model, alias] => {
             let was = registry
                 .remove_alias(&model.parse()?, &alias.parse()?, &change)
@@ -454,13 +480,12 @@ async fn a_registry_from_the_future_is_refused() {
     .expect("written");
     registry.close().await;
     let got = Registry::open(&path).await.err().map(|it| it.to_string());
-    assert_eq!(
-        got.as_deref(),
-        Some(
-            "storage failed: the registry has format 9999, this program knows formats up to 1: it was \
-             written by a newer Windlass"
-        )
+    let known = MIGRATIONS.iter().map(|it| it.version).max().expect("one");
+    let want = format!(
+        "storage failed: the registry has format 9999, this program knows formats up to {known}: it was \
+         written by a newer Windlass"
     );
+    assert_eq!(got, Some(want));
 }
 
 #[tokio::test]
@@ -478,4 +503,25 @@ async fn a_file_that_is_no_registry_is_refused() {
         .map(|it| it.to_string())
         .unwrap_or_default();
     assert!(got.contains("the registry's file is damaged"), "{got}");
+}
+
+#[tokio::test]
+async fn a_baseline_goes_with_its_version() {
+    check(
+        "
+        measure credit:1 x => no model `credit`
+        push credit a => new 1
+        push credit b => new 2
+        measure credit:1 => none
+        measure credit:1 x => ok
+        measure credit:1 => x of 7 rows from train.parquet at 5
+        measure credit:1 y => ok
+        measure credit:1 => y of 7 rows from train.parquet at 7
+        measure credit:2 => none
+        measure credit:3 z => no version `credit:3`
+        remove credit:1 => ok
+        measure credit:1 => none
+        ",
+    )
+    .await;
 }

@@ -1,0 +1,154 @@
+//! What is watched of a model: how often, over how much time, and how seldom a false alarm may be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Span;
+use crate::refusal::Refusal;
+
+/// What is watched of a model. Everything may be left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Setting {
+    /// How often it is looked at.
+    pub every: Span,
+    /// The predictions that are looked at: those of so much time before.
+    pub window: Span,
+    /// In how much time there may be one false alarm about drift, at most and on average.
+    pub false_alarm_in: Span,
+    /// Whether inputs and predictions are as they were.
+    pub drift: Drift,
+}
+
+/// Whether inputs and predictions are as they were.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drift {
+    /// The smallest move that matters, in standard deviations of a column.
+    #[schemars(range(min = 0.001, max = 3.0))]
+    pub margin: f64,
+    /// How much columns matter; those that are not named have 1. A column of twice the weight has twice the share
+    /// of false alarms, and is found sooner.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
+    /// Columns that are not watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leave_out: Vec<String>,
+    /// Rows of which a baseline is made where a version has none: its first predictions. 0: none is made.
+    pub first_rows: u64,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            every: Span(HOUR),
+            window: Span(DAY),
+            false_alarm_in: Span(30 * DAY),
+            drift: Drift::default(),
+        }
+    }
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self {
+            margin: 0.1,
+            weights: BTreeMap::new(),
+            leave_out: Vec::new(),
+            first_rows: 10_000,
+        }
+    }
+}
+
+/// The shortest time between two looks.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+/// The longest time that is looked at.
+const WINDOW_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+
+impl Setting {
+    /// Whether nothing was said.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Refuses what makes no sense.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let wrong = |field: &str, why: String| {
+            Err(Refusal::InvalidManifest {
+                field: format!("monitor.{field}"),
+                why,
+            })
+        };
+        if self.every.0 < EVERY_MIN {
+            return wrong("every", format!("`{}` is less than 1s", self.every));
+        }
+        if self.window.0 < self.every.0 || self.window.0 > WINDOW_MAX {
+            let (window, every) = (self.window, self.every);
+            return wrong(
+                "window",
+                format!("`{window}` is not from `every`, which is {every}, to 400d"),
+            );
+        }
+        if self.false_alarm_in.0 <= self.every.0 {
+            let (span, every) = (self.false_alarm_in, self.every);
+            return wrong(
+                "false_alarm_in",
+                format!("`{span}` is not longer than `every`, which is {every}"),
+            );
+        }
+        let margin = self.drift.margin;
+        if !(0.001..=3.0).contains(&margin) {
+            return wrong("drift.margin", format!("`{margin}` is not from 0.001 to 3"));
+        }
+        for (column, weight) in &self.drift.weights {
+            if !(0.001..=1000.0).contains(weight) {
+                return wrong(
+                    "drift.weights",
+                    format!("`{weight}` of `{column}` is not from 0.001 to 1000"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in
+    /// `false_alarm_in` there is at most one on average, however much looks depend on each other.
+    pub fn alpha(&self) -> f64 {
+        (self.every.0.as_secs_f64() / self.false_alarm_in.0.as_secs_f64()).min(0.5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, want: &str) {
+        let read = serde_json::from_str::<Setting>(text);
+        let got = match read {
+            Err(error) => error.to_string(),
+            Ok(setting) => match setting.check() {
+                Err(refusal) => refusal.to_string(),
+                Ok(()) => format!("{:.6}", setting.alpha()),
+            },
+        };
+        assert!(got.contains(want), "{got}");
+    }
+
+    #[test]
+    fn looks_share_what_may_be_wrong() {
+        check("{}", "0.001389");
+        check(r#"{"every":"1d","false_alarm_in":"20d"}"#, "0.050000");
+        check(r#"{"every":"0s"}"#, "`monitor.every`");
+        check(r#"{"window":"1m"}"#, "`monitor.window`");
+        check(r#"{"false_alarm_in":"1h"}"#, "`monitor.false_alarm_in`");
+        check(r#"{"drift":{"margin":0}}"#, "`monitor.drift.margin`");
+        check(r#"{"drift":{"weights":{"a":-1}}}"#, "`monitor.drift.weights`");
+        check(r#"{"drfit":{}}"#, "unknown field `drfit`");
+    }
+}

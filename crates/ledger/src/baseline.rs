@@ -1,0 +1,68 @@
+//! What a model's columns looked like at a time that is taken for the measure, and what they look like now.
+//!
+//! R1. A baseline is cells and how many rows are in each: no row of the reference is needed afterwards.
+//! R2. It is made in two passes: the first finds the cells, from sketches, the second counts in them, exactly. So no
+//!     sketch's error is in a verdict.
+//! R3. A column is left out only with a reason.
+
+mod count;
+mod drift;
+mod record;
+mod source;
+mod summary;
+
+use stats::drift::bins::Counted;
+use stats::drift::column::Cells;
+
+pub use count::Counter;
+pub use drift::{ColumnDrift, Drift};
+pub use source::Source;
+pub use summary::Summary;
+
+/// Columns of a baseline.
+pub const COLUMNS_MAX: usize = 4096;
+/// Texts of a column that have cells of their own.
+pub const LEVELS_MAX: usize = 200;
+/// Bytes of a column's name, and of a text with a cell of its own.
+pub const NAME_BYTES_MAX: usize = 1024;
+
+/// A reference, counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// Its rows.
+    pub rows: u64,
+    /// Its columns, by name.
+    pub columns: Vec<Column>,
+    /// Columns that are not watched, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A column of a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// What its values are counted in.
+    pub cells: Cells,
+    /// The reference's rows.
+    pub counted: Counted,
+    /// About how many different values it has.
+    pub distinct: f64,
+}
+
+/// A column that is not watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Baseline {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        let found = self.columns.binary_search_by(|it| it.name.as_str().cmp(name));
+        self.columns.get(found.ok()?)
+    }
+}

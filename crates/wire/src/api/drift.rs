@@ -1,0 +1,182 @@
+//! Records of baselines and drift.
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::MetricRecord;
+
+/// How far rows are from a baseline: `GET /api/v1/models/MODEL/drift?version=&from=&to=&margin=&alpha=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftRecord {
+    /// The model; none where files were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// What the reference is made from.
+    pub reference: ReferenceRecord,
+    /// Rows from this time on, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_us: Option<i64>,
+    /// Rows before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_us: Option<i64>,
+    /// Rows compared with it.
+    pub rows: u64,
+    /// `drift`, `no material drift` or `not enough data`: of all columns.
+    pub verdict: String,
+    /// The smallest move that matters, in standard deviations.
+    pub margin: f64,
+    /// The probability of any drift at all where nothing changed, at most.
+    pub alpha: f64,
+    /// The level of the intervals.
+    pub level: f64,
+    /// Every column that is watched; the farthest from its margin first.
+    pub columns: Vec<ColumnDriftRecord>,
+    /// Columns that are not watched.
+    pub left_out: Vec<LeftOutRecord>,
+}
+
+/// What a reference is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceRecord {
+    /// `train.parquet`, `predictions from … to …`.
+    pub source: String,
+    /// Its rows.
+    pub rows: u64,
+    /// When it was made, where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_ms: Option<i64>,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnDriftRecord {
+    /// Its name.
+    pub name: String,
+    /// `drift`, `no material drift` or `not enough data`.
+    pub verdict: String,
+    /// Each question that could be asked; the farthest from its margin first.
+    pub effects: Vec<EffectRecord>,
+    /// Distances between the shares of cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distances: Option<DistancesRecord>,
+    /// The cells.
+    pub cells: CellsRecord,
+}
+
+/// How far a column has moved, in the unit of the question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EffectRecord {
+    /// `location`, `shape`, `missing`, `unseen`.
+    pub question: String,
+    /// `drift`, `no material drift` or `not enough data`.
+    pub verdict: String,
+    /// The effect.
+    #[serde(flatten)]
+    pub effect: MetricRecord,
+    /// What it has to be beyond.
+    pub margin: f64,
+    /// The smallest that would have been found, with probability 0.8.
+    pub detectable: f64,
+    /// The least `alpha` at which it is drift, all other questions considered.
+    pub p: f64,
+}
+
+/// Distances of two sets of shares, each with what chance alone makes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DistancesRecord {
+    /// Population stability index, with half a row added to each cell.
+    pub psi: DistanceRecord,
+    /// Jensen-Shannon distance, base 2.
+    pub jensen_shannon: DistanceRecord,
+    /// Hellinger distance.
+    pub hellinger: DistanceRecord,
+    /// Total variation distance.
+    pub total_variation: DistanceRecord,
+    /// Of numbers: the greatest difference of the distribution functions at the cells' ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kolmogorov_smirnov: Option<f64>,
+}
+
+/// A distance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DistanceRecord {
+    /// As it is.
+    pub value: f64,
+    /// What it would be, on average, had nothing changed.
+    pub by_chance: f64,
+}
+
+/// What a column is counted in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum CellsRecord {
+    /// Ranges between these edges, and values with cells of their own. Infinite ends are left out.
+    Numbers {
+        /// Ascending.
+        edges: Vec<f64>,
+        /// Ascending.
+        atoms: Vec<f64>,
+        /// The reference's least and greatest value.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        range: Option<(f64, f64)>,
+    },
+    /// Texts; all others have a cell together.
+    Levels {
+        /// How many have one of their own.
+        count: u64,
+    },
+}
+
+/// A column that is not watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutRecord {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The baseline that a version has: `GET` and `POST /api/v1/models/MODEL/versions/VERSION/baseline`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaselineRecord {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// What it is made from.
+    pub reference: ReferenceRecord,
+    /// Columns that are watched.
+    pub columns: Vec<String>,
+    /// Columns that are not.
+    pub left_out: Vec<LeftOutRecord>,
+    /// Columns of the version's predictions of which the reference has nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
+}
+
+/// What a baseline is to be made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "lowercase", deny_unknown_fields)]
+pub enum NewBaselineRecord {
+    /// Counts that were made elsewhere, of rows that the server need not see.
+    Reference {
+        /// What the rows were: a file's name.
+        source: String,
+        /// The baseline as Windlass writes it.
+        baseline: Box<serde_json::value::RawValue>,
+    },
+    /// Rows that the version answered within a time.
+    Predictions {
+        /// From this moment on; without it from the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+        /// Before this moment; without it up to now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// The first so many of them; without it all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u64>,
+    },
+}
