@@ -84,7 +84,7 @@ fn bins(reference: Vec<f64>, current: Vec<f64>, parts: usize) -> Value {
     let bins = Bins::new(&Sample::new(reference.iter().copied()), parts);
     let (before, now) = (bins.count(reference), bins.count(current));
     json!({
-        "atoms": bins.atoms, "edges": bins.edges, "reference": before.cells, "current": now.cells,
+        "atoms": bins.atoms(), "edges": bins.edges(), "range": bins.range(), "reference": before.cells, "current": now.cells,
         "missing": [before.missing, now.missing], "table": table(&before.cells, &now.cells),
     })
 }

@@ -1,7 +1,8 @@
 //! The numerics of Windlass: how good a model is, and how sure one can be of it.
 //!
-//! Pure, and on the standard library alone: nothing here reads a clock, rolls dice, touches a disk or a
-//! socket, waits or logs. Accumulators take one row at a time, merge, and turn into a report.
+//! Pure: nothing here reads a clock, rolls dice, touches a disk or a socket, waits or logs. On the standard library
+//! alone, but for `sketch`, which builds on `datasketches`, a crate without dependencies of its own. Accumulators
+//! take one row at a time, merge, and turn into a report.
 
 pub mod detect;
 pub mod drift;
@@ -12,6 +13,7 @@ mod gamma;
 pub mod interval;
 pub mod quality;
 pub mod series;
+pub mod sketch;
 mod student;
 mod sum;
 

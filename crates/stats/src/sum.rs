@@ -44,6 +44,15 @@ impl Sum {
         self.high + self.low
     }
 
+    /// Both numbers, for keeping.
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.high, self.low)
+    }
+
+    pub(crate) fn from_parts(high: f64, low: f64) -> Self {
+        Self { high, low }
+    }
+
     fn times(self, other: Self) -> Self {
         let (product, error) = two_product(self.high, other.high);
         let cross = self.high * other.low + self.low * other.high;

@@ -83,16 +83,21 @@ def check_sample(case, got, a, b):
 
 
 def check_bins(case, got, a, b):
-    bins = len(got["edges"]) + 1 + len(got["atoms"])
+    bins = len(got["edges"]) + 1 + len(got["atoms"]) + 2
+    least, greatest = got["range"]
+    if (least, greatest) != (np.nanmin(a), np.nanmax(a)):
+        failures.append(f"{case}: the range is {got['range']}")
     for name, values in (("reference", a), ("current", b)):
         values = np.asarray(values)[~np.isnan(values)]
+        outside = [(values < least).sum(), (values > greatest).sum()]
+        values = values[(least <= values) & (values <= greatest)]
         atoms = [(values == it).sum() for it in got["atoms"]]
         rest = values[~np.isin(values, got["atoms"])]
         # `right` is a < x <= b.
         cells = np.bincount(
             np.digitize(rest, got["edges"], right=True), minlength=len(got["edges"]) + 1
         )
-        if got[name] != [*cells.tolist(), *(int(it) for it in atoms)] or len(got[name]) != bins:
+        if got[name] != [*cells.tolist(), *(int(it) for it in atoms + outside)] or len(got[name]) != bins:
             failures.append(f"{case}: {name} is {got[name]}")
     check_table(case, got["table"], got["reference"], got["current"])
 
