@@ -148,7 +148,10 @@ mod tests {
         check(r#"{"window":"1m"}"#, "`monitor.window`");
         check(r#"{"false_alarm_in":"1h"}"#, "`monitor.false_alarm_in`");
         check(r#"{"drift":{"margin":0}}"#, "`monitor.drift.margin`");
-        check(r#"{"drift":{"weights":{"a":-1}}}"#, "`monitor.drift.weights`");
+        check(
+            r#"{"drift":{"weights":{"a":-1}}}"#,
+            "`monitor.drift.weights`",
+        );
         check(r#"{"drfit":{}}"#, "unknown field `drfit`");
     }
 }

@@ -20,6 +20,9 @@ pub enum Refusal {
     UnknownAlias {
         reference: String,
     },
+    NoBaseline {
+        reference: String,
+    },
     UnknownPath {
         path: String,
     },
@@ -227,6 +230,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::UnknownModel { model } => write!(f, "no model `{model}`"),
             Self::UnknownVersion { reference } => write!(f, "no version `{reference}`"),
+            Self::NoBaseline { reference } => write!(f, "`{reference}` has no baseline"),
             Self::UnknownAlias { reference } => write!(f, "no alias `{reference}`"),
             Self::UnknownPath { path } => write!(f, "nothing at `{path}`"),
             Self::UnknownBlob { digest } => write!(f, "no content with digest `{digest}`"),
@@ -401,6 +405,10 @@ impl Refusal {
         let hint = match self {
             Self::Unsupported { hint, .. } | Self::UnsupportedFormat { hint, .. } => hint.clone(),
             Self::UnknownModel { .. } => "`windlass list` shows the models".to_owned(),
+            Self::NoBaseline { reference } => format!(
+                "`windlass baseline {reference} train.parquet` makes one of the rows that it was trained with, \
+                 `windlass baseline {reference} --last 7d` of what it answered"
+            ),
             Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
                 "`windlass show MODEL` shows its versions and aliases".to_owned()
             }

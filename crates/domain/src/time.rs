@@ -60,6 +60,14 @@ pub fn day(year: i64, month: u8, date_of_month: u8) -> Option<i64> {
     (date(day) == (year, month, date_of_month)).then_some(day)
 }
 
+/// A moment in UTC, of microseconds since 1970: `2026-11-22 11:05:03`. [`read_moment`] reads it.
+pub fn show_moment(us: i64) -> String {
+    let (day, second) = (us.div_euclid(DAY_US), us.rem_euclid(DAY_US) / 1_000_000);
+    let (year, month, date) = date(day);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
+}
+
 /// Microseconds of a day.
 pub const DAY_US: i64 = 86_400_000_000;
 

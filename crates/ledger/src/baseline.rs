@@ -7,15 +7,17 @@
 
 mod count;
 mod drift;
+mod predictions;
 mod record;
 mod source;
 mod summary;
 
-use stats::drift::bins::Counted;
+use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::Cells;
 
 pub use count::Counter;
 pub use drift::{ColumnDrift, Drift};
+pub use predictions::Asked;
 pub use source::Source;
 pub use summary::Summary;
 
@@ -60,9 +62,31 @@ pub struct LeftOut {
 }
 
 impl Baseline {
+    /// The same, for values that are kept in single precision: else a value with a cell of its own, such as 0.1,
+    /// would never come again. None where cells fall together by it.
+    pub fn in_single_precision(mut self, is_single: impl Fn(&str) -> bool) -> Option<Self> {
+        let round = |it: f64| f64::from(it as f32);
+        for column in &mut self.columns {
+            if !is_single(&column.name) {
+                continue;
+            }
+            if let Cells::Numbers(bins) = &column.cells {
+                let all = |values: &[f64]| values.iter().map(|it| round(*it)).collect();
+                let range = bins
+                    .range()
+                    .map(|(least, most)| (round(least), round(most)));
+                let rounded = Bins::from_parts(all(bins.atoms()), all(bins.edges()), range)?;
+                column.cells = Cells::Numbers(rounded);
+            }
+        }
+        Some(self)
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        let found = self.columns.binary_search_by(|it| it.name.as_str().cmp(name));
+        let found = self
+            .columns
+            .binary_search_by(|it| it.name.as_str().cmp(name));
         self.columns.get(found.ok()?)
     }
 }

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::app::App;
 
 mod api;
+mod drift;
 mod ledger;
 mod metrics;
 pub(crate) mod oip;
@@ -27,6 +28,7 @@ mod rows;
 
 mod trace;
 
+pub(crate) use ledger::limit;
 pub(crate) use quality::{check_columns, range_of};
 pub(crate) use trace::Trace;
 
@@ -58,6 +60,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(rows::routes(&app.container))
         .merge(api::routes())
         .merge(ledger::routes())
+        .merge(drift::routes())
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)

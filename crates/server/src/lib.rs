@@ -8,6 +8,7 @@ mod body;
 mod catalog;
 mod clock;
 pub mod docs;
+pub mod drift;
 mod engines;
 mod grpc;
 mod http;

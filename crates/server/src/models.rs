@@ -69,6 +69,7 @@ pub(crate) async fn push(
         let field = field.to_owned();
         return Err(Refusal::InvalidManifest { field, why });
     }
+    manifest.monitor.check()?;
     let engines = Arc::clone(&app.engines);
     let engine = blocking(move || engines.get()).await?;
     let opened = package::open(

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::models::change;
 use crate::{
-    demo, docs, kpi, label, ledger, models, predict, push, quality, query, replay, runtime, serve,
+    demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay, runtime,
+    serve,
 };
 
 #[derive(Debug, Parser)]
@@ -82,6 +83,10 @@ pub(crate) enum Command {
     Label(label::LabelArgs),
     /// Shows how right a model was, by the labels that have come
     Quality(quality::QualityArgs),
+    /// Shows whether inputs and predictions are as they were
+    Drift(drift::DriftArgs),
+    /// Says what a version's predictions are measured against
+    Baseline(drift::BaselineArgs),
     /// Shows how much a model answers, how fast, and what that costs
     Kpi(kpi::KpiArgs),
     /// Asks questions about predictions in SQL

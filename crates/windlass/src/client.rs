@@ -360,7 +360,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8], path: &str) -> anyhow::Result<T> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8], path: &str) -> anyhow::Result<T> {
     // An answer without content reads as `null`: the unit type takes it.
     let body = if body.is_empty() { b"null" } else { body };
     serde_json::from_slice(body).with_context(|| {

@@ -8,6 +8,7 @@ mod client;
 mod context;
 mod demo;
 mod docs;
+mod drift;
 mod environment;
 mod exit;
 mod failure;
@@ -95,6 +96,8 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Predict(args) => predict::run(context, &args).await?,
         Command::Label(args) => return label::run(context, &args).await,
         Command::Quality(args) => quality::run(context, &args).await?,
+        Command::Drift(args) => drift::run(context, &args).await?,
+        Command::Baseline(args) => drift::baseline(context, &args).await?,
         Command::Kpi(args) => kpi::run(context, &args).await?,
         Command::Query(args) => query::run(context, &args).await?,
         Command::Replay(args) => replay::run(context, &args).await?,

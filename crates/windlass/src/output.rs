@@ -132,16 +132,14 @@ pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>
 
 /// A moment as people write it: `2026-11-22 11:05`, UTC.
 pub(crate) fn moment(ms: i64) -> String {
-    let (day, second) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
-    let (year, month, date) = domain::time::date(day);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year}-{month:02}-{date:02} {hour:02}:{minute:02}")
+    let mut text = moment_us(ms.saturating_mul(1000));
+    text.truncate(text.len() - ":00".len());
+    text
 }
 
 /// The same to the second, of microseconds: `2026-11-22 11:05:03`.
 pub(crate) fn moment_us(us: i64) -> String {
-    let second = us.div_euclid(1_000_000).rem_euclid(60);
-    format!("{}:{second:02}", moment(us.div_euclid(1000)))
+    domain::time::show_moment(us)
 }
 
 /// A number as people compare it: three digits that matter, and all of what stands before the point.

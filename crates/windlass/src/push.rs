@@ -16,8 +16,9 @@ use wire::api::{DeclaredRecord, FileRecord, PushRecord, PushedRecord};
 
 use crate::client::Client;
 use crate::context::Context;
+use crate::drift;
 use crate::failure::Failure;
-use crate::output::{Output, Unit};
+use crate::output::{Output, Unit, count};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "What can be pushed:
@@ -40,6 +41,10 @@ pub(crate) struct PushArgs {
     /// The model's name [default: what `windlass.yaml` says, or the folder's or file's name]
     #[arg(long)]
     name: Option<ModelName>,
+    /// Rows that it was trained with, which its predictions are measured against: CSV, JSON lines or Parquet.
+    /// Counts are made of them here; no row is sent
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
 }
 
 /// What became of one version.
@@ -97,6 +102,10 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> anyhow::Result<()
         &limits,
     )
     .await;
+    let pushed = match (pushed, &args.reference) {
+        (Ok(pushed), Some(file)) => measured(&client, context.output, pushed, file).await,
+        (pushed, _) => pushed,
+    };
     client.close().await;
     context.output.answer(&pushed?, |pushed| {
         pushed
@@ -105,6 +114,33 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> anyhow::Result<()
             .collect::<Vec<_>>()
             .join("\n")
     })
+}
+
+/// Gives the one version that was pushed its baseline.
+async fn measured(
+    client: &Client,
+    output: Output,
+    pushed: Vec<Pushed>,
+    file: &Path,
+) -> anyhow::Result<Vec<Pushed>> {
+    let [only] = &pushed[..] else {
+        let message = format!(
+            "`--reference` is for one version, and {} were pushed",
+            pushed.len()
+        );
+        let hint = "give each its own by `windlass baseline MODEL:VERSION FILE`";
+        return Err(Failure::refused(message, hint).into());
+    };
+    let baseline = drift::send(client, &only.model, only.version, file).await?;
+    output.note(&format!(
+        "measured against {} of {}",
+        count(baseline.reference.rows, "row"),
+        baseline.reference.source
+    ));
+    for name in &baseline.absent {
+        output.note(&format!("the reference has no column `{name}`"));
+    }
+    Ok(pushed)
 }
 
 /// Registers every version that lies at the path.

@@ -81,6 +81,7 @@ const fn passing(name: &'static str, http: u16, grpc: Grpc, seconds: u32) -> Cod
 const UNKNOWN_MODEL: Code = final_code("unknown_model", 404, Grpc::NotFound);
 const UNKNOWN_VERSION: Code = final_code("unknown_version", 404, Grpc::NotFound);
 const UNKNOWN_ALIAS: Code = final_code("unknown_alias", 404, Grpc::NotFound);
+const NO_BASELINE: Code = final_code("no_baseline", 404, Grpc::NotFound);
 const UNKNOWN_PATH: Code = final_code("unknown_path", 404, Grpc::Unimplemented);
 const UNKNOWN_REGION: Code = final_code("unknown_region", 404, Grpc::NotFound);
 const UNKNOWN_BLOB: Code = final_code("unknown_blob", 404, Grpc::NotFound);
@@ -140,6 +141,7 @@ pub const ALL: &[Code] = &[
     UNKNOWN_MODEL,
     UNKNOWN_VERSION,
     UNKNOWN_ALIAS,
+    NO_BASELINE,
     UNKNOWN_PATH,
     UNKNOWN_BLOB,
     UNKNOWN_REGION,
@@ -200,6 +202,7 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::UnknownModel { .. } => UNKNOWN_MODEL,
         Refusal::UnknownVersion { .. } => UNKNOWN_VERSION,
         Refusal::UnknownAlias { .. } => UNKNOWN_ALIAS,
+        Refusal::NoBaseline { .. } => NO_BASELINE,
         Refusal::UnknownPath { .. } => UNKNOWN_PATH,
         Refusal::UnknownBlob { .. } => UNKNOWN_BLOB,
         Refusal::UnknownRegion { .. } => UNKNOWN_REGION,

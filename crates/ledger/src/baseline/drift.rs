@@ -38,12 +38,7 @@ pub struct ColumnDrift {
 impl Baseline {
     /// Compares rows, counted in these cells, with the baseline. `terms.alpha` is that of all columns together;
     /// `weight` says how much a column matters beside the others.
-    pub fn drift(
-        &self,
-        current: &Counter,
-        terms: Terms,
-        weight: impl Fn(&str) -> f64,
-    ) -> Drift {
+    pub fn drift(&self, current: &Counter, terms: Terms, weight: impl Fn(&str) -> f64) -> Drift {
         let each = Terms {
             alpha: alpha_of_one(terms.alpha, self.columns.len() * QUESTIONS),
             ..terms

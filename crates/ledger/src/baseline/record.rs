@@ -100,7 +100,9 @@ impl Baseline {
             name: column.name.clone(),
             kind: match &column.cells {
                 Cells::Numbers(bins) => KindRecord::Numbers {
-                    range: bins.range().map(|(least, most)| (least.into(), most.into())),
+                    range: bins
+                        .range()
+                        .map(|(least, most)| (least.into(), most.into())),
                     edges: numbers(bins.edges()),
                     atoms: numbers(bins.atoms()),
                 },
@@ -141,9 +143,7 @@ impl Baseline {
             )));
         }
         if record.columns.len() > COLUMNS_MAX || record.left_out.len() > COLUMNS_MAX {
-            return Err(malformed(format!(
-                "it has more than {COLUMNS_MAX} columns"
-            )));
+            return Err(malformed(format!("it has more than {COLUMNS_MAX} columns")));
         }
         if record.rows > ROWS_MAX {
             return Err(malformed(format!("it has more than {ROWS_MAX} rows")));
@@ -213,7 +213,9 @@ fn column(record: ColumnRecord, rows: u64) -> Result<Column, String> {
         let (got, want) = (counts.len(), cells.count());
         return Err(format!("it has {got} counts for {want} cells"));
     }
-    let all = counts.iter().fold(missing, |sum, it| sum.saturating_add(*it));
+    let all = counts
+        .iter()
+        .fold(missing, |sum, it| sum.saturating_add(*it));
     if all != rows {
         return Err(format!("it counts {all} rows, the baseline has {rows}"));
     }

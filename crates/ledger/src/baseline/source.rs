@@ -74,12 +74,11 @@ impl Source<'_> {
         let part = |part: usize| -> Result<T, Refusal> {
             // A file of its own: where it reads is the file's own affair.
             let file = File::open(path).map_err(|error| failure::of_io(reading(path), &error))?;
-            let reader =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
-                    .with_row_groups((part..groups).step_by(threads).collect())
-                    .with_batch_size(BATCH_ROWS)
-                    .build()
-                    .map_err(failed)?;
+            let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+                .with_row_groups((part..groups).step_by(threads).collect())
+                .with_batch_size(BATCH_ROWS)
+                .build()
+                .map_err(failed)?;
             let mut state = empty();
             for batch in reader {
                 let batch = batch.map_err(|error| unreadable(path, error.to_string()))?;
@@ -89,7 +88,9 @@ impl Source<'_> {
         };
         std::thread::scope(|scope| {
             let part = &part;
-            let others: Vec<_> = (1..threads).map(|it| scope.spawn(move || part(it))).collect();
+            let others: Vec<_> = (1..threads)
+                .map(|it| scope.spawn(move || part(it)))
+                .collect();
             let mut all = vec![part(0)];
             all.extend(others.into_iter().map(|it| {
                 let panicked = |_| Err(unreadable(path, "a thread panicked".to_owned()));

@@ -1,7 +1,6 @@
 //! The first pass: what cells a column should have.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -60,10 +59,7 @@ pub(super) fn numbers(column: &ArrayRef) -> Result<ArrayRef, Refusal> {
 }
 
 /// Calls `each` with every text of a column.
-pub(super) fn texts(
-    column: &ArrayRef,
-    mut each: impl FnMut(Option<&str>),
-) -> Result<(), Refusal> {
+pub(super) fn texts(column: &ArrayRef, mut each: impl FnMut(Option<&str>)) -> Result<(), Refusal> {
     if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>()
         && let Some(values) = dictionary.values().as_string_opt::<i32>()
     {

@@ -63,7 +63,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// Who changed something, while nobody says who they are.
-const WHO: &str = "anonymous";
+pub(super) const WHO: &str = "anonymous";
 
 /// Entries of a page unless the caller says otherwise.
 const PAGE: u32 = 100;

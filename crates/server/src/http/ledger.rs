@@ -44,7 +44,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/models/{model}/replay", post(replayed))
 }
 
-pub(super) fn limit(app: &App) -> Duration {
+pub(crate) fn limit(app: &App) -> Duration {
     Duration::from_millis(app.limits.query_ms_max)
 }
 

@@ -184,6 +184,26 @@ const ROUTES: &[Route] = &[
         "/api/v1/predictions/{id}",
         "The whole story of one answer",
     ),
+    (
+        "get",
+        "/api/v1/models/{model}/drift",
+        "How far predictions are from the baseline: version, from, to, margin, alpha",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/versions/{version}/baseline",
+        "What a version's predictions are measured against",
+    ),
+    (
+        "put",
+        "/api/v1/models/{model}/versions/{version}/baseline",
+        "Gives a version a baseline that was made elsewhere: source",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/versions/{version}/baseline",
+        "Makes a version's baseline of what it answered",
+    ),
     ("get", "/api/v1/ledger", "How the ledger is doing"),
     (
         "post",

@@ -168,6 +168,7 @@ fn apply_to(
         examples,
         ledger,
         budget,
+        monitor,
     } = manifest.clone();
     if let Some(name) = model {
         package.name = name
@@ -204,6 +205,7 @@ fn apply_to(
         examples,
         ledger,
         budget,
+        monitor,
     };
     add_examples(folder, &mut package)?;
     package.check_files(folder.limits())?;

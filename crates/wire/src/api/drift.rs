@@ -138,7 +138,7 @@ pub struct LeftOutRecord {
     pub why: String,
 }
 
-/// The baseline that a version has: `GET` and `POST /api/v1/models/MODEL/versions/VERSION/baseline`.
+/// The baseline that a version has: `GET`, `PUT` and `POST /api/v1/models/MODEL/versions/VERSION/baseline`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BaselineRecord {
     /// The model.
@@ -156,27 +156,17 @@ pub struct BaselineRecord {
     pub absent: Vec<String>,
 }
 
-/// What a baseline is to be made from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "from", rename_all = "lowercase", deny_unknown_fields)]
-pub enum NewBaselineRecord {
-    /// Counts that were made elsewhere, of rows that the server need not see.
-    Reference {
-        /// What the rows were: a file's name.
-        source: String,
-        /// The baseline as Windlass writes it.
-        baseline: Box<serde_json::value::RawValue>,
-    },
-    /// Rows that the version answered within a time.
-    Predictions {
-        /// From this moment on; without it from the first.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<String>,
-        /// Before this moment; without it up to now.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<String>,
-        /// The first so many of them; without it all.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        first: Option<u64>,
-    },
+/// Predictions that a baseline is to be made from. (`PUT` with `?source=` sends one that was made elsewhere.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBaselineRecord {
+    /// From this moment on; without it from the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Before this moment; without it up to now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The first so many of them; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
 }

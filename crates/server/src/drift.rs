@@ -1,0 +1,463 @@
+//! Baselines of versions, and how far their predictions are from them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::ledger::Range;
+use ::ledger::baseline::{Asked, Baseline, ColumnDrift, Counter, Drift, Source};
+use arrow::array::RecordBatch;
+use domain::access::{Change, Permission, Read};
+use domain::manifest::Manifest;
+use domain::monitor::Setting;
+use domain::time::show_moment;
+use domain::{ModelName, Refusal, Version};
+use stats::drift::column::{Cells, Distances};
+use stats::drift::effect::{Question, Terms};
+use stats::drift::table::Distance;
+use stats::drift::verdict::Judged;
+use store::registry::{self, BaselineRecord, UnixMillis, VersionRecord};
+use wire::api::drift as api;
+use wire::api::ledger::MetricRecord;
+
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::http::limit;
+use crate::loading::layout_of;
+
+/// The level of the intervals that are shown.
+pub(crate) const LEVEL: f64 = 0.95;
+/// How often files that are compared once may be called drifted where nothing changed.
+pub const ALPHA: f64 = 0.05;
+
+/// Rows of a file, or of one that was read already.
+pub enum Rows<'a> {
+    /// A Parquet file, which is read piece by piece.
+    Parquet(&'a Path),
+    /// Rows in memory.
+    Batch(&'a RecordBatch),
+}
+
+impl Rows<'_> {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Parquet(path) => Source::Parquet(path),
+            Self::Batch(batch) => Source::Batch(batch),
+        }
+    }
+
+    /// The baseline that they make, as a server takes it: of these columns, or of all. Needs no server.
+    pub fn baseline(&self, threads: usize, columns: Option<&[String]>) -> Result<Vec<u8>, Refusal> {
+        let wanted = |name: &str| columns.is_none_or(|all| all.iter().any(|it| it == name));
+        Ok(self.source().baseline(threads, wanted)?.to_json())
+    }
+}
+
+/// Two files to compare.
+pub struct Files<'a> {
+    /// The reference, and what it is called.
+    pub reference: (Rows<'a>, &'a str),
+    /// What is compared with it.
+    pub current: Rows<'a>,
+    /// The smallest move that matters, in standard deviations.
+    pub margin: f64,
+    /// How often it may be wrong.
+    pub alpha: f64,
+    /// Threads that read.
+    pub threads: usize,
+}
+
+/// How far the rows of one file are from those of another. Needs no server.
+pub fn compare(files: &Files<'_>) -> Result<api::DriftRecord, Refusal> {
+    let (rows, name) = &files.reference;
+    let baseline = rows.source().baseline(files.threads, |_| true)?;
+    let current = files.current.source().count(files.threads, &baseline)?;
+    let terms = Terms {
+        margin: files.margin,
+        alpha: files.alpha,
+        level: LEVEL,
+    };
+    let reference = api::ReferenceRecord {
+        source: (*name).to_owned(),
+        rows: baseline.rows,
+        made_ms: None,
+    };
+    let drift = baseline.drift(&current, terms, |_| 1.0);
+    Ok(record(&baseline, reference, drift, terms))
+}
+
+/// What a drift question asks.
+pub(crate) struct Asking {
+    pub(crate) model: ModelName,
+    /// Without it the one that has the traffic.
+    pub(crate) version: Option<Version>,
+    /// Without it the window of the model's manifest.
+    pub(crate) range: Option<Range>,
+    pub(crate) margin: Option<f64>,
+    pub(crate) alpha: Option<f64>,
+}
+
+/// How far a version's predictions are from its baseline.
+pub(crate) async fn drift(
+    app: &App,
+    _: Permission<Read>,
+    asking: Asking,
+) -> Result<api::DriftRecord, Refusal> {
+    let model = asking.model;
+    let version = version_of(app, &model, asking.version).await?;
+    let (_, manifest) = version_record(app, &model, version).await?;
+    let setting = manifest.monitor;
+    let (kept, baseline) =
+        baseline_of(app, &model, version)
+            .await?
+            .ok_or_else(|| Refusal::NoBaseline {
+                reference: format!("{model}:{version}"),
+            })?;
+    let range = asking
+        .range
+        .unwrap_or_else(|| window(&setting, wall_ms() * 1000));
+    let terms = Terms {
+        margin: asking.margin.unwrap_or(setting.drift.margin),
+        alpha: asking.alpha.unwrap_or_else(|| setting.alpha()),
+        level: LEVEL,
+    };
+    let (baseline, counter) = count(app, &model, version, range, baseline).await?;
+    let drift = baseline.drift(&counter, terms, |it| weight(&setting, it));
+    let mut record = record(&baseline, reference_record(&kept), drift, terms);
+    record.model = Some(model.to_string());
+    record.version = Some(version.number());
+    (record.from_us, record.to_us) = (Some(range.from_us), Some(range.to_us));
+    Ok(record)
+}
+
+/// How much a column matters beside the others.
+pub(crate) fn weight(setting: &Setting, column: &str) -> f64 {
+    setting.drift.weights.get(column).copied().unwrap_or(1.0)
+}
+
+/// The predictions that are looked at.
+pub(crate) fn window(setting: &Setting, now_us: i64) -> Range {
+    let window_us = i64::try_from(setting.window.0.as_micros()).unwrap_or(i64::MAX);
+    Range {
+        from_us: now_us.saturating_sub(window_us),
+        to_us: now_us,
+    }
+}
+
+/// A version's predictions in the cells of its baseline.
+pub(crate) async fn count(
+    app: &App,
+    model: &ModelName,
+    version: Version,
+    range: Range,
+    baseline: Baseline,
+) -> Result<(Baseline, Counter), Refusal> {
+    let (ledger, name) = (Arc::clone(&app.keeper.ledger), model.clone());
+    let counting = move || {
+        let asked = Asked {
+            model: name.as_str(),
+            version: version.number(),
+            range,
+            first: None,
+        };
+        let counter = ledger.snapshot(wall_ms())?.counted(&asked, &baseline)?;
+        Ok((baseline, counter))
+    };
+    app.questions.compute(limit(app), counting).await
+}
+
+/// The baseline of a version, as it is kept and as it is read.
+pub(crate) async fn baseline_of(
+    app: &App,
+    model: &ModelName,
+    version: Version,
+) -> Result<Option<(BaselineRecord, Baseline)>, Refusal> {
+    let Some(kept) = app.store.registry.baseline(model, version).await? else {
+        return Ok(None);
+    };
+    let baseline = Baseline::from_json(&kept.body)?;
+    Ok(Some((kept, baseline)))
+}
+
+/// What a version's baseline is.
+pub(crate) async fn show(
+    app: &App,
+    _: Permission<Read>,
+    model: &ModelName,
+    version: Version,
+) -> Result<api::BaselineRecord, Refusal> {
+    let (record, manifest) = version_record(app, model, version).await?;
+    let found = baseline_of(app, model, version).await?;
+    let (kept, baseline) = found.ok_or_else(|| Refusal::NoBaseline {
+        reference: format!("{model}:{version}"),
+    })?;
+    shown(model, &record, &manifest, &kept, &baseline)
+}
+
+/// Gives a version a baseline that was made elsewhere.
+pub(crate) async fn set(
+    app: &App,
+    _: Permission<Change>,
+    (model, version): (&ModelName, Version),
+    (source, body): (String, &[u8]),
+    change: registry::Change,
+) -> Result<api::BaselineRecord, Refusal> {
+    let (record, manifest) = version_record(app, model, version).await?;
+    let mut baseline = Baseline::from_json(body)?;
+    let watched = watched(model, &record, &manifest)?;
+    baseline.columns.retain(|it| watched.contains(&it.name));
+    baseline.left_out.retain(|it| watched.contains(&it.name));
+    if baseline.columns.is_empty() && baseline.left_out.is_empty() {
+        return Err(Refusal::Malformed {
+            what: "the baseline",
+            why: format!(
+                "it has none of the columns of `{model}:{version}`, which are {}",
+                watched.join(", ")
+            ),
+        });
+    }
+    let layout = layout_of(model, &record, &manifest)?;
+    let baseline = baseline
+        .in_single_precision(|it| layout.is_single(it))
+        .ok_or_else(|| Refusal::Malformed {
+            what: "the baseline",
+            why: "values of a column are closer to each other than single precision tells, in which the model \
+                  takes them"
+                .to_owned(),
+        })?;
+    let kept = BaselineRecord {
+        made_at: change.at,
+        source,
+        rows: baseline.rows,
+        body: baseline.to_json(),
+    };
+    let registry = &app.store.registry;
+    registry
+        .set_baseline(model, version, &kept, &change)
+        .await?;
+    shown(model, &record, &manifest, &kept, &baseline)
+}
+
+/// Gives a version a baseline of what it answered.
+pub(crate) async fn of_predictions(
+    app: &App,
+    _: Permission<Change>,
+    (model, version): (&ModelName, Version),
+    (range, first): (Range, Option<u64>),
+    change: registry::Change,
+) -> Result<api::BaselineRecord, Refusal> {
+    let (record, manifest) = version_record(app, model, version).await?;
+    let (ledger, name) = (Arc::clone(&app.keeper.ledger), model.clone());
+    let left_out = manifest.monitor.drift.leave_out.clone();
+    let making = move || {
+        let asked = Asked {
+            model: name.as_str(),
+            version: version.number(),
+            range,
+            first,
+        };
+        ledger.snapshot(wall_ms())?.baseline(&asked, &left_out)
+    };
+    let baseline = app.questions.compute(limit(app), making).await?;
+    if baseline.rows == 0 {
+        return Err(Refusal::Malformed {
+            what: "the baseline",
+            why: format!("`{model}:{version}` has answered nothing in that time"),
+        });
+    }
+    let ends = match range {
+        Range::ALL => "all of its time".to_owned(),
+        Range { from_us, to_us } => {
+            let show = |it: i64, none: i64, word: &str| match it == none {
+                true => word.to_owned(),
+                false => show_moment(it),
+            };
+            let from = show(from_us, i64::MIN, "the first");
+            let to = show(to_us, i64::MAX, "the last");
+            format!("{from} to {to}")
+        }
+    };
+    let source = match first {
+        Some(_) => format!("its first {} predictions", baseline.rows),
+        None => format!("predictions of {ends}"),
+    };
+    let kept = BaselineRecord {
+        made_at: UnixMillis(wall_ms()),
+        source,
+        rows: baseline.rows,
+        body: baseline.to_json(),
+    };
+    let registry = &app.store.registry;
+    registry
+        .set_baseline(model, version, &kept, &change)
+        .await?;
+    shown(model, &record, &manifest, &kept, &baseline)
+}
+
+/// The version asked for, or the one with the traffic.
+async fn version_of(
+    app: &App,
+    model: &ModelName,
+    version: Option<Version>,
+) -> Result<Version, Refusal> {
+    if let Some(version) = version {
+        return Ok(version);
+    }
+    let summary = app.store.registry.model(model).await?;
+    summary.traffic.ok_or_else(|| Refusal::NotReady {
+        reference: model.to_string(),
+        state: "it has no traffic; name a version".to_owned(),
+    })
+}
+
+async fn version_record(
+    app: &App,
+    model: &ModelName,
+    version: Version,
+) -> Result<(VersionRecord, Manifest), Refusal> {
+    let record = app.store.registry.version(model, version).await?;
+    let manifest = store::format::parse_manifest(&record.manifest)?;
+    Ok((record, manifest))
+}
+
+/// The columns of a version that are watched.
+fn watched(
+    model: &ModelName,
+    record: &VersionRecord,
+    manifest: &Manifest,
+) -> Result<Vec<String>, Refusal> {
+    let mut columns = layout_of(model, record, manifest)?.watched();
+    let left_out = &manifest.monitor.drift.leave_out;
+    columns.retain(|it| !left_out.contains(it));
+    Ok(columns)
+}
+
+fn shown(
+    model: &ModelName,
+    record: &VersionRecord,
+    manifest: &Manifest,
+    kept: &BaselineRecord,
+    baseline: &Baseline,
+) -> Result<api::BaselineRecord, Refusal> {
+    let mut absent = watched(model, record, manifest)?;
+    absent.retain(|name| {
+        baseline.column(name).is_none() && baseline.left_out.iter().all(|it| it.name != *name)
+    });
+    Ok(api::BaselineRecord {
+        model: model.to_string(),
+        version: record.summary.version.number(),
+        reference: reference_record(kept),
+        columns: baseline.columns.iter().map(|it| it.name.clone()).collect(),
+        left_out: left_out(baseline),
+        absent,
+    })
+}
+
+fn reference_record(kept: &BaselineRecord) -> api::ReferenceRecord {
+    api::ReferenceRecord {
+        source: kept.source.clone(),
+        rows: kept.rows,
+        made_ms: Some(kept.made_at.0),
+    }
+}
+
+fn left_out(baseline: &Baseline) -> Vec<api::LeftOutRecord> {
+    let record = |it: &::ledger::baseline::LeftOut| api::LeftOutRecord {
+        name: it.name.clone(),
+        why: it.why.clone(),
+    };
+    baseline.left_out.iter().map(record).collect()
+}
+
+/// Drift as a record; the columns farthest from their margins first.
+fn record(
+    baseline: &Baseline,
+    reference: api::ReferenceRecord,
+    drift: Drift,
+    terms: Terms,
+) -> api::DriftRecord {
+    let mut columns: Vec<(&Cells, ColumnDrift)> = baseline
+        .columns
+        .iter()
+        .map(|it| &it.cells)
+        .zip(drift.columns)
+        .collect();
+    let farthest = |it: &ColumnDrift| it.answers.first().map_or(0.0, |it| it.effect.in_margins());
+    columns.sort_by(|(_, a), (_, b)| {
+        let verdicts = a.verdict.cmp(&b.verdict);
+        verdicts.then(farthest(b).total_cmp(&farthest(a)))
+    });
+    api::DriftRecord {
+        model: None,
+        version: None,
+        reference,
+        from_us: None,
+        to_us: None,
+        rows: drift.current_rows,
+        verdict: drift.verdict.name().to_owned(),
+        margin: terms.margin,
+        alpha: terms.alpha,
+        level: terms.level,
+        columns: columns.into_iter().map(column_record).collect(),
+        left_out: left_out(baseline),
+    }
+}
+
+/// A question's name.
+pub(crate) fn question_name(question: Question) -> &'static str {
+    match question {
+        Question::Location => "location",
+        Question::Shape => "shape",
+        Question::Missing => "missing",
+        Question::Unseen => "unseen",
+    }
+}
+
+fn column_record((cells, column): (&Cells, ColumnDrift)) -> api::ColumnDriftRecord {
+    let effect = |it: &Judged| api::EffectRecord {
+        question: question_name(it.effect.question).to_owned(),
+        verdict: it.verdict.name().to_owned(),
+        effect: MetricRecord {
+            value: it.effect.estimate.value,
+            low: it.effect.estimate.low,
+            high: it.effect.estimate.high,
+        },
+        margin: it.effect.margin,
+        detectable: it.effect.detectable,
+        p: it.adjusted_p,
+    };
+    api::ColumnDriftRecord {
+        effects: column.answers.iter().map(effect).collect(),
+        verdict: column.verdict.name().to_owned(),
+        distances: column.distances.map(distances_record),
+        cells: cells_record(cells),
+        name: column.name,
+    }
+}
+
+fn distances_record(distances: Distances) -> api::DistancesRecord {
+    let record = |it: Distance| api::DistanceRecord {
+        value: it.value,
+        by_chance: it.expected,
+    };
+    api::DistancesRecord {
+        psi: record(distances.psi),
+        jensen_shannon: record(distances.jensen_shannon),
+        hellinger: record(distances.hellinger),
+        total_variation: record(distances.total_variation),
+        kolmogorov_smirnov: distances.kolmogorov_smirnov,
+    }
+}
+
+fn cells_record(cells: &Cells) -> api::CellsRecord {
+    let finite = |values: &[f64]| values.iter().copied().filter(|it| it.is_finite()).collect();
+    match cells {
+        Cells::Numbers(bins) => api::CellsRecord::Numbers {
+            edges: finite(bins.edges()),
+            atoms: finite(bins.atoms()),
+            range: bins.range().filter(|(a, b)| a.is_finite() && b.is_finite()),
+        },
+        Cells::Levels(levels) => api::CellsRecord::Levels {
+            count: levels.names().len() as u64,
+        },
+    }
+}
