@@ -1,9 +1,10 @@
-//! How long ten million rows take, by kind: `cargo run --release -p stats --example speed`.
+//! How long ten million rows take, by kind, and fitting trees: `cargo run --release -p stats --example speed`.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::time::Instant;
 
+use stats::boost::{Booster, Settings};
 use stats::{Binary, BinaryRow, Multiclass, MulticlassRow, Regression, RegressionRow};
 
 const ROWS: u64 = 10_000_000;
@@ -66,6 +67,29 @@ fn main() {
     let r2 = regression.report(0.95).r2.map(|it| it.value);
     let report = report.elapsed();
     println!("regression: add {add:.2?}, report {report:.2?}, R2 {r2:.6?}");
+    boost(&noise);
+}
+
+/// A hundred trees on a hundred thousand rows of twenty features.
+fn boost(noise: &[u64]) {
+    let share = |bits: &u64| (bits >> 11) as f64 / (1u64 << 53) as f64;
+    let columns: Vec<Vec<f64>> = noise
+        .chunks(100_000)
+        .take(20)
+        .map(|it| it.iter().map(share).collect())
+        .collect();
+    let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let sum = |row: usize| columns.iter().map(|it| it[row].sin()).sum();
+    let targets: Vec<f64> = (0..100_000).map(sum).collect();
+    let fit = Instant::now();
+    let fitted = Booster::regressor(&columns, &targets, Settings::USUAL).expect("within bounds");
+    let fit = fit.elapsed();
+    let predict = Instant::now();
+    let values = fitted.predict(&columns).expect("as fitted");
+    let predict = predict.elapsed();
+    let squares = values.iter().zip(&targets).map(|(a, b)| (a - b).powi(2));
+    let error = (squares.sum::<f64>() / values.len() as f64).sqrt();
+    println!("boost, 100 000 rows: fit {fit:.2?}, predict {predict:.2?}, error {error:.6}");
 }
 
 /// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.

@@ -4,6 +4,7 @@
 //! alone, but for `sketch`, which builds on `datasketches`, a crate without dependencies of its own. Accumulators
 //! take one row at a time, merge, and turn into a report.
 
+pub mod boost;
 pub mod detect;
 pub mod drift;
 pub mod estimate;

@@ -54,6 +54,13 @@ impl<'a> Fields<'a> {
         let numbers = raw.into_iter().map(|it| plain(it).parse());
         Ok(numbers.collect::<Result<_, _>>()?)
     }
+
+    /// Lists of numbers.
+    pub(crate) fn columns(&self, name: &str) -> Outcome<Vec<Vec<f64>>> {
+        let raw: Vec<Vec<&RawValue>> = serde_json::from_str(self.text(name)?)?;
+        let column = |it: Vec<&RawValue>| it.into_iter().map(|it| plain(it).parse()).collect();
+        Ok(raw.into_iter().map(column).collect::<Result<_, _>>()?)
+    }
 }
 
 fn plain(raw: &RawValue) -> &str {
