@@ -1,4 +1,4 @@
-//! How well a model of two classes does while the truth is not known yet.
+//! How well a model of two classes does while the truth is not known yet; [`dle`] is for a model of numbers.
 //!
 //! Confidence-based performance estimation (CBPE), as NannyML 0.13.1 has it: where scores are calibrated,
 //! they say how many of the predictions made with them are right. It holds as long as the positives of a
@@ -10,6 +10,7 @@
 //! R3. No row is dropped silently: what takes no part is counted.
 
 pub mod calibration;
+pub mod dle;
 pub mod error;
 pub mod isotonic;
 

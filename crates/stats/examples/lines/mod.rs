@@ -61,6 +61,14 @@ impl<'a> Fields<'a> {
         let column = |it: Vec<&RawValue>| it.into_iter().map(|it| plain(it).parse()).collect();
         Ok(raw.into_iter().map(column).collect::<Result<_, _>>()?)
     }
+
+    /// Lines within the line.
+    pub(crate) fn parts(&self, name: &str) -> Outcome<Vec<Self>> {
+        Ok(serde_json::from_str::<Vec<_>>(self.text(name)?)?
+            .into_iter()
+            .map(Self)
+            .collect())
+    }
 }
 
 fn plain(raw: &RawValue) -> &str {

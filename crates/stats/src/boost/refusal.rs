@@ -87,7 +87,7 @@ pub(super) fn check_size(features: usize, rows: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn check_rows(features: &[&[f64]], want: usize) -> Result<(), Refusal> {
+pub(crate) fn check_rows(features: &[&[f64]], want: usize) -> Result<(), Refusal> {
     match features.iter().position(|it| it.len() != want) {
         None => Ok(()),
         Some(column) => Err(Refusal::UnequalRows {
