@@ -3,6 +3,7 @@
 //! Each line has a `kind`. Columns are lists of lists. `regressor` and `classifier` have `features`, `targets` (0 and
 //! 1 for a classifier) and `places`, columns to predict at. `dle` has
 //! `features`, `values` and `truths` of the reference, and `chunks`, each with `features` and `values`.
+//! `domain` has the columns `reference` and `current`.
 
 #![allow(clippy::print_stdout)]
 
@@ -13,6 +14,7 @@ use std::io::{self, BufRead};
 use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::boost::{Booster, Settings};
+use stats::drift::classifier::separation;
 use stats::estimate::dle::{Expected, Losses};
 
 fn main() -> Outcome<()> {
@@ -34,6 +36,7 @@ fn main() -> Outcome<()> {
                 predicted(&fitted, &line)?
             }
             "dle" => dle(&line)?,
+            "domain" => domain(&line)?,
             kind => return Err(format!("no kind `{kind}`").into()),
         };
         println!("{answer}");
@@ -68,4 +71,16 @@ fn dle(line: &Fields<'_>) -> Outcome<Value> {
         }));
     }
     Ok(json!({"rows": losses.rows(), "skipped": losses.skipped(), "chunks": chunks}))
+}
+
+fn domain(line: &Fields<'_>) -> Outcome<Value> {
+    let (reference, current) = (line.columns("reference")?, line.columns("current")?);
+    let got = separation(&refs(&reference), &refs(&current), Settings::USUAL, 0.95)?;
+    Ok(json!({
+        "auc": got.auc.value,
+        "low": got.auc.low,
+        "high": got.auc.high,
+        "shares": got.shares,
+        "rows": [got.reference_rows, got.current_rows],
+    }))
 }

@@ -32,7 +32,7 @@ pub const TREES_MAX: usize = 1_000;
 /// A target is not farther from zero, so that sums of squares stay finite.
 pub const TARGET_MAX: f64 = 1e100;
 
-/// How a model is fitted.
+/// How a model is fitted. Settings outside their bounds are a mistake of the caller's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// At most so many trees; 1 to [`TREES_MAX`]. Fewer where no split helps any more.
@@ -171,10 +171,14 @@ impl Booster {
     pub fn shares(&self) -> Option<Vec<f64>> {
         shares(&self.gains)
     }
+
+    pub(crate) fn gains(&self) -> &[f64] {
+        &self.gains
+    }
 }
 
 /// Parts of their sum; `None` of nothing.
-fn shares(gains: &[f64]) -> Option<Vec<f64>> {
+pub(crate) fn shares(gains: &[f64]) -> Option<Vec<f64>> {
     // By the greatest first: the sum itself might be past all numbers.
     let most = gains.iter().copied().fold(0.0, f64::max);
     let sum: f64 = gains.iter().map(|it| it / most).sum();

@@ -6,6 +6,7 @@
 //! R3. No result is NaN or infinite: where there is nothing to tell, there is none.
 
 pub mod bins;
+pub mod classifier;
 pub mod column;
 pub mod effect;
 pub mod embedding;

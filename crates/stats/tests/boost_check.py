@@ -6,7 +6,8 @@
 Needs numpy, pandas older than 3, scikit-learn and nannyml 0.13.1, with the data sets and the LightGBM that it brings. Trees differ where bins do, so what is compared is how well they tell rows they were not fitted to. Exits non-zero where
 
 - the error of ours exceeds LightGBM's by more than the share that is given with each data set, 1 to 5 %;
-- an estimated loss of a chunk differs from NannyML's by more than the share that is given, 2 % (10 % where the reference has 4 000 rows), its sampling error by more than 1e-9 of it, or the estimates are on average farther than 1.2 times as far as NannyML's from what came true.
+- an estimated loss of a chunk differs from NannyML's by more than the share that is given, 2 % (10 % where the reference has 4 000 rows), its sampling error by more than 1e-9 of it, or the estimates are on average farther than 1.2 times as far as NannyML's from what came true;
+- the area under the domain classifier's curve differs from NannyML's by more than 0.02, or between parts of one data set is on average not within 0.01 of one half, or its intervals of 95 % leave that out more often than 10 times in 100.
 """
 
 import os
@@ -22,6 +23,7 @@ import lightgbm
 import nannyml
 import numpy as np
 import pandas as pd
+from nannyml.drift.multivariate.domain_classifier.calculator import DEFAULT_LGBM_HYPERPARAMS
 from sklearn import datasets, ensemble, linear_model, metrics
 
 import example
@@ -177,10 +179,63 @@ def losses():
     dle("ages", reference, pieces(analysis, 20_000), names, "AGEP", "predicted", 0.02)
 
 
+def domain(case, reference, chunks, names):
+    """The area under the curve of each chunk beside NannyML's. Rows come shuffled: NannyML holds out blocks of them."""
+    reference, *chunks = [it[names].sample(frac=1, random_state=7, ignore_index=True) for it in (reference, *chunks)]
+    rows = len(chunks[0])
+    # Its own settings, less one that LightGBM no longer knows, quiet and on one thread.
+    settings = {key: value for key, value in DEFAULT_LGBM_HYPERPARAMS.items() if key != "silent"} | {"verbose": -1, "n_jobs": 1}
+    calculator = nannyml.DomainClassifierCalculator(feature_column_names=names, chunk_size=rows, hyperparameters=settings)
+    calculator.fit(reference)
+    theirs = calculator.calculate(pd.concat(chunks, ignore_index=True)).filter(period="analysis").to_df()
+    theirs = theirs[("domain_classifier_auroc", "value")].to_numpy()
+    numbers = columns(pd.concat([reference, *chunks]))
+    first, *rest = np.split(numbers, np.cumsum([len(it) for it in (reference, *chunks)])[:-1])
+    started = time.monotonic()
+    answers = example.answers([{"kind": "domain", "reference": written(first), "current": written(it)} for it in rest])
+    took = time.monotonic() - started
+    ours = np.array([it["auc"] for it in answers])
+    for index, (answer, auc) in enumerate(zip(answers, theirs, strict=True)):
+        most(f"{case}, chunk {index}", "the difference from NannyML's area", abs(answer["auc"] - auc), 0.02)
+        if answer["rows"] != [min(len(first), 20_000), min(rows, 20_000)]:
+            failures.append(f"{case}, chunk {index}: {answer['rows']} rows took part")
+    greatest = [names[np.argmax(it["shares"])] for it in answers]
+    print(f"{case}: areas {ours.round(4).tolist()}, NannyML's {theirs.round(4).tolist()}, most by {greatest}; {took:.1f} s")
+
+
+def unchanged(case, frame, names, rows):
+    """Parts of one data set, by chance: about half is told right, and intervals say so."""
+    numbers = columns(frame[names].sample(frac=1, random_state=8))
+    parts = [numbers[at : at + rows] for at in range(0, len(numbers) - rows + 1, rows)]
+    pairs = list(zip(parts[::2], parts[1::2]))
+    lines = [{"kind": "domain", "reference": written(a), "current": written(b)} for a, b in pairs]
+    answers = example.answers(lines)
+    areas = np.array([it["auc"] for it in answers])
+    cover = np.mean([it["low"] <= 0.5 <= it["high"] for it in answers])
+    most(case, "how far the mean area is from one half", abs(areas.mean() - 0.5), 0.01)
+    most(case, "the share of intervals without one half", 1 - cover, 0.1)
+    print(f"{case}: {len(pairs)} pairs of {rows} rows, mean area {areas.mean():.4f}, intervals of 95 % cover one half in {cover:.1%}")
+
+
+def domains():
+    reference, analysis, _ = nannyml.load_synthetic_car_price_dataset()
+    domain("car price", reference[:10_000], pieces(analysis, 5_000)[::5], CARS)
+    domain("car price, many rows", reference[:30_000], pieces(analysis, 30_000)[1:], CARS)
+    reference, analysis, _ = nannyml.load_synthetic_car_loan_dataset()
+    domain("car loan", reference[:10_000], pieces(analysis, 5_000)[::5], LOANS)
+    reference, analysis, _ = nannyml.load_modified_california_housing_dataset()
+    domain("houses", reference, pieces(analysis, 2_744), HOUSES)
+    reference, analysis, _ = nannyml.load_us_census_ma_employment_data()
+    domain("employment", reference[:10_000], pieces(analysis, 5_000)[::21], EMPLOYMENT)
+    unchanged("employment", reference, EMPLOYMENT, 500)
+    unchanged("car price", nannyml.load_synthetic_car_price_dataset()[0], CARS, 500)
+
+
 def main():
     warnings.filterwarnings("ignore")
     boosters()
     losses()
+    domains()
     for failure in failures:
         print(failure)
     return 1 if failures else 0

@@ -68,7 +68,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-pub(super) fn check_size(features: usize, rows: usize) -> Result<(), Refusal> {
+pub(crate) fn check_size(features: usize, rows: usize) -> Result<(), Refusal> {
     if features == 0 {
         return Err(Refusal::NoFeatures);
     }

@@ -1,7 +1,7 @@
 //! Numbers as they are, sorted: distances of two samples without bins.
 
 use crate::interval::Estimate;
-use crate::quality::curve::Curve;
+use crate::quality::curve::{Area, Curve};
 use crate::sum::{Moments, Sum};
 
 /// Pairs of rows up to which the probability of a Kolmogorov-Smirnov statistic is exact.
@@ -125,6 +125,11 @@ impl Sample {
     /// The probability that a current value is greater than a reference one, a tie counting half: 0.5 where nothing
     /// changed. Its interval is DeLong's. None where one is empty.
     pub fn auc_effect(&self, current: &Self, level: f64) -> Option<Estimate> {
+        Some(self.area(current)?.estimate(level))
+    }
+
+    /// The same with its standard error.
+    pub(super) fn area(&self, current: &Self) -> Option<Area> {
         let (n, m) = (self.sorted.len() as u64, current.sorted.len() as u64);
         if n == 0 || m == 0 {
             return None;
@@ -135,7 +140,7 @@ impl Sample {
         for (positives, negatives) in ties.into_iter().rev() {
             curve.push(positives, negatives);
         }
-        curve.roc_auc(level)
+        curve.area()
     }
 }
 

@@ -25,6 +25,15 @@ pub(crate) struct Area {
     pub(crate) error: Option<f64>,
 }
 
+impl Area {
+    /// With the interval on the logit scale.
+    pub(crate) fn estimate(&self, level: f64) -> Estimate {
+        let Self { value, error } = *self;
+        let error = error.map(|it| it / (value * (1.0 - value)));
+        interval::logit(value, error, level)
+    }
+}
+
 impl Curve {
     pub(crate) fn new(positives: u64, negatives: u64) -> Self {
         Self {
@@ -92,9 +101,7 @@ impl Curve {
     /// The area with the interval on the logit scale (Pepe, The Statistical Evaluation of Medical Tests,
     /// 2003, chapter 5).
     pub(crate) fn roc_auc(&self, level: f64) -> Option<Estimate> {
-        let Area { value, error } = self.area()?;
-        let error = error.map(|it| it / (value * (1.0 - value)));
-        Some(interval::logit(value, error, level))
+        Some(self.area()?.estimate(level))
     }
 
     /// Precision at each positive's score, averaged: `average_precision_score`. `None` without positives.
