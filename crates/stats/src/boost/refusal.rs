@@ -39,7 +39,7 @@ pub enum Refusal {
         /// So many should have.
         want: usize,
     },
-    /// A target is not finite, or past [`TARGET_MAX`]. Its row.
+    /// A target is not finite, or past [`TARGET_MAX`](super::TARGET_MAX). Its row.
     Target(usize),
 }
 
