@@ -4,6 +4,7 @@
 //! What a decision needs is an argument; what must happen next is its return value.
 
 pub mod access;
+pub mod alert;
 pub mod batch;
 pub mod budget;
 pub mod frame;

@@ -10,6 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::alert::Rule;
 use crate::budget::Budget;
 use crate::ledger;
 use crate::monitor;
@@ -46,6 +47,10 @@ pub struct Manifest {
     /// What is watched of it.
     #[serde(default, skip_serializing_if = "monitor::Setting::is_default")]
     pub monitor: monitor::Setting,
+    /// What becomes of what its monitors find. What no rule is about alerts under its monitor's name, and
+    /// nothing is done about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Rule>,
 }
 
 /// What a model's file does not say about its inputs.

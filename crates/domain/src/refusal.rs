@@ -32,6 +32,18 @@ pub enum Refusal {
     UnknownRegion {
         region: String,
     },
+    UnknownAlert {
+        id: String,
+    },
+    UnknownSilence {
+        id: String,
+    },
+    UnknownDelivery {
+        id: String,
+    },
+    UnknownAction {
+        id: String,
+    },
     MethodNotAllowed {
         method: String,
         path: String,
@@ -237,6 +249,10 @@ impl fmt::Display for Refusal {
             Self::UnknownRegion { region } => {
                 write!(f, "no shared memory region `{region}` is registered")
             }
+            Self::UnknownAlert { id } => write!(f, "no alert `{id}`"),
+            Self::UnknownSilence { id } => write!(f, "no silence `{id}`"),
+            Self::UnknownDelivery { id } => write!(f, "no delivery `{id}`"),
+            Self::UnknownAction { id } => write!(f, "no action `{id}`"),
             Self::MethodNotAllowed { method, path } => {
                 write!(f, "`{path}` does not take `{method}`")
             }
@@ -412,6 +428,7 @@ impl Refusal {
             Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
                 "`windlass show MODEL` shows its versions and aliases".to_owned()
             }
+            Self::UnknownAlert { .. } => "`windlass alerts --all` shows the alerts".to_owned(),
             Self::UnsupportedEncoding { .. } => "send `gzip`, `deflate` or no encoding".to_owned(),
             Self::RuntimeMissing { .. } => "run `windlass runtime install`".to_owned(),
             Self::QueryTooLarge { .. } | Self::QueryTimeout { .. } => {

@@ -70,6 +70,8 @@ pub(crate) async fn push(
         return Err(Refusal::InvalidManifest { field, why });
     }
     manifest.monitor.check()?;
+    domain::alert::rule::check(&manifest.alerts)
+        .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
     let engines = Arc::clone(&app.engines);
     let engine = blocking(move || engines.get()).await?;
     let opened = package::open(

@@ -85,6 +85,10 @@ const NO_BASELINE: Code = final_code("no_baseline", 404, Grpc::NotFound);
 const UNKNOWN_PATH: Code = final_code("unknown_path", 404, Grpc::Unimplemented);
 const UNKNOWN_REGION: Code = final_code("unknown_region", 404, Grpc::NotFound);
 const UNKNOWN_BLOB: Code = final_code("unknown_blob", 404, Grpc::NotFound);
+const UNKNOWN_ALERT: Code = final_code("unknown_alert", 404, Grpc::NotFound);
+const UNKNOWN_SILENCE: Code = final_code("unknown_silence", 404, Grpc::NotFound);
+const UNKNOWN_DELIVERY: Code = final_code("unknown_delivery", 404, Grpc::NotFound);
+const UNKNOWN_ACTION: Code = final_code("unknown_action", 404, Grpc::NotFound);
 const METHOD_NOT_ALLOWED: Code = final_code("method_not_allowed", 405, Grpc::Unimplemented);
 const MALFORMED: Code = final_code("malformed", 400, Grpc::InvalidArgument);
 const TOO_LARGE: Code = final_code("too_large", 413, Grpc::ResourceExhausted);
@@ -145,6 +149,10 @@ pub const ALL: &[Code] = &[
     UNKNOWN_PATH,
     UNKNOWN_BLOB,
     UNKNOWN_REGION,
+    UNKNOWN_ALERT,
+    UNKNOWN_SILENCE,
+    UNKNOWN_DELIVERY,
+    UNKNOWN_ACTION,
     METHOD_NOT_ALLOWED,
     MALFORMED,
     TOO_LARGE,
@@ -206,6 +214,10 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::UnknownPath { .. } => UNKNOWN_PATH,
         Refusal::UnknownBlob { .. } => UNKNOWN_BLOB,
         Refusal::UnknownRegion { .. } => UNKNOWN_REGION,
+        Refusal::UnknownAlert { .. } => UNKNOWN_ALERT,
+        Refusal::UnknownSilence { .. } => UNKNOWN_SILENCE,
+        Refusal::UnknownDelivery { .. } => UNKNOWN_DELIVERY,
+        Refusal::UnknownAction { .. } => UNKNOWN_ACTION,
         Refusal::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
         Refusal::Malformed { .. } => MALFORMED,
         Refusal::TooLarge { .. } => TOO_LARGE,

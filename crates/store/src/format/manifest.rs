@@ -169,6 +169,7 @@ fn apply_to(
         ledger,
         budget,
         monitor,
+        alerts,
     } = manifest.clone();
     if let Some(name) = model {
         package.name = name
@@ -206,6 +207,7 @@ fn apply_to(
         ledger,
         budget,
         monitor,
+        alerts,
     };
     add_examples(folder, &mut package)?;
     package.check_files(folder.limits())?;
