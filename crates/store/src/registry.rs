@@ -22,7 +22,9 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 use crate::failure;
 
 mod baseline;
+pub mod alerts;
 mod events;
+pub mod outbox;
 mod package;
 mod read;
 mod record;
@@ -190,5 +192,7 @@ async fn model_id(db: &mut SqliteConnection, model: &domain::ModelName) -> Resul
         })
 }
 
+#[cfg(test)]
+mod alerts_tests;
 #[cfg(test)]
 mod tests;

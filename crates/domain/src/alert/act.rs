@@ -170,6 +170,8 @@ fn target(text: &str) -> Result<Selector, String> {
 /// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// It is being done.
+    Trying,
     /// It was done.
     Done,
     /// It would have been done.
@@ -192,6 +194,7 @@ impl Outcome {
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Trying => "trying",
             Self::Done => "done",
             Self::DryRun => "dry_run",
             Self::Failed { .. } => "failed",
@@ -204,13 +207,14 @@ impl Outcome {
     pub fn why(&self) -> &str {
         match self {
             Self::Failed { why } | Self::Unavailable { why } => why,
-            Self::Done | Self::DryRun | Self::Reversed => "",
+            Self::Trying | Self::Done | Self::DryRun | Self::Reversed => "",
         }
     }
 
     /// The outcome with this name.
     pub fn from_name(name: &str, why: String) -> Option<Self> {
         Some(match name {
+            "trying" => Self::Trying,
             "done" => Self::Done,
             "dry_run" => Self::DryRun,
             "failed" => Self::Failed { why },
