@@ -8,12 +8,14 @@
 //! R4. Every change of state is an [`Event`] with its reason and its evidence.
 //!
 //! [`Book`] holds the alerts and their states, [`rule`] what a model's owner says, [`notify`] what is told to
-//! whom and when, [`act`] what a rule may do.
+//! whom and when, [`receiver`] who there is and [`address`] where they may be, [`act`] what a rule may do.
 
 pub mod act;
+pub mod address;
 mod book;
 pub mod label;
 pub mod notify;
+pub mod receiver;
 pub mod rule;
 
 use std::collections::BTreeMap;

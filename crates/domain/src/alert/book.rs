@@ -59,7 +59,9 @@ impl Book {
                     events.extend(alert.end(&format!("its severity is `{now_is}` now"), now));
                 }
                 Verdict::Fine => {
-                    alert.patience = rule.patience();
+                    if alert.is_active() {
+                        alert.patience = rule.patience();
+                    }
                     events.extend(alert.hear_fine(finding, now));
                 }
                 Verdict::Unknown => {}
@@ -228,6 +230,9 @@ impl Alert {
     }
 
     fn hear_fine(&mut self, finding: &Finding, now: Moment) -> Option<Event> {
+        if !self.is_active() {
+            return None;
+        }
         self.known_at = now;
         let why = match finding.summary.is_empty() {
             true => "it is fine again",

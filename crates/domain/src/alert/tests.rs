@@ -564,3 +564,68 @@ fn there_is_room_for_so_many_alerts_and_what_ended_first_gives_way() {
         "2025-11-24T16:00:00.123Z"
     );
 }
+
+#[test]
+fn receivers_that_cannot_be_told_name_the_setting() {
+    use super::receiver::Receivers;
+    let check = |receivers: &str, want: &str| {
+        let text = format!(r#"{{"receivers": {receivers}}}"#);
+        let got = match serde_json::from_str::<Receivers>(&text) {
+            Err(error) => error.to_string(),
+            Ok(receivers) => match receivers.check() {
+                Ok(()) => format!("{receivers:?}"),
+                Err((field, why)) => format!("{field}: {why}"),
+            },
+        };
+        assert!(got.starts_with(want), "{got}");
+        assert!(!got.contains("s3cret"), "{got}");
+    };
+    check(
+        r#"[{"name": "a", "kind": "webhook", "url": "http://x:s3cret@y"}]"#,
+        "Receivers",
+    );
+    check(
+        r#"[{"name": "a", "kind": "webhook", "uri": "http://y"}]"#,
+        "unknown field `uri`",
+    );
+    check(
+        r#"[{"name": "a", "kind": "webhook"}]"#,
+        "receivers[0].url: it is missing",
+    );
+    check(
+        r#"[{"name": "a", "kind": "slack", "url": "http://y", "to": ["x@y"]}]"#,
+        "receivers[0].to: only `smtp` takes it",
+    );
+    check(
+        r#"[{"name": "a", "kind": "smtp", "host": "y", "from": "a@b", "to": ["x@y>\r\nDATA"]}]"#,
+        "receivers[0].to: `x@y>",
+    );
+    check(
+        r#"[{"name": "a", "kind": "smtp", "host": "y", "from": "a@b", "to": ["x@y"]},
+            {"name": "a", "kind": "slack", "url": "http://y"}]"#,
+        "receivers[1].name: `a` is the name of two receivers",
+    );
+    check(
+        r#"[{"name": "a", "kind": "slack", "url": "http://y", "timeout": "2m"}]"#,
+        "receivers[0].timeout: it is not over 0 and at most 1m",
+    );
+}
+
+#[test]
+fn what_was_not_taken_is_tried_after_twice_as_long_each_time() {
+    let retry = super::receiver::Retry {
+        attempts: 5,
+        longest: crate::manifest::Span(Duration::from_secs(15)),
+        ..super::receiver::Retry::default()
+    };
+    for (attempts, want) in [(1, 5.0), (2, 10.0), (3, 15.0), (4, 15.0)] {
+        let wait = retry
+            .after(attempts, 7)
+            .expect("not the last")
+            .as_secs_f64();
+        assert!((0.8 * want..=1.2 * want).contains(&wait), "{wait}");
+        assert_eq!(retry.after(attempts, 7), retry.after(attempts, 7));
+    }
+    assert_ne!(retry.after(1, 7), retry.after(1, 8));
+    assert_eq!(retry.after(5, 7), None);
+}

@@ -1,6 +1,7 @@
 //! `windlass.yaml`: read, with errors that name the key, the line and what could stand there.
 
 use domain::Refusal;
+use domain::alert::receiver::Receivers;
 use domain::budget::Prices;
 use domain::manifest::{BatchSetting, Manifest};
 use serde_saphyr::Error;
@@ -30,6 +31,15 @@ pub fn parse_prices(text: &str, file: &str) -> Result<Prices, Refusal> {
         why: "it is not a number from 0 up".to_owned(),
     })?;
     Ok(prices)
+}
+
+/// Reads the text of a file of receivers; `file` is what errors call it.
+pub fn parse_receivers(text: &str, file: &str) -> Result<Receivers, Refusal> {
+    let receivers: Receivers = yaml(text, file)?;
+    receivers
+        .check()
+        .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
+    Ok(receivers)
 }
 
 /// The manifest as text, as [`parse`] reads it again.
