@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use domain::access::{Permission, Policy, Predict, Read};
+use domain::alert::receiver::Receivers;
 use domain::budget::Prices;
 use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::{Reference, Refusal, Selector};
 use store::Store;
 
+use crate::alerts::Alerts;
 use crate::catalog::{Catalog, show_state};
 use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
@@ -40,6 +42,8 @@ pub struct Config {
     pub ledger_mode: Mode,
     /// What resources cost.
     pub prices: Option<Prices>,
+    /// Who is told of alerts; none where nobody is.
+    pub alerts: Option<Receivers>,
 }
 
 /// Routes that a container platform names in its environment.
@@ -74,6 +78,7 @@ pub(crate) struct App {
     pub(crate) prices: Option<Arc<Prices>>,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) questions: Arc<Questions>,
+    pub(crate) alerts: Alerts,
 }
 
 impl App {

@@ -33,5 +33,12 @@ pub fn metrics() -> Vec<MetricDoc> {
             labels: "",
             about,
         });
-    versions.chain(process).collect()
+    let (name, kind, about) = stats::ALERTS_FIRING;
+    let alerts = MetricDoc {
+        name,
+        kind,
+        labels: "severity",
+        about,
+    };
+    versions.chain(process).chain([alerts]).collect()
 }

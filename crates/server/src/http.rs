@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::app::App;
 
+mod alerts;
 mod api;
 mod drift;
 mod ledger;
@@ -61,6 +62,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(api::routes())
         .merge(ledger::routes())
         .merge(drift::routes())
+        .merge(alerts::routes())
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)

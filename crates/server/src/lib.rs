@@ -3,6 +3,7 @@
 //! The way of a request: `listen` takes the connection, `http` or `grpc` decodes, `app` finds the version,
 //! `running` checks and counts, `pool` waits for a run, and back.
 
+mod alerts;
 mod app;
 mod body;
 mod catalog;
@@ -85,6 +86,7 @@ impl Server {
             container,
             ledger_mode,
             prices,
+            alerts: receivers,
         } = config;
         let clock = Clock::start();
         let tasks = Tasks::default();
@@ -97,6 +99,7 @@ impl Server {
             })
         };
         let keeper = Arc::new(Keeper::new(opened.await?));
+        let (alerts, office) = alerts::open(&store, receivers).await?;
         let engines = Arc::new(Engines::new(engine));
         let prices = prices.map(Arc::new);
         let budgets = Arc::new(Budgets::default());
@@ -132,8 +135,10 @@ impl Server {
             prices,
             budgets,
             questions: Arc::new(Questions::new(cores)),
+            alerts,
         };
         let app = Arc::new(app);
+        office.start(&app, &app.tasks);
         let router = http::router(&app, grpc::router(&app)?);
         let front = Front::new(&app, router);
         Ok(Self { app, front })

@@ -50,6 +50,7 @@ fn config(fake: &Fake, folder: &std::path::Path, limits: Limits) -> Config {
         container: ContainerRoutes::default(),
         ledger_mode: domain::ledger::Mode::default(),
         prices: None,
+        alerts: None,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Refusal;
+use domain::alert::Severity;
 
 use crate::pool::Timing;
 
@@ -257,6 +258,18 @@ pub(crate) struct Process {
     pub(crate) requests: u64,
     pub(crate) models: usize,
     pub(crate) ledger: LedgerCounts,
+    pub(crate) alerts: AlertCounts,
+}
+
+/// The alerts' numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AlertCounts {
+    /// Those that fire, by severity, the mildest first.
+    pub(crate) firing: [u64; 3],
+    pub(crate) delivered: u64,
+    pub(crate) failed: u64,
+    pub(crate) waiting: u64,
+    pub(crate) dead: u64,
 }
 
 /// The ledger's numbers.
@@ -423,8 +436,18 @@ pub(crate) fn print(versions: &[Labelled<'_>], process: Process) -> String {
         let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
         line(&mut text, name, "", value);
     }
+    let (name, kind, about) = ALERTS_FIRING;
+    let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+    for (severity, count) in Severity::ALL.into_iter().zip(process.alerts.firing) {
+        let labels = format!("severity=\"{}\"", severity.name());
+        line(&mut text, name, &labels, count);
+    }
     text
 }
+
+/// The one metric with the label `severity`.
+pub(crate) const ALERTS_FIRING: (&str, &str, &str) =
+    ("windlass_alerts_firing", "gauge", "Alerts that fire");
 
 type ProcessMetric = (
     &'static str,
@@ -480,6 +503,30 @@ pub(crate) const PROCESS: &[ProcessMetric] = &[
         "1 while nothing can be recorded: alert when it is",
         |it| Some(u64::from(it.ledger.trouble)),
     ),
+    (
+        "windlass_alert_deliveries_total",
+        "counter",
+        "Notifications of alerts that their receivers took",
+        |it| Some(it.alerts.delivered),
+    ),
+    (
+        "windlass_alert_delivery_failures_total",
+        "counter",
+        "Attempts to deliver a notification that failed",
+        |it| Some(it.alerts.failed),
+    ),
+    (
+        "windlass_alert_deliveries_waiting",
+        "gauge",
+        "Notifications that wait to be delivered",
+        |it| Some(it.alerts.waiting),
+    ),
+    (
+        "windlass_alert_dead_letters",
+        "gauge",
+        "Notifications that were given up: alert when there are any",
+        |it| Some(it.alerts.dead),
+    ),
 ];
 
 #[cfg(test)]
@@ -511,6 +558,10 @@ mod tests {
             requests: 1,
             models: 1,
             ledger: LedgerCounts::default(),
+            alerts: AlertCounts {
+                firing: [0, 2, 1],
+                ..AlertCounts::default()
+            },
         };
         let text = print(&[version], process);
         for want in [
@@ -523,6 +574,7 @@ mod tests {
             "windlass_request_duration_seconds_sum{model=\"m\",version=\"1\"} 0.0004\n",
             "windlass_rows_waiting{model=\"m\",version=\"1\"} 7\n",
             "windlass_requests 1\n",
+            "windlass_alerts_firing{severity=\"ticket\"} 2\n",
         ] {
             assert!(text.contains(want), "{want}\n{text}");
         }

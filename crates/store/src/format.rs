@@ -34,7 +34,9 @@ mod package;
 mod pbtxt;
 mod triton;
 
-pub use manifest::{parse as parse_manifest, parse_prices, print as print_manifest};
+pub use manifest::{
+    parse as parse_manifest, parse_prices, parse_receivers, print as print_manifest,
+};
 pub use package::PackageFile;
 
 use folder::{Folder, Kind};

@@ -78,6 +78,7 @@ impl Context {
             container: server::ContainerRoutes::default(),
             ledger_mode: domain::ledger::Mode::default(),
             prices: None,
+            alerts: None,
         })
     }
 }

@@ -7,6 +7,7 @@ mod elements;
 mod json;
 mod number;
 
+pub mod alerts;
 pub mod api;
 pub mod code;
 pub mod labels;

@@ -86,7 +86,7 @@ fn respond_with<T: Serialize>(status: StatusCode, result: Result<T, Refusal>) ->
     }
 }
 
-fn finished(result: Result<(), Refusal>) -> Response {
+pub(super) fn finished(result: Result<(), Refusal>) -> Response {
     result.map_or_else(|refusal| refuse(&refusal), |()| done())
 }
 
@@ -139,7 +139,11 @@ impl PageQuery {
 }
 
 /// A page, and where the next one begins when this one is full.
-fn page<T>(items: Vec<T>, limit: u32, last: impl Fn(&T) -> String) -> api::PageRecord<T> {
+pub(super) fn page<T>(
+    items: Vec<T>,
+    limit: u32,
+    last: impl Fn(&T) -> String,
+) -> api::PageRecord<T> {
     let full = u32::try_from(items.len()).is_ok_and(|count| count == limit);
     let next = if full { items.last().map(last) } else { None };
     api::PageRecord { items, next }

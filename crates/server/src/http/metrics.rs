@@ -41,6 +41,7 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         requests: app.requests.load(Relaxed),
         models: models.iter().filter(|(_, it)| it.traffic.is_some()).count(),
         ledger: app.keeper.counts(),
+        alerts: app.alerts.counts.read(),
     };
     let text = stats::print(&versions, process);
     bytes_of(

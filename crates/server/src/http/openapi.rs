@@ -217,6 +217,53 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/alerts",
+        "The alerts that are pending or firing, the most urgent first: model, severity, all",
+    ),
+    (
+        "get",
+        "/api/v1/alerts/{id}",
+        "An alert with what happened to it and what was said of it",
+    ),
+    (
+        "post",
+        "/api/v1/alerts/{id}/ack",
+        "Says that somebody has seen it: it is not told again",
+    ),
+    (
+        "post",
+        "/api/v1/alerts/{id}/feedback",
+        "Says whether it was of use",
+    ),
+    ("get", "/api/v1/silences", "The silences that hold: all"),
+    (
+        "post",
+        "/api/v1/silences",
+        "For a while, tells nobody of certain alerts",
+    ),
+    ("delete", "/api/v1/silences/{id}", "Ends a silence"),
+    (
+        "get",
+        "/api/v1/deliveries",
+        "What could not be delivered and was given up; or what waits: waiting",
+    ),
+    (
+        "post",
+        "/api/v1/deliveries/{id}/retry",
+        "Tries again to deliver what was given up",
+    ),
+    (
+        "get",
+        "/api/v1/actions",
+        "What rules did about alerts, the newest first: model, before",
+    ),
+    (
+        "post",
+        "/api/v1/actions/{id}/reverse",
+        "Takes back what a rule did: the traffic goes where it was",
+    ),
+    (
+        "get",
         "/api/v1/blobs/{digest}",
         "Whether the content with this digest was sent",
     ),

@@ -157,6 +157,17 @@ impl Registry {
         rows.iter().map(read_delivery).collect()
     }
 
+    /// Where something waits to be delivered.
+    pub async fn waiting_places(&self) -> Result<BTreeSet<Place>, Refusal> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT receiver, grouped FROM deliveries WHERE state = 'waiting'",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        rows.iter().map(read_place).collect()
+    }
+
     /// A delivery was taken: it is forgotten.
     pub async fn delivered(&self, id: i64) -> Result<(), Refusal> {
         sqlx::query("DELETE FROM deliveries WHERE id = ?")

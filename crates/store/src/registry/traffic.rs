@@ -70,6 +70,25 @@ impl Registry {
         traffic_of(&mut *self.reader().await?, model).await
     }
 
+    /// The versions that were given a model's traffic, in order, as far as they are there and verified; the
+    /// last [`super::LIST_MAX`] moves of it.
+    pub async fn traffic_moves(&self, model: &ModelName) -> Result<Vec<Version>, Refusal> {
+        let numbers: Vec<i64> = sqlx::query_scalar(
+            "SELECT json_extract(events.detail, '$.to') FROM events
+             JOIN models ON models.name = events.model
+             JOIN versions ON versions.model_id = models.id
+              AND versions.number = json_extract(events.detail, '$.to')
+             WHERE events.model = ? AND events.kind = 'traffic' AND versions.state = 'verified'
+             ORDER BY events.id DESC LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(limited(super::LIST_MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        numbers.into_iter().rev().map(version_of).collect()
+    }
+
     /// Lets an alias name a version. Gives back the version it named before.
     pub async fn set_alias(
         &self,

@@ -1,0 +1,173 @@
+//! Carries out what rules permit, through the same verbs as `/api/v1`, one action after the other.
+
+use std::sync::{Arc, Weak};
+
+use domain::access::{self, Caller, Change, Permission};
+use domain::alert::act::{Outcome, Plan, Step, rollback_target};
+use domain::alert::{Event, EventKind, Moment};
+use domain::{Reference, Refusal, Version};
+use store::registry::alerts::Action;
+use tokio::sync::mpsc;
+
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::models::{self, change};
+use crate::task::Tasks;
+
+/// An action that was written down and is to be carried out.
+pub(super) struct Remedy {
+    pub(super) id: i64,
+    pub(super) plan: Plan,
+}
+
+/// Where the traffic was, and where it is.
+type Moved = (Version, Version);
+
+/// Carries out what comes until the server ends. What is under way then is known to have been begun.
+pub(super) async fn work(app: Weak<App>, mut remedies: mpsc::Receiver<Remedy>, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    tokio::pin!(stopping);
+    if let Some(app) = app.upgrade()
+        && let Err(refusal) = app.store.registry.fail_begun_actions().await
+    {
+        tracing::error!(%refusal, "actions that were begun cannot be ended");
+    }
+    loop {
+        let remedy = tokio::select! {
+            biased;
+            () = &mut stopping => break,
+            remedy = remedies.recv() => remedy,
+        };
+        let (Some(remedy), Some(app)) = (remedy, app.upgrade()) else {
+            break;
+        };
+        tokio::select! {
+            biased;
+            () = &mut stopping => break,
+            () = carry_out(&app, remedy) => {}
+        }
+    }
+}
+
+async fn carry_out(app: &App, Remedy { id, plan }: Remedy) {
+    let (outcome, moved) = match attempt(app, &plan).await {
+        Ok(done) => done,
+        Err(refusal) => {
+            let why = refusal.to_string();
+            (Outcome::Failed { why }, None)
+        }
+    };
+    let event = event(&plan, &outcome, moved, Moment(wall_ms()));
+    let (model, rule, why) = (&plan.model, &plan.rule, &event.why);
+    tracing::warn!(%model, rule, "{why}");
+    let registry = &app.store.registry;
+    if let Err(refusal) = registry.finish_action(id, &outcome, moved, &event).await {
+        tracing::error!(%refusal, "what became of an action cannot be written down");
+    }
+}
+
+/// What the alert's history says of an action.
+pub(super) fn event(plan: &Plan, outcome: &Outcome, moved: Option<Moved>, now: Moment) -> Event {
+    let deed = plan.step.deed().name();
+    let way = moved.map_or_else(String::new, |(from, to)| {
+        format!(": traffic from version {from} to {to}")
+    });
+    let why = match outcome {
+        Outcome::DryRun => format!("`{deed}` would be done{way}"),
+        Outcome::Unavailable { why } => format!("`{deed}` is not possible: {why}"),
+        Outcome::Failed { why } => format!("`{deed}` failed: {why}"),
+        Outcome::Done | Outcome::Trying | Outcome::Reversed => {
+            format!("`{deed}` {}{way}", outcome.name())
+        }
+    };
+    Event {
+        at: now,
+        fingerprint: plan.fingerprint,
+        incident: plan.incident,
+        kind: EventKind::Action,
+        why,
+        evidence: plan.evidence.clone(),
+    }
+}
+
+async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Refusal> {
+    let unavailable = |why: &str| {
+        let why = why.to_owned();
+        Ok((Outcome::Unavailable { why }, None))
+    };
+    let registry = &app.store.registry;
+    let conflict = |why: String| Refusal::Conflict { why };
+    let target = match &plan.step {
+        Step::Rollback(about) => {
+            let moves = registry.traffic_moves(&plan.model).await?;
+            rollback_target(&moves, *about).map_err(conflict)?
+        }
+        Step::Shift(reference) => registry.resolve(reference).await?,
+        Step::StricterInputs => {
+            return unavailable("this server has no stricter checks of inputs yet");
+        }
+        Step::Retrain => return unavailable("this server starts no training runs yet"),
+        Step::Scale(_) => {
+            return unavailable(
+                "sessions are set when a version is loaded: change `serve.instances` and push",
+            );
+        }
+    };
+    let present = registry.traffic(&plan.model).await?;
+    let present = present.ok_or_else(|| conflict("no version of it has the traffic".to_owned()))?;
+    if present == target {
+        let why = format!("version {target} has the traffic already");
+        return Err(conflict(why));
+    }
+    let moved = Some((present, target));
+    if plan.dry_run {
+        return Ok((Outcome::DryRun, moved));
+    }
+    let permission: Permission<Change> = access::check(app.policy, Caller::Anonymous)?;
+    let change = change(&format!("alert {}", plan.rule), &plan.why);
+    models::set_traffic(app, permission, &plan.model, target, change).await?;
+    Ok((Outcome::Done, moved))
+}
+
+/// Takes back what an action did: the traffic goes where it was. Refused where it has moved on since.
+pub(crate) async fn reverse(
+    app: &Arc<App>,
+    permission: Permission<Change>,
+    id: i64,
+    (who, why): (&str, &str),
+) -> Result<Action, Refusal> {
+    let registry = &app.store.registry;
+    let action = registry.action(id).await?;
+    let conflict = |why: String| Refusal::Conflict { why };
+    let moved = action.from.zip(action.to);
+    let Some((from, to)) = moved.filter(|_| action.outcome == Outcome::Done) else {
+        let outcome = action.outcome.name();
+        let why = format!("action `{id}` is `{outcome}`: there is nothing to take back");
+        return Err(conflict(why));
+    };
+    let tried = &action.tried;
+    let present = registry.traffic(&tried.model).await?;
+    if present != Some(to) {
+        let reference: Reference = tried.model.as_str().parse()?;
+        let now = present.map_or_else(|| "none".to_owned(), |it| it.to_string());
+        let why = format!(
+            "the action gave the traffic of `{reference}` to version {to}, and {now} has it now"
+        );
+        return Err(conflict(why));
+    }
+    let change = change(who, why);
+    models::set_traffic(app, permission, &tried.model, from, change).await?;
+    let event = Event {
+        at: Moment(wall_ms()),
+        fingerprint: tried.fingerprint,
+        incident: tried.incident,
+        kind: EventKind::Action,
+        why: format!(
+            "`{}` taken back by {who}: traffic from version {to} to {from}",
+            tried.deed.name()
+        ),
+        evidence: action.evidence.clone(),
+    };
+    registry.reverse_action(id, who, &event).await?;
+    registry.action(id).await
+}
