@@ -7,6 +7,7 @@
 
 mod count;
 mod drift;
+mod hours;
 mod predictions;
 mod record;
 mod source;
@@ -17,6 +18,7 @@ use stats::drift::column::Cells;
 
 pub use count::Counter;
 pub use drift::{ColumnDrift, Drift};
+pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
 pub use source::Source;
 pub use summary::Summary;

@@ -127,10 +127,6 @@ pub(crate) struct Alerts {
 impl Alerts {
     /// Takes in what a monitor found at one look. Waits where the task is behind; while the server ends what is
     /// reported is dropped.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the monitors, which come next, call it")
-    )]
     pub(crate) async fn report(&self, findings: Vec<Finding>) {
         // It fails only when the task has ended.
         let _ = self.messages.send(Message::Report(findings)).await;

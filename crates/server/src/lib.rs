@@ -21,6 +21,7 @@ mod listen;
 mod loading;
 mod memory;
 mod models;
+mod monitors;
 mod package;
 mod pool;
 mod prepare;
@@ -139,6 +140,9 @@ impl Server {
         };
         let app = Arc::new(app);
         office.start(&app, &app.tasks);
+        // Weak: it ends when the server does.
+        let watching = monitors::watch(Arc::downgrade(&app), app.tasks.clone());
+        app.tasks.start("monitors", watching);
         let router = http::router(&app, grpc::router(&app)?);
         let front = Front::new(&app, router);
         Ok(Self { app, front })

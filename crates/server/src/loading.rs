@@ -160,6 +160,7 @@ impl Loader for StoreLoader {
                 },
                 timeout: manifest.serve.timeout.map_or(TIMEOUT, |it| it.0),
                 stats: Stats::default(),
+                monitor: manifest.monitor.clone(),
                 pool,
                 clock,
                 sample,

@@ -29,6 +29,8 @@ pub(crate) struct Running {
     /// The most rows of one request, where its owner says so.
     pub(crate) request_rows_max: Option<u32>,
     pub(crate) stats: Stats,
+    /// What is watched of it.
+    pub(crate) monitor: domain::monitor::Setting,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
     /// One row that it answers; none where none was found.

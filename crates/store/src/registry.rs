@@ -21,8 +21,8 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
 use crate::failure;
 
-mod baseline;
 pub mod alerts;
+mod baseline;
 mod events;
 pub mod outbox;
 mod package;

@@ -5,8 +5,8 @@
 //! R2. Names, digests and states are text here; whoever reads them parses them into the types of `domain`.
 //! R3. Times are milliseconds since the start of 1970, UTC.
 
-pub mod drift;
 pub mod alerts;
+pub mod drift;
 pub mod ledger;
 
 use domain::signature::Rows;

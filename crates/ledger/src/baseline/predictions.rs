@@ -134,7 +134,7 @@ impl Snapshot<'_> {
 }
 
 /// The rows that were answered, and of which there are inputs.
-fn answered(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
+pub(super) fn answered(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
     let code = batch.column_by_name("code");
     let recorded = batch
         .column_by_name("inputs_recorded")

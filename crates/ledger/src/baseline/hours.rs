@@ -1,0 +1,206 @@
+//! Predictions counted by the hour. A file never changes, so what was counted of it is kept; memory for that is
+//! bounded, and what had to go is counted again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use domain::Refusal;
+
+use super::predictions::answered;
+use super::{Baseline, Counter};
+use crate::files::{Entry, Kind};
+use crate::layout::Layout;
+use crate::read::{Ids, Range, Snapshot};
+use crate::{failure, lock};
+
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 3_600_000_000;
+
+/// Counts by hour since 1970.
+type Hours = BTreeMap<i64, Counter>;
+
+/// What was counted of files.
+pub struct Kept {
+    bytes_max: usize,
+    files: Mutex<Files>,
+}
+
+#[derive(Default)]
+struct Files {
+    bytes: usize,
+    /// Counts up with every use.
+    clock: u64,
+    /// By the file's name and the baseline.
+    hours: HashMap<(String, i64), (u64, Arc<Hours>)>,
+}
+
+impl Kept {
+    /// With at most about so much memory.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            files: Mutex::default(),
+        }
+    }
+
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        lock(&self.files).bytes
+    }
+
+    fn get(&self, key: &(String, i64)) -> Option<Arc<Hours>> {
+        let files = &mut *lock(&self.files);
+        files.clock += 1;
+        let (used, hours) = files.hours.get_mut(key)?;
+        *used = files.clock;
+        Some(Arc::clone(hours))
+    }
+
+    fn put(&self, key: (String, i64), hours: Arc<Hours>) {
+        let files = &mut *lock(&self.files);
+        let size = bytes_of(&hours);
+        if size > self.bytes_max {
+            return;
+        }
+        files.clock += 1;
+        files.bytes += size;
+        if let Some((_, old)) = files.hours.insert(key, (files.clock, hours)) {
+            files.bytes -= bytes_of(&old);
+        }
+        // The longest unused go first.
+        while files.bytes > self.bytes_max {
+            let oldest = files.hours.iter().min_by_key(|(_, (used, _))| *used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            if let Some((_, hours)) = files.hours.remove(&key) {
+                files.bytes -= bytes_of(&hours);
+            }
+        }
+    }
+}
+
+fn bytes_of(hours: &Hours) -> usize {
+    let columns = hours.values().flat_map(|it| &it.columns);
+    // A column's cells, and what a vector and a count take beside them.
+    columns.map(|it| it.cells.len() * 8 + 32).sum::<usize>() + hours.len() * 64
+}
+
+/// The hours that are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The version.
+    pub version: u32,
+    /// The first hour since 1970.
+    pub from: i64,
+    /// The last one.
+    pub to: i64,
+    /// Tells baselines of one version apart: when this one was made.
+    pub baseline: i64,
+}
+
+impl Snapshot<'_> {
+    /// Answered rows of some hours in a baseline's cells, from what is kept and what is new. Blocks for as long as it
+    /// takes.
+    pub fn counted_by_hour(
+        &self,
+        watched: &Watched<'_>,
+        baseline: &Baseline,
+        kept: &Kept,
+    ) -> Result<Counter, Refusal> {
+        let mut sum = Counter::new(baseline);
+        let mut add = |hours: &Hours| {
+            for counter in hours.range(watched.from..=watched.to).map(|it| it.1) {
+                sum.merge(counter);
+            }
+        };
+        let range = Range {
+            from_us: watched.from * HOUR_US,
+            to_us: (watched.to + 1) * HOUR_US,
+        };
+        for entry in self.files(Kind::Predictions, watched.model, range) {
+            if self.layout(&entry).version != watched.version {
+                continue;
+            }
+            let key = (entry.name.clone(), watched.baseline);
+            let hours = match kept.get(&key) {
+                Some(hours) => hours,
+                None => {
+                    let hours = Arc::new(self.hours_of(&entry, baseline)?);
+                    kept.put(key, Arc::clone(&hours));
+                    hours
+                }
+            };
+            add(&hours);
+        }
+        for unsealed in self.of_log(watched.model)?.rows {
+            if unsealed.layout.version == watched.version {
+                let mut hours = Hours::new();
+                count(&mut hours, &unsealed.layout, &unsealed.batch, baseline)?;
+                add(&hours);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Rows of a version in files, answered or not.
+    pub fn sealed_rows(&self, model: &str, version: u32) -> u64 {
+        let files = self.files(Kind::Predictions, model, Range::ALL);
+        let of = files.iter().filter(|it| self.layout(it).version == version);
+        of.map(|it| it.rows).sum()
+    }
+
+    fn hours_of(&self, entry: &Entry, baseline: &Baseline) -> Result<Hours, Refusal> {
+        let layout = self.layout(entry);
+        let columns = layout.watched();
+        let mut read: Vec<&str> = columns.iter().map(String::as_str).collect();
+        read.retain(|it| baseline.column(it).is_some());
+        read.extend(["code", "inputs_recorded", "time"]);
+        let mut hours = Hours::new();
+        self.read(entry, &read, Ids::ALL, Range::ALL, |batch| {
+            count(&mut hours, &layout, &batch, baseline)
+        })?;
+        Ok(hours)
+    }
+}
+
+/// Counts a batch's answered rows by their hour.
+fn count(
+    hours: &mut Hours,
+    layout: &Layout,
+    batch: &RecordBatch,
+    baseline: &Baseline,
+) -> Result<(), Refusal> {
+    let mut rows = answered(layout, batch)?;
+    while rows.num_rows() > 0 {
+        let times = rows.column_by_name("time");
+        let times = times.map(|it| it.as_primitive::<TimestampMicrosecondType>().clone());
+        let hour_of = |row: usize| {
+            times
+                .as_ref()
+                .map_or(0, |it| it.value(row).div_euclid(HOUR_US))
+        };
+        let hour = hour_of(0);
+        let here: BooleanArray = (0..rows.num_rows())
+            .map(|it| Some(hour_of(it) == hour))
+            .collect();
+        let counter = hours.entry(hour).or_insert_with(|| Counter::new(baseline));
+        if here.true_count() == here.len() {
+            return counter.add(baseline, &rows);
+        }
+        let pick = |which: &BooleanArray| {
+            filter_record_batch(&rows, which)
+                .map_err(|error| failure::of_library("reading the ledger", error))
+        };
+        counter.add(baseline, &pick(&here)?)?;
+        let others = arrow::compute::not(&here)
+            .map_err(|error| failure::of_library("reading the ledger", error))?;
+        rows = pick(&others)?;
+    }
+    Ok(())
+}
