@@ -28,7 +28,7 @@ use domain::alert::{
 };
 use domain::{ModelName, Refusal, Version};
 use store::Store;
-use store::registry::alerts::Feedback;
+use store::registry::alerts::{AlertEvent, Feedback};
 use store::registry::outbox::NewDelivery;
 use tokio::sync::{Notify, mpsc, oneshot};
 use wire::alerts::Told;
@@ -53,6 +53,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How often what is too old is removed.
 const TRIM_EVERY: Duration = Duration::from_secs(3600);
+/// Events of an alert among which one that was written already is looked for.
+const RECENT: u32 = 100;
 /// The longest silence.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
@@ -114,6 +116,7 @@ enum Message {
     },
     AddSilence(Silence, Reply<Silence>),
     EndSilence(i64, Reply<()>),
+    Serve,
 }
 
 /// The alerts, from outside.
@@ -206,6 +209,12 @@ impl Alerts {
         self.ask(|reply| Message::EndSilence(id, reply)).await
     }
 
+    /// Does what rules permit from now on. A command that works on the data folder by itself only looks.
+    pub(crate) async fn serve(&self) {
+        // It fails only when the task has ended.
+        let _ = self.messages.send(Message::Serve).await;
+    }
+
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.send(message(reply)).await?;
@@ -218,10 +227,14 @@ impl Alerts {
     }
 }
 
-/// What the tasks are made of, before they are started.
+/// The task that knows, before it is started.
 pub(crate) struct Office {
     desk: Desk,
     messages: mpsc::Receiver<Message>,
+}
+
+/// The tasks that carry out what it decides. Only a server that listens has them.
+pub(crate) struct Errands {
     courier: courier::Courier,
     remedies: mpsc::Receiver<Remedy>,
 }
@@ -230,7 +243,7 @@ pub(crate) struct Office {
 pub(crate) async fn open(
     store: &Arc<Store>,
     receivers: Option<Receivers>,
-) -> Result<(Alerts, Office), Refusal> {
+) -> Result<(Alerts, Office, Errands), Refusal> {
     let configured = receivers.is_some();
     let receivers = receivers.unwrap_or_default();
     receivers
@@ -251,6 +264,7 @@ pub(crate) async fn open(
         silences: held(store).await?,
         sent: registry.told().await?,
         to_act: firing.map(|(it, _)| it).collect(),
+        serves: false,
         book,
         rules: HashMap::new(),
         changed: BTreeSet::new(),
@@ -279,22 +293,22 @@ pub(crate) async fn open(
     let office = Office {
         desk,
         messages: inbox,
-        courier,
-        remedies,
     };
-    Ok((alerts, office))
+    Ok((alerts, office, Errands { courier, remedies }))
 }
 
 impl Office {
+    /// Starts the task.
+    pub(crate) fn start(self, tasks: &Tasks) {
+        let Self { desk, messages } = self;
+        tasks.start("alerts", desk.work(messages, tasks.clone()));
+    }
+}
+
+impl Errands {
     /// Starts the tasks.
     pub(crate) fn start(self, app: &Arc<App>, tasks: &Tasks) {
-        let Self {
-            desk,
-            messages,
-            courier,
-            remedies,
-        } = self;
-        tasks.start("alerts", desk.work(messages, tasks.clone()));
+        let Self { courier, remedies } = self;
         tasks.start("alerts courier", courier.work(tasks.clone()));
         // Weak: the server's parts hold this task's other end.
         let app: Weak<App> = Arc::downgrade(app);
@@ -320,6 +334,8 @@ struct Desk {
     retry: domain::alert::receiver::Retry,
     /// What fires and was not looked at yet for what its rule may do.
     to_act: BTreeSet<Fingerprint>,
+    /// Whether anything is done or told.
+    serves: bool,
     /// The rules of models, by the version that they are of.
     rules: HashMap<ModelName, (Version, Arc<Vec<Rule>>)>,
     /// What is not written down yet.
@@ -360,6 +376,7 @@ impl Desk {
 
     async fn take_in(&mut self, message: Message) {
         match message {
+            Message::Serve => self.serves = true,
             Message::Report(findings) => self.hear(&findings).await,
             Message::List(filter, reply) => {
                 // Whoever asked may have gone, here and below.
@@ -595,7 +612,7 @@ impl Desk {
 
     /// Has done what the rules of alerts that fire permit; whether that could be written down.
     async fn act(&mut self, now: Moment) -> bool {
-        if self.to_act.is_empty() {
+        if self.to_act.is_empty() || !self.serves {
             return true;
         }
         let muted = self.with_facts(&BTreeSet::new(), |facts| muted(facts, now));
@@ -633,7 +650,12 @@ impl Desk {
             match act::plan(&alert, deed, &tried, now) {
                 Err(why @ NotNow::TooOften { .. }) => {
                     let why = format!("`{}` is not done: {why}", deed.deed.name());
-                    self.note(alert.event(EventKind::Action, why, now));
+                    // A server that was started anew looks at every alert that fires.
+                    let history = registry.alert_events(fingerprint, None, RECENT).await?;
+                    let said = |it: &AlertEvent| it.incident == alert.incident && it.why == why;
+                    if !history.iter().any(said) {
+                        self.note(alert.event(EventKind::Action, why, now));
+                    }
                 }
                 Err(_) => {}
                 Ok(plan) => {
@@ -662,7 +684,7 @@ impl Desk {
 
     /// Writes down what is to be told, for the courier; gives back when there is something next.
     async fn tell(&mut self, now: Moment) -> Result<Option<Moment>, Refusal> {
-        if self.routes.is_empty() {
+        if self.routes.is_empty() || !self.serves {
             return Ok(None);
         }
         let registry = &self.store.registry;

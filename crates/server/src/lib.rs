@@ -47,6 +47,7 @@ pub use app::{Config, ContainerRoutes};
 pub use engines::EngineSource;
 pub use http::Front;
 
+use alerts::Errands;
 use app::App;
 use catalog::Catalog;
 use clock::Clock;
@@ -73,6 +74,7 @@ pub fn needed_files(bytes: &[u8], file_name: &str) -> Result<Vec<String>, Refusa
 pub struct Server {
     app: Arc<App>,
     front: Front,
+    errands: Errands,
 }
 
 impl Server {
@@ -100,7 +102,7 @@ impl Server {
             })
         };
         let keeper = Arc::new(Keeper::new(opened.await?));
-        let (alerts, office) = alerts::open(&store, receivers).await?;
+        let (alerts, office, errands) = alerts::open(&store, receivers).await?;
         let engines = Arc::new(Engines::new(engine));
         let prices = prices.map(Arc::new);
         let budgets = Arc::new(Budgets::default());
@@ -139,13 +141,14 @@ impl Server {
             alerts,
         };
         let app = Arc::new(app);
-        office.start(&app, &app.tasks);
-        // Weak: it ends when the server does.
-        let watching = monitors::watch(Arc::downgrade(&app), app.tasks.clone());
-        app.tasks.start("monitors", watching);
+        office.start(&app.tasks);
         let router = http::router(&app, grpc::router(&app)?);
         let front = Front::new(&app, router);
-        Ok(Self { app, front })
+        Ok(Self {
+            app,
+            front,
+            errands,
+        })
     }
 
     /// What answers on a port.
@@ -192,24 +195,35 @@ impl Server {
     /// Answers on the listeners until `stop` resolves, then takes no more, lets what is under way finish,
     /// and closes the data folder.
     pub async fn run(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
-        let tasks = self.app.tasks.clone();
-        let listening = self.app.listening.clone();
+        let Self {
+            app,
+            front,
+            errands,
+        } = self;
+        let tasks = app.tasks.clone();
+        let listening = app.listening.clone();
+        errands.start(&app, &tasks);
+        app.alerts.serve().await;
         for listener in listeners {
-            let limits = Arc::clone(&self.app.limits);
-            let accept = listen::serve(listener, self.front(), limits, listening.clone());
+            let limits = Arc::clone(&app.limits);
+            let accept = listen::serve(listener, front.clone(), limits, listening.clone());
             tasks.start("listen", accept);
         }
         stop.await;
         listening.stop();
         listening.end().await;
-        self.close().await;
+        close(&app).await;
     }
 
     /// Ends what works behind the answers and closes the data folder.
     pub async fn close(self) {
-        self.app.tasks.stop();
-        self.app.tasks.end().await;
-        self.app.keeper.close().await;
-        self.app.store.close().await;
+        close(&self.app).await;
     }
+}
+
+async fn close(app: &App) {
+    app.tasks.stop();
+    app.tasks.end().await;
+    app.keeper.close().await;
+    app.store.close().await;
 }

@@ -19,7 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use super::app::App;
 use super::{Config, ContainerRoutes, EngineSource, Server};
+
+mod alerts;
 
 const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";
@@ -32,6 +35,7 @@ struct Site {
     stop: Option<oneshot::Sender<()>>,
     ended: tokio::task::JoinHandle<()>,
     folder: tempfile::TempDir,
+    app: Arc<App>,
 }
 
 struct Reply {
@@ -65,9 +69,13 @@ impl Site {
 
     async fn at(folder: tempfile::TempDir, limits: Limits) -> Self {
         let fake = Fake::default();
-        let server = Server::open(config(&fake, folder.path(), limits))
-            .await
-            .expect("a server");
+        let config = config(&fake, folder.path(), limits);
+        Self::of(fake, folder, config).await
+    }
+
+    async fn of(fake: Fake, folder: tempfile::TempDir, config: Config) -> Self {
+        let server = Server::open(config).await.expect("a server");
+        let app = Arc::clone(&server.app);
         for (model, outcome) in server.want_all().await.expect("a registry") {
             outcome.unwrap_or_else(|refusal| panic!("{model}: {refusal}"));
         }
@@ -87,6 +95,7 @@ impl Site {
             stop: Some(stop),
             ended,
             folder,
+            app,
         }
     }
 
@@ -110,13 +119,29 @@ impl Site {
 
     /// Registers a model of the fake engine under a name; its examples, where given, beside it.
     async fn push(&self, name: &str, lines: &str, examples: Option<&Value>) -> Reply {
-        let mut files = vec![("model.fake", Fake::model(lines).bytes.to_vec())];
+        let mut files = Vec::new();
         // Set, because it would be measured otherwise, and a model that is held would never end.
         let mut manifest = "serve: {batch: {rows_max: 4}}".to_owned();
         if let Some(examples) = examples {
             files.push(("examples.json", examples.to_string().into_bytes()));
             manifest.push_str("\nexamples: {file: examples.json}");
         }
+        self.push_files(name, lines, files, manifest).await
+    }
+
+    async fn push_with(&self, name: &str, lines: &str, manifest: &str) -> Reply {
+        self.push_files(name, lines, Vec::new(), manifest.to_owned())
+            .await
+    }
+
+    async fn push_files(
+        &self,
+        name: &str,
+        lines: &str,
+        mut files: Vec<(&'static str, Vec<u8>)>,
+        manifest: String,
+    ) -> Reply {
+        files.push(("model.fake", Fake::model(lines).bytes.to_vec()));
         let mut records = Vec::new();
         for (path, bytes) in files {
             let digest = domain::Digest::new(Sha256::digest(&bytes).into());

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay, runtime,
+    alerts, demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay, runtime,
     serve,
 };
 
@@ -95,6 +96,20 @@ pub(crate) enum Command {
     Replay(replay::ReplayArgs),
     /// Shows how the prediction ledger is doing, settles or verifies it
     Ledger(ledger::LedgerArgs),
+    /// Lists alerts, the most urgent first
+    Alerts(alerts::AlertsArgs),
+    /// Shows an alert and what happened to it
+    Alert(alerts::AlertArgs),
+    /// Says that somebody has seen an alert, so that it is not told again
+    Ack(alerts::AckArgs),
+    /// Says whether an alert was of use
+    Feedback(alerts::FeedbackArgs),
+    /// Lists silences, or tells nobody of certain alerts for a while
+    Silence(silence::SilenceArgs),
+    /// Lists what could not be told of alerts, or has it tried again
+    Deliveries(delivery::DeliveriesArgs),
+    /// Lists what rules did about alerts, or takes it back
+    Actions(action::ActionsArgs),
     /// Registers a model's file or folder as a new version
     Push(push::PushArgs),
     /// Lists the models

@@ -3,6 +3,7 @@
 //! What a command does to models goes through the control API of a server, be it one that runs or one
 //! opened in this process (`client`).
 
+mod alerts;
 mod cli;
 mod client;
 mod context;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
+use alerts::{action, delivery, silence};
 use cli::{Cli, Command, Global, LogFormat};
 use context::Context;
 use environment::Environment;
@@ -102,6 +104,13 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Query(args) => query::run(context, &args).await?,
         Command::Replay(args) => replay::run(context, &args).await?,
         Command::Ledger(args) => return ledger::run(context, &args).await,
+        Command::Alerts(args) => alerts::list(context, &args).await?,
+        Command::Alert(args) => alerts::show(context, &args).await?,
+        Command::Ack(args) => alerts::acknowledge(context, &args).await?,
+        Command::Feedback(args) => alerts::feedback(context, &args).await?,
+        Command::Silence(args) => silence::run(context, &args).await?,
+        Command::Deliveries(args) => delivery::run(context, &args).await?,
+        Command::Actions(args) => action::run(context, &args).await?,
         Command::Push(args) => push::run(context, &args).await?,
         Command::List => models::list(context).await?,
         Command::Show(args) => models::show(context, &args).await?,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use domain::alert::receiver::Receivers;
 use domain::budget::Prices;
 use domain::ledger::Mode;
 use domain::limits::Limits;
@@ -77,6 +78,10 @@ pub(crate) struct ServeArgs {
     /// With it every prediction has a cost, and models may have budgets
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
+    /// Who is told of alerts: a YAML file with `receivers`; `docs/alerts.md` has all of it. Without it nobody
+    /// is, and `windlass alerts` lists them
+    #[arg(long, value_name = "FILE")]
+    alerts: Option<PathBuf>,
 }
 
 fn read_limit(text: &str) -> Result<(String, u64), String> {
@@ -90,14 +95,22 @@ fn read_limit(text: &str) -> Result<(String, u64), String> {
 }
 
 fn read_prices(path: &Path) -> anyhow::Result<Prices> {
+    let (text, file) = read_yaml(path, "name a YAML file with prices")?;
+    Ok(store::format::parse_prices(&text, &file)?)
+}
+
+fn read_receivers(path: &Path) -> anyhow::Result<Receivers> {
+    let (text, file) = read_yaml(path, "name a YAML file with receivers")?;
+    Ok(store::format::parse_receivers(&text, &file)?)
+}
+
+/// A file's text, and what errors call it.
+fn read_yaml(path: &Path, hint: &'static str) -> Result<(String, String), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let message = format!("`{}` cannot be read: {error}", path.display());
-        Failure::not_found(message, "name a YAML file with prices")
+        Failure::not_found(message, hint)
     })?;
-    Ok(store::format::parse_prices(
-        &text,
-        &path.display().to_string(),
-    )?)
+    Ok((text, path.display().to_string()))
 }
 
 /// Runs `windlass serve`.
@@ -116,6 +129,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
     config.shared_memory = args.system_shared_memory;
     config.ledger_mode = args.ledger;
     config.prices = args.prices.as_deref().map(read_prices).transpose()?;
+    config.alerts = args.alerts.as_deref().map(read_receivers).transpose()?;
     let mut what = wanted(&args.what)?;
     let mut port = args.port;
     if what.is_empty() {

@@ -1,6 +1,6 @@
 //! The alerts and their states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::SEVERITY;
 use super::{
@@ -13,6 +13,8 @@ use crate::refusal::Refusal;
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     alerts: BTreeMap<Fingerprint, Alert>,
+    /// What gave way to others, until [`Book::forget`] tells of it.
+    gone: BTreeSet<Fingerprint>,
 }
 
 impl Book {
@@ -21,6 +23,7 @@ impl Book {
         let alerts = alerts.into_iter().map(|it| (it.fingerprint(), it));
         Self {
             alerts: alerts.collect(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -149,20 +152,20 @@ impl Book {
         Ok(alert.event(EventKind::Acknowledged, format!("by {who}"), now))
     }
 
-    /// Forgets what ended too long ago. Gives back what it forgot.
+    /// Forgets what ended too long ago. Gives back what was forgotten since the last time and is not known
+    /// anew.
     pub fn forget(&mut self, now: Moment) -> Vec<Fingerprint> {
         let old =
             |alert: &Alert| !alert.is_active() && alert.state.since().after(ENDED_KEPT) <= now;
-        let gone: Vec<Fingerprint> = self
-            .alerts
-            .iter()
-            .filter(|(_, alert)| old(alert))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in &gone {
-            self.alerts.remove(key);
-        }
-        gone
+        self.gone.extend(
+            self.alerts
+                .iter()
+                .filter(|(_, alert)| old(alert))
+                .map(|(key, _)| *key),
+        );
+        self.alerts.retain(|_, alert| !old(alert));
+        let gone = std::mem::take(&mut self.gone).into_iter();
+        gone.filter(|it| !self.alerts.contains_key(it)).collect()
     }
 
     /// Forgets the alert that ended first when there is no room for another.
@@ -179,6 +182,7 @@ impl Book {
             });
         };
         self.alerts.remove(&key);
+        self.gone.insert(key);
         Ok(())
     }
 }

@@ -559,6 +559,8 @@ fn there_is_room_for_so_many_alerts_and_what_ended_first_gives_way() {
     book.hear(&finding(ALERTS_MAX), &rule, Moment(3))
         .expect("room again");
     assert_eq!(book.iter().count(), ALERTS_MAX);
+    assert_eq!(book.forget(Moment(4)).len(), 1);
+    assert_eq!(book.forget(Moment(5)), []);
     assert_eq!(
         Moment(1_764_000_000_123).to_string(),
         "2025-11-24T16:00:00.123Z"

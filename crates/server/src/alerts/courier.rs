@@ -60,7 +60,10 @@ impl Courier {
                     if let Err(refusal) = self.note(&delivery, result).await {
                         tracing::error!(%refusal, "what became of a delivery cannot be written down");
                         // It would be delivered again at once otherwise.
-                        tokio::time::sleep(AGAIN).await;
+                        tokio::select! {
+                            () = &mut stopping => break,
+                            () = tokio::time::sleep(AGAIN) => {}
+                        }
                     }
                     self.told.notify_one();
                 }
@@ -83,7 +86,7 @@ impl Courier {
             return Ok((Vec::new(), None));
         };
         let now = Moment(wall_ms());
-        let mut taken = busy.clone();
+        let (mut taken, mut late) = (busy.clone(), BTreeSet::new());
         let (mut due, mut next) = (Vec::new(), None::<Moment>);
         for delivery in registry
             .deliveries(false, store::registry::LIST_MAX)
@@ -95,10 +98,12 @@ impl Courier {
                 registry.delivery_failed(delivery.id, None, why).await?;
                 continue;
             };
-            if taken.contains(receiver) {
+            // What comes later of a group must not be told before what is earlier: an end before its beginning.
+            if taken.contains(receiver) || late.contains(&delivery.place) {
                 continue;
             }
             if delivery.next_at > now {
+                late.insert(delivery.place);
                 next = Some(next.map_or(delivery.next_at, |it| it.min(delivery.next_at)));
                 continue;
             }

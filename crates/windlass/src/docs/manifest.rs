@@ -39,6 +39,9 @@ fn alternatives<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
 
 fn walk(root: &Value, schema: &Value, parent: &str, rows: &mut Vec<Vec<String>>) {
     for alternative in alternatives(root, schema) {
+        if alternative["items"].is_object() {
+            walk(root, &alternative["items"], &format!("{parent}[]"), rows);
+        }
         let Some(properties) = alternative["properties"].as_object() else {
             continue;
         };

@@ -355,6 +355,31 @@ fn the_runtime_comes_out_of_a_wheel_and_is_found_by_its_order() {
 }
 
 #[test]
+fn silences_are_added_listed_and_ended_without_a_server() {
+    Terminal::new().check(
+        "
+        $ alerts
+        no alerts; `--all` shows those that are over
+        $ silence
+        no silences
+        $ silence model=credit subject!=age|income --for 2h --who ann --why work
+        silence 1 until MOMENT
+        $ silence
+        NUMBER  ALERTS                            FROM              UNTIL             WHO  WHY
+        1       model=credit subject!=age|income  MOMENT  MOMENT  ann  work
+        $ silence --end 1
+        silence 1 has ended
+        $ silence
+        no silences
+        $ deliveries
+        everything was delivered, or waits
+        $ actions
+        no rule did anything
+        ",
+    );
+}
+
+#[test]
 fn pages_are_printed_from_the_code() {
     let terminal = Terminal::new();
     for (arguments, part) in [
