@@ -421,8 +421,14 @@ impl Desk {
 
     async fn hear(&mut self, findings: &[Finding]) {
         let now = Moment(wall_ms());
+        let mut known: HashMap<(&ModelName, Option<Version>), Arc<Vec<Rule>>> = HashMap::new();
         for finding in findings {
-            let rules = self.rules_of(&finding.model, finding.version).await;
+            let of = (&finding.model, finding.version);
+            let rules = match known.get(&of) {
+                Some(rules) => Arc::clone(rules),
+                None => self.rules_of(of.0, of.1).await,
+            };
+            known.insert(of, Arc::clone(&rules));
             for rule in rule::of(&rules, finding) {
                 let before = |book: &Book| -> Vec<Fingerprint> {
                     let labels = rule.labels(finding);
@@ -641,7 +647,7 @@ impl Desk {
         };
         let name = alert.labels.get("alertname");
         let rules = self.rules_of(&model, alert.labels.version()).await;
-        let rule = rules.iter().find(|it| it.name == name);
+        let rule = rules.iter().find(|it| it.made(&alert.labels));
         for deed in rule.map_or(&[][..], |it| &it.act) {
             let since = now.before(deed.at_most.unwrap_or_default().per.0);
             let registry = &self.store.registry;

@@ -88,6 +88,19 @@ impl Rule {
             && same(&self.segment, finding.segment.as_deref().unwrap_or(""))
     }
 
+    /// Whether an alert with these labels is one of its own. A name alone does not tell: what no rule is about
+    /// is called after its monitor, and a rule may be called so too.
+    pub fn made(&self, labels: &Labels) -> bool {
+        let same = |want: &Option<String>, name| {
+            let got = labels.get(name);
+            want.as_deref().is_none_or(|it| it == got)
+        };
+        labels.get(label::ALERTNAME) == self.name
+            && labels.get(label::MONITOR) == self.monitor
+            && same(&self.subject, label::SUBJECT)
+            && same(&self.segment, label::SEGMENT)
+    }
+
     /// How long it waits.
     pub fn patience(&self) -> Patience {
         let of = |span: Option<Span>, default| span.map_or(default, |it| it.0);

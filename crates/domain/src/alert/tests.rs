@@ -182,8 +182,7 @@ impl Desk {
                 let mut said = Vec::new();
                 let firing: Vec<Alert> = self.book.iter().map(|it| it.1.clone()).collect();
                 for alert in firing {
-                    let name = alert.labels.get("alertname").to_owned();
-                    let rule = self.rules.iter().find(|it| it.name == name);
+                    let rule = self.rules.iter().find(|it| it.made(&alert.labels));
                     let acts = rule.map_or(Vec::new(), |it| it.act.clone());
                     for act in &acts {
                         said.push(self.act(&alert, act, now));
@@ -438,6 +437,23 @@ fn a_rule_acts_once_an_incident_and_no_more_often_than_it_may() {
         5 act               => it is done at most 1 per 1d, it is done at most 2 per 1h
         6 ack q             => acknowledged q (by ann)
         90000 act           => somebody has seen the alert, somebody has seen the alert
+        ",
+    );
+}
+
+#[test]
+fn a_rule_does_not_act_for_what_only_has_its_name() {
+    check(
+        r#"[{"name": "drift", "monitor": "quality", "act": [{"do": "retrain"}]},
+            {"name": "drift-age", "monitor": "drift", "subject": "age", "act": [{"do": "retrain"}]}]"#,
+        "
+        0 bad drift/income => firing drift/income
+        0 act              =>
+        1 bad quality      => firing drift
+        1 act              => Retrain
+        2 bad drift/age    => firing drift-age/age
+        2 fine quality     => resolved drift (it is fine again)
+        2 act              => Retrain, the alert does not fire
         ",
     );
 }
