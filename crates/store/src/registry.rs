@@ -21,6 +21,7 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
 use crate::failure;
 
+pub mod actions;
 pub mod alerts;
 mod baseline;
 mod events;

@@ -6,7 +6,7 @@ use domain::access::{self, Caller, Change, Permission};
 use domain::alert::act::{Outcome, Plan, Step, rollback_target};
 use domain::alert::{Event, EventKind, Moment};
 use domain::{Reference, Refusal, Version};
-use store::registry::alerts::Action;
+use store::registry::actions::Action;
 use tokio::sync::mpsc;
 
 use crate::app::App;
