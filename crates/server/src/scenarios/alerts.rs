@@ -534,22 +534,16 @@ async fn a_rule_rolls_back_once_and_it_can_be_taken_back() {
     assert_eq!(action["evidence"], json!({"accuracy": 0.5}));
     assert_eq!(show(&site.ask("m").await), "1 [1.0,2.0]");
     let events = site.get("/api/v1/events?limit=1000").await;
-    let last = events["items"]
-        .as_array()
-        .and_then(|it| it.last())
-        .expect("an event");
+    let last = |kind: &str| {
+        let events = events["items"].as_array().expect("a list").iter();
+        let found = events.rev().find(|it| it["kind"] == kind);
+        found.expect("an event")["detail"].clone()
+    };
     assert_eq!(
-        (
-            &last["kind"],
-            &last["detail"]["who"],
-            &last["detail"]["why"]
-        ),
-        (
-            &json!("traffic"),
-            &json!("alert bad"),
-            &json!("accuracy fell to 0.5")
-        )
+        last("traffic"),
+        json!({"from": 2, "to": 1, "who": "alert bad", "why": "accuracy fell to 0.5"})
     );
+    assert_eq!(last("alert_action")["evidence"], json!({"accuracy": 0.5}));
     let path = format!("/api/v1/actions/{}/reverse", action["id"]);
     let back = site.post(&path, json!({"who": "ann"})).await;
     assert_eq!(

@@ -8,10 +8,13 @@ use std::time::Duration;
 use domain::alert::act::{Deed, Outcome, Plan, Tried};
 use domain::alert::{Acknowledgement, Event, Evidence, Fingerprint, Incident, Moment};
 use domain::{ModelName, Refusal, Version};
+use serde_json::json;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::alerts::{append_alert_event, get, json, parsed, text};
-use super::{Registry, limited, version_of};
+use super::alerts::{append_alert_event, get, parsed, stored, text};
+use super::events::{self, NewEvent};
+use super::{Registry, UnixMillis, limited, version_of};
 use crate::failure;
 
 /// For how long actions and ended silences are kept.
@@ -79,6 +82,7 @@ impl Registry {
         .await
         .map_err(failure::of_sql)?;
         append_alert_event(&mut db, event).await?;
+        tell_model(&mut db, id, event).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 
@@ -112,6 +116,7 @@ impl Registry {
             return Err(Refusal::Conflict { why });
         }
         append_alert_event(&mut db, event).await?;
+        tell_model(&mut db, id, event).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 
@@ -171,6 +176,35 @@ impl Registry {
     }
 }
 
+/// Tells it among the model's events too, which are kept for ever.
+async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result<(), Refusal> {
+    let row = sqlx::query("SELECT * FROM alert_actions WHERE id = ?")
+        .bind(id)
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failure::of_sql)?;
+    let action = read_action(&row)?;
+    let detail = json!({
+        "action": id,
+        "rule": action.tried.rule,
+        "alert": action.tried.fingerprint.to_string(),
+        "deed": action.tried.deed.name(),
+        "outcome": action.outcome.name(),
+        "from": action.from.map(Version::number),
+        "to": action.to.map(Version::number),
+        "why": event.why,
+        "evidence": action.evidence,
+    });
+    let event = NewEvent {
+        at: UnixMillis(event.at.0),
+        model: action.tried.model,
+        kind: "alert_action",
+        detail,
+    };
+    events::append(db, event).await?;
+    Ok(())
+}
+
 fn read_action(row: &SqliteRow) -> Result<Action, Refusal> {
     let wrong = |why: String| failure::of_record("action", why);
     let number = |name| -> Result<Option<Version>, Refusal> {
@@ -192,7 +226,7 @@ fn read_action(row: &SqliteRow) -> Result<Action, Refusal> {
         },
         outcome: Outcome::from_name(&outcome, get(row, "why")?)
             .ok_or_else(|| wrong(format!("its outcome is `{outcome}`")))?,
-        evidence: json(row, "evidence")?,
+        evidence: stored(row, "evidence")?,
         from: number("from_number")?,
         to: number("to_number")?,
         reversed: reversed.map(|(who, at)| Acknowledgement {

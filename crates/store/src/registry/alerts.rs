@@ -120,7 +120,7 @@ impl Registry {
                 incident: Incident(get(row, "incident")?),
                 kind: get(row, "kind")?,
                 why: get(row, "why")?,
-                evidence: json(row, "evidence")?,
+                evidence: stored(row, "evidence")?,
             })
         };
         rows.iter().map(read).collect()
@@ -245,7 +245,7 @@ impl Registry {
         let read = |row: &SqliteRow| {
             Ok(Silence {
                 id: get(row, "id")?,
-                matchers: json::<Vec<Matcher>>(row, "matchers")?,
+                matchers: stored::<Vec<Matcher>>(row, "matchers")?,
                 from: Moment(get(row, "from_at")?),
                 until: Moment(get(row, "until")?),
                 who: get(row, "who")?,
@@ -366,12 +366,12 @@ fn read_alert(row: &SqliteRow) -> Result<Alert, Refusal> {
     let who: Option<String> = get(row, "acknowledged_by")?;
     let seen = who.zip(moment("acknowledged_at")?);
     Ok(Alert {
-        labels: Labels::new(json(row, "labels")?),
+        labels: Labels::new(stored(row, "labels")?),
         state,
         incident: Incident(get(row, "incident")?),
         summary: get(row, "summary")?,
-        evidence: json(row, "evidence")?,
-        annotations: json(row, "annotations")?,
+        evidence: stored(row, "evidence")?,
+        annotations: stored(row, "annotations")?,
         patience: Patience {
             before_firing: span("before_firing_ms")?,
             before_resolving: span("before_resolving_ms")?,
@@ -428,7 +428,10 @@ pub(super) fn parsed<T: std::str::FromStr<Err = Refusal>>(
         .map_err(|refusal| failure::of_record(name, refusal))
 }
 
-pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, name: &'static str) -> Result<T, Refusal> {
+pub(super) fn stored<T: DeserializeOwned>(
+    row: &SqliteRow,
+    name: &'static str,
+) -> Result<T, Refusal> {
     let text: String = get(row, name)?;
     serde_json::from_str(&text).map_err(|error| failure::of_record(name, error))
 }

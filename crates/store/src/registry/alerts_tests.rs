@@ -211,6 +211,16 @@ async fn an_action_is_known_before_it_is_done_and_taken_back_once() {
             .await,
         Ok(vec![])
     );
+    let told = registry.events_of(&model(), EventId::START, 10).await;
+    let outcomes: Vec<String> = told
+        .expect("events")
+        .iter()
+        .map(|it| format!("{} {}", it.kind, it.detail["outcome"]))
+        .collect();
+    assert_eq!(
+        outcomes,
+        ["alert_action \"done\"", "alert_action \"reversed\""]
+    );
     let begun = registry
         .begin_action(&todo, Moment(4000))
         .await

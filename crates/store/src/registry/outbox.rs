@@ -12,7 +12,7 @@ use domain::alert::notify::{Place, Sent};
 use domain::alert::{Fingerprint, Incident, Labels, Moment};
 use sqlx::sqlite::SqliteRow;
 
-use super::alerts::{get, json, text};
+use super::alerts::{get, stored, text};
 use super::{Registry, limited};
 use crate::failure;
 
@@ -131,7 +131,7 @@ impl Registry {
             .await
             .map_err(failure::of_sql)?;
         let read = |row: &SqliteRow| {
-            let firing: Vec<(String, i64)> = json(row, "firing")?;
+            let firing: Vec<(String, i64)> = stored(row, "firing")?;
             let firing: Result<BTreeSet<(Fingerprint, Incident)>, Refusal> = firing
                 .into_iter()
                 .map(|(fingerprint, incident)| Ok((fingerprint.parse()?, Incident(incident))))
@@ -249,7 +249,7 @@ fn firing_text(sent: &Sent) -> Result<String, Refusal> {
 fn read_place(row: &SqliteRow) -> Result<Place, Refusal> {
     Ok(Place {
         receiver: get(row, "receiver")?,
-        group: Labels::new(json(row, "grouped")?),
+        group: Labels::new(stored(row, "grouped")?),
     })
 }
 
