@@ -204,6 +204,9 @@ impl Server {
         let listening = app.listening.clone();
         errands.start(&app, &tasks);
         app.alerts.serve().await;
+        // Weak: it ends when the server does.
+        let watching = monitors::watch(Arc::downgrade(&app), tasks.clone());
+        tasks.start("monitors", watching);
         for listener in listeners {
             let limits = Arc::clone(&app.limits);
             let accept = listen::serve(listener, front.clone(), limits, listening.clone());

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay, runtime,
-    serve,
+    alerts, demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay,
+    runtime, serve,
 };
 
 #[derive(Debug, Parser)]
