@@ -1,0 +1,188 @@
+//! Whether inputs and predictions are as they were.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ::ledger::Range;
+use ::ledger::baseline::{Baseline, ColumnDrift, Drift, HOUR_US, Kept, Watched};
+use domain::Refusal;
+use domain::access::{self, Caller, Change};
+use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
+use domain::monitor::Setting;
+use stats::drift::effect::{Question, Terms};
+use stats::drift::verdict::{Judged, Verdict as DriftVerdict};
+use store::registry::UnixMillis;
+
+use super::{LOOK_MAX, WHO};
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::drift::{self, LEVEL, question_name};
+use crate::models::change;
+use crate::running::Running;
+
+/// Looks at every column of a version's predictions.
+pub(super) async fn look(
+    app: &Arc<App>,
+    running: &Running,
+    counted: &Arc<Kept>,
+) -> Result<Vec<Finding>, Refusal> {
+    let (model, version) = (&running.model, running.version);
+    let setting = &running.monitor;
+    let Some((kept, baseline)) = drift::baseline_of(app, model, version).await? else {
+        first_baseline(app, running).await?;
+        return Ok(Vec::new());
+    };
+    let drift = compared(app, running, counted, kept.made_at, baseline).await?;
+    let all = drift.columns.iter();
+    Ok(all
+        .map(|it| finding(running, &drift, it, setting))
+        .collect())
+}
+
+async fn compared(
+    app: &Arc<App>,
+    running: &Running,
+    counted: &Arc<Kept>,
+    UnixMillis(made_ms): UnixMillis,
+    baseline: Baseline,
+) -> Result<Drift, Refusal> {
+    let setting = running.monitor.clone();
+    let (model, version) = (running.model.clone(), running.version.number());
+    let (ledger, kept) = (Arc::clone(&app.keeper.ledger), Arc::clone(counted));
+    let now_us = wall_ms() * 1000;
+    let window = drift::window(&setting, now_us);
+    let counting = move || {
+        let watched = Watched {
+            model: model.as_str(),
+            version,
+            // Whole hours: the one that the window begins in counts as a whole.
+            from: window.from_us.div_euclid(HOUR_US),
+            to: window.to_us.div_euclid(HOUR_US),
+            baseline: made_ms,
+        };
+        let snapshot = ledger.snapshot(now_us / 1000)?;
+        let counter = snapshot.counted_by_hour(&watched, &baseline, &kept)?;
+        let terms = Terms {
+            margin: setting.drift.margin,
+            alpha: setting.alpha(),
+            level: LEVEL,
+        };
+        Ok(baseline.drift(&counter, terms, |it| drift::weight(&setting, it)))
+    };
+    app.questions.compute(LOOK_MAX, counting).await
+}
+
+/// Makes a baseline of a version's first predictions, once there are enough.
+async fn first_baseline(app: &Arc<App>, running: &Running) -> Result<(), Refusal> {
+    let rows = running.monitor.drift.first_rows;
+    let answered = running.stats.rows.load(Relaxed);
+    if rows == 0 || answered < rows && !has_rows(app, running, rows).await? {
+        return Ok(());
+    }
+    let permission = access::check::<Change>(app.policy, Caller::Anonymous)?;
+    let why = "it had none, and enough predictions to make one of";
+    let of = (&running.model, running.version);
+    let first = (Range::ALL, Some(rows));
+    let made = drift::of_predictions(app, permission, of, first, change(WHO, why)).await?;
+    tracing::info!(
+        model = %running.model,
+        version = %running.version,
+        source = made.reference.source,
+        "a version is measured against"
+    );
+    Ok(())
+}
+
+/// Whether the ledger has so many of a version's rows from before this process.
+async fn has_rows(app: &Arc<App>, running: &Running, rows: u64) -> Result<bool, Refusal> {
+    let (ledger, model) = (Arc::clone(&app.keeper.ledger), running.model.clone());
+    let version = running.version.number();
+    let counting = move || {
+        let snapshot = ledger.snapshot(wall_ms())?;
+        Ok(snapshot.sealed_rows(model.as_str(), version) >= rows)
+    };
+    app.questions.compute(LOOK_MAX, counting).await
+}
+
+/// What is found of one column.
+fn finding(running: &Running, drift: &Drift, column: &ColumnDrift, setting: &Setting) -> Finding {
+    let verdict = match column.verdict {
+        DriftVerdict::Drift => Verdict::Bad,
+        DriftVerdict::NoMaterialDrift => Verdict::Fine,
+        DriftVerdict::NotEnoughData => Verdict::Unknown,
+    };
+    let worst = column
+        .answers
+        .iter()
+        .find(|it| it.verdict == column.verdict);
+    let mut evidence = Evidence::from([
+        ("rows".to_owned(), Fact::Number(drift.current_rows as f64)),
+        (
+            "reference_rows".to_owned(),
+            Fact::Number(drift.reference_rows as f64),
+        ),
+        ("window".to_owned(), Fact::Text(setting.window.to_string())),
+        ("margin_sd".to_owned(), Fact::Number(setting.drift.margin)),
+    ]);
+    if let Some(Judged {
+        effect, adjusted_p, ..
+    }) = worst
+    {
+        let mut put = |name: &str, fact: Fact| evidence.insert(name.to_owned(), fact);
+        put(
+            "question",
+            Fact::Text(question_name(effect.question).to_owned()),
+        );
+        put("effect", Fact::Number(effect.estimate.value));
+        for (name, end) in [("low", effect.estimate.low), ("high", effect.estimate.high)] {
+            if let Some(end) = end {
+                put(name, Fact::Number(end));
+            }
+        }
+        put("margin", Fact::Number(effect.margin));
+        put("detectable", Fact::Number(effect.detectable));
+        put("p", Fact::Number(*adjusted_p));
+    }
+    Finding {
+        model: running.model.clone(),
+        version: Some(running.version),
+        monitor: "drift".to_owned(),
+        subject: column.name.clone(),
+        segment: None,
+        verdict,
+        severity: Severity::Ticket,
+        summary: summary(running, drift, column, worst, setting),
+        evidence,
+    }
+}
+
+fn summary(
+    running: &Running,
+    drift: &Drift,
+    column: &ColumnDrift,
+    worst: Option<&Judged>,
+    setting: &Setting,
+) -> String {
+    let what = format!("`{}` of {}:{}", column.name, running.model, running.version);
+    let rows = format!("{} rows of {}", drift.current_rows, setting.window);
+    let Some(Judged { effect, .. }) = worst else {
+        return format!("{what}: nothing to compare in {rows}");
+    };
+    if column.verdict != DriftVerdict::Drift {
+        return format!("{what}: {} in {rows}", column.verdict.name());
+    }
+    let value = effect.estimate.value;
+    let moved = match effect.question {
+        Question::Location if value > 0.0 => "its values are greater than they were",
+        Question::Location => "its values are less than they were",
+        Question::Shape => "its values are distributed otherwise than they were",
+        Question::Missing if value > 0.0 => "more of its values are missing",
+        Question::Missing => "fewer of its values are missing",
+        Question::Unseen => "it has values that the reference has none of",
+    };
+    format!(
+        "{what} has drifted: {moved} ({:.1} times what matters, {rows} beside {} of the reference)",
+        effect.in_margins(),
+        drift.reference_rows
+    )
+}
