@@ -74,6 +74,17 @@ def unpack_perf_analyzer(folder, requirements):
     shutil.rmtree(download)
 
 
+def alertmanager():
+    """Alertmanager's program, out of Debian's package."""
+    requirements = REQUIREMENTS / "alertmanager.txt"
+
+    def unpack(folder, requirements):
+        debian_package(requirements.read_text().strip(), folder)
+
+    folder = installed("alertmanager", requirements, unpack)
+    return folder / "usr" / "bin" / "prometheus-alertmanager"
+
+
 def debian_package(name, folder):
     """Unpacks a package of Debian into `folder`; nothing is installed, so no rights are needed."""
     fetch = ["apt-get", "-qq", "download", name]

@@ -1,4 +1,4 @@
-"""Drives the prediction ledger of a real server: labels, questions, kills, flipped bytes.
+"""Drives the prediction ledger of a real server: labels, questions, kills, flipped bytes; and what watches it.
 
     python tests/ledger/run.py --windlass target/debug/windlass [--kills 200]
 
@@ -22,10 +22,12 @@ import install  # noqa: E402
 def main():
     arguments, pytests = parse()
     python = install.environment("ledger", HERE / "requirements.txt")
+    alertmanager = install.alertmanager()
     command = [python, "-m", "pytest", "-c", HERE / "pytest.ini", *(pytests or [HERE])]
     more = {
         "WINDLASS_TEST_BINARY": str(arguments.windlass.resolve()),
         "WINDLASS_TEST_KILLS": str(arguments.kills),
+        "WINDLASS_TEST_ALERTMANAGER": str(alertmanager),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [str(it) for it in command]
