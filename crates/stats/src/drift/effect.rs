@@ -25,8 +25,8 @@ pub enum Question {
     /// Whether numbers are greater or less than they were: the probability that a current value is greater than a
     /// reference one, a tie counting half, less a half. From -0.5 to 0.5.
     Location,
-    /// Whether shares of cells changed: Cramér's V of cell by sample, as it were if both samples were of one size,
-    /// without what chance alone makes of it. From 0 to 1.
+    /// Whether shares of cells changed: Cramér's V of cell by sample, as it were if both samples were of one size
+    /// (the root of half the sum of `(p - q)^2 / (p + q)`), without what chance alone makes of it. From 0 to 1.
     Shape,
     /// Whether more or fewer are missing: Cohen's h, the difference of `2 asin(sqrt(share))`; Cohen, Statistical
     /// Power Analysis (1988), chapter 6. From -pi to pi.
@@ -59,6 +59,20 @@ pub struct Effect {
     pub p: f64,
     /// The smallest true effect that would be found with probability [`POWER`] at `alpha`, in the same unit.
     pub detectable: f64,
+}
+
+/// Cells in which at least [`EXPECTED_MIN`] rows of the smaller sample are expected, which is a `share` of all; others
+/// are counted together, and with the smallest of these where even so there are too few.
+fn large_enough(cells: &[Pair], share: f64) -> Vec<Pair> {
+    let is_small = |it: &Pair| ((it.reference + it.current) as f64) * share < EXPECTED_MIN;
+    let (small, mut kept): (Vec<Pair>, Vec<Pair>) = cells.iter().partition(|it| is_small(it));
+    let rest = total(&small);
+    if !is_small(&rest) {
+        kept.push(rest);
+    } else if let Some(smallest) = kept.iter_mut().min_by_key(|it| it.reference + it.current) {
+        *smallest = smallest.plus(rest);
+    }
+    kept
 }
 
 /// Rows of the reference and of now.
@@ -167,23 +181,18 @@ impl Effect {
             return None;
         }
         let (n, m) = (rows.reference as f64, rows.current as f64);
-        let least = n.min(m) / (n + m);
-        let (small, mut kept): (Vec<Pair>, Vec<Pair>) = cells
-            .iter()
-            .partition(|it| ((it.reference + it.current) as f64) * least < EXPECTED_MIN);
-        kept.push(total(&small));
-        kept.retain(|it| *it != Pair::default());
+        let kept = large_enough(cells, n.min(m) / (n + m));
         let degrees = (kept.len() as f64) - 1.0;
         if degrees < 1.0 {
             return None;
         }
-        let statistic: f64 = kept
-            .iter()
-            .map(|it| {
-                let (a, b) = (it.reference as f64, it.current as f64);
-                (a * m - b * n).powi(2) / ((a + b) * n * m)
-            })
-            .sum();
+        // Pearson's statistic with cells weighted by the mean of both shares, and not by the share among all rows: else
+        // the same change had another V for each window's size.
+        let terms_of = |it: &Pair| {
+            let (p, q) = (it.reference as f64 / n, it.current as f64 / m);
+            (p - q).powi(2) / ((p + q) / 2.0)
+        };
+        let statistic = kept.iter().map(terms_of).sum::<f64>() * n * m / (n + m);
         // The noncentrality of a V of 1 between samples of these sizes.
         let scale = 4.0 * n * m / (n + m);
         let root = |noncentrality: f64| (noncentrality.max(0.0) / scale).sqrt().min(1.0);
@@ -211,9 +220,10 @@ impl Effect {
         self.estimate.value.abs() / self.margin
     }
 
-    /// Whether an effect of twice the margin would have been found: else that none was says little.
+    /// Whether that nothing was found says something: an effect of twice the margin would have been, and this one is
+    /// within it.
     pub fn is_enough(&self) -> bool {
-        self.detectable <= 2.0 * self.margin
+        self.detectable <= 2.0 * self.margin && self.in_margins() <= 1.0
     }
 }
 
@@ -265,7 +275,7 @@ mod tests {
         let share = Effect::share(Question::Missing, hits, rows, TERMS).unwrap();
         assert!((share.in_margins() - 1.0).abs() < 0.01, "{share:?}");
         for effect in [location, shape, share] {
-            assert!(effect.is_enough() && effect.p > 1e-3, "{effect:?}");
+            assert!(effect.detectable < 0.15 && effect.p > 1e-3, "{effect:?}");
         }
     }
 
@@ -281,6 +291,40 @@ mod tests {
         let wider = pairs(&[(1000, 2000), (1000, 500), (1000, 500), (1000, 2000)]);
         assert!(Effect::location(&wider, TERMS).unwrap().p > 0.9);
         assert!(Effect::shape(&wider, TERMS).unwrap().p < 1e-6);
+    }
+
+    #[test]
+    fn a_single_row_in_a_cell_of_its_own_is_no_change() {
+        // Twenty ranges as expected, and one value beyond the greatest of 20 000.
+        let mut cells: Vec<Pair> = (0..20)
+            .map(|_| Pair {
+                reference: 1000,
+                current: 15,
+            })
+            .collect();
+        cells.push(Pair {
+            reference: 0,
+            current: 1,
+        });
+        let shape = Effect::shape(&cells, TERMS).unwrap();
+        assert!(shape.p > 0.5 && shape.estimate.value == 0.0, "{shape:?}");
+    }
+
+    #[test]
+    fn a_change_is_as_large_in_a_window_of_any_size() {
+        let new_level = |rows: u64| {
+            let (reference, current) = (100_000, rows / 100);
+            let cells = pairs(&[
+                (reference / 2, rows / 2 - current),
+                (reference / 2, rows / 2),
+                (0, current),
+            ]);
+            Effect::shape(&cells, TERMS).unwrap().estimate.value
+        };
+        for rows in [10_000, 100_000, 10_000_000] {
+            let value = new_level(rows);
+            assert!((value - 0.071).abs() < 0.002, "{rows} rows: {value}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! R1. It is drift where an effect is beyond its margin, and stays so when one considers how many were asked: by
 //!     Benjamini and Yekutieli's procedure, which holds however they depend on each other. Where nothing changed,
 //!     the probability of any drift at all is then at most `alpha`.
-//! R2. It is no material drift only where one of twice the margin would have been found. Else it is not enough data.
+//! R2. It is no material drift only where one of twice the margin would have been found, and what was found is within
+//!     the margin. Else it is not enough data.
 
 use super::effect::Effect;
 use crate::fdr::{self, Dependence};

@@ -1,0 +1,175 @@
+//! Baselines of predictions, and predictions counted against them.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::Int32Type;
+use stats::drift::effect::Terms;
+
+use super::*;
+use crate::baseline::{Asked, Baseline, HOUR_US, Kept, Source, Watched};
+
+const TERMS: Terms = Terms {
+    margin: 0.1,
+    alpha: 0.05,
+    level: 0.95,
+};
+
+fn baseline(columns: Vec<(&str, ArrayRef)>) -> Baseline {
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    Source::Batch(&batch)
+        .baseline(1, |_| true)
+        .expect("a baseline")
+}
+
+fn show(baseline: &Baseline) -> String {
+    let columns = baseline.columns.iter().map(|it| {
+        let (cells, missing) = (it.counted.cells.len(), it.counted.missing);
+        format!("{} {cells} cells, {missing} missing", it.name)
+    });
+    let left_out = baseline
+        .left_out
+        .iter()
+        .map(|it| format!("{}: {}", it.name, it.why));
+    let lines: Vec<String> = columns.chain(left_out).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn every_column_is_watched_or_left_out_with_a_reason() {
+    let rows = 1000;
+    let numbers =
+        Float64Array::from_iter((0..rows).map(|it| (it % 10 != 0).then_some(f64::from(it) / 7.0)));
+    let few = Int64Array::from_iter_values((0..rows).map(|it| i64::from(it % 3)));
+    let ids = Int64Array::from_iter_values((0..rows).map(|it| i64::from(it) * 17));
+    let words: DictionaryArray<Int32Type> = (0..rows)
+        .map(|it| ["rent", "own"][it as usize % 2])
+        .collect();
+    let names = StringArray::from_iter_values((0..rows).map(|it| format!("user {it}")));
+    let nothing = Float64Array::from_iter((0..rows).map(|_| None::<f64>));
+    let truth = BooleanArray::from_iter((0..rows).map(|it| Some(it % 2 == 0)));
+    let time = TimestampMicrosecondArray::from_iter_values((0..rows).map(i64::from));
+    let infinite = Float64Array::from_iter_values((0..rows).map(|it| match it % 4 {
+        0 => f64::INFINITY,
+        1 => f64::NEG_INFINITY,
+        it => f64::from(it),
+    }));
+    let made = baseline(vec![
+        ("numbers", Arc::new(numbers)),
+        ("few", Arc::new(few)),
+        ("ids", Arc::new(ids)),
+        ("words", Arc::new(words)),
+        ("names", Arc::new(names)),
+        ("nothing", Arc::new(nothing)),
+        ("truth", Arc::new(truth)),
+        ("time", Arc::new(time)),
+        ("infinite", Arc::new(infinite)),
+    ]);
+    let want = "\
+few 6 cells, 0 missing
+infinite 7 cells, 0 missing
+numbers 22 cells, 100 missing
+truth 3 cells, 0 missing
+words 3 cells, 0 missing
+ids: nearly every row has another value, as ids have
+names: nearly every row has another value, as ids have
+nothing: it has no values
+time: it is a time, which always moves";
+    assert_eq!(show(&made), want);
+    let read = Baseline::from_json(&made.to_json()).expect("what was written is read");
+    assert_eq!(read, made);
+}
+
+#[test]
+fn rows_of_another_type_are_missing_where_they_cannot_be_read() {
+    let made = baseline(vec![(
+        "age",
+        Arc::new(Int64Array::from_iter_values((0..1000).map(|it| it % 50))),
+    )]);
+    let texts = StringArray::from_iter_values((0..1000).map(|it| match it % 2 {
+        0 => (it % 50).to_string(),
+        _ => "unknown".to_owned(),
+    }));
+    let batch =
+        RecordBatch::try_from_iter([("age", Arc::new(texts) as ArrayRef)]).expect("a batch");
+    let now = Source::Batch(&batch).count(1, &made).expect("counted");
+    assert_eq!((now.rows, now.columns[0].missing), (1000, 500));
+    let drift = made.drift(&now, TERMS, |_| 1.0);
+    assert_eq!(drift.verdict.name(), "drift");
+    let other = RecordBatch::try_from_iter([("x", batch.column(0).clone())]).expect("a batch");
+    let without = Source::Batch(&other).count(1, &made).expect("counted");
+    assert_eq!(
+        without.columns[0].missing, 1000,
+        "a column that is not there"
+    );
+}
+
+#[test]
+fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
+    let site = Site::new();
+    for number in 0..400 {
+        site.record(number * 13, i64::from(number % 2 == 1), 5);
+    }
+    let all = Asked {
+        model: "credit",
+        version: 1,
+        range: Range::ALL,
+        first: None,
+    };
+    let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+    let made = snapshot.baseline(&all, &[]).expect("a baseline");
+    assert_eq!(made.rows, 2000);
+    let names: Vec<&str> = made.columns.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["age", "city", "class", "income", "score_bad", "score_good"]
+    );
+    let first = Asked {
+        first: Some(777),
+        ..all.clone()
+    };
+    assert_eq!(
+        snapshot
+            .baseline(&first, &["age".to_owned()])
+            .expect("a baseline")
+            .rows,
+        777
+    );
+    let from_log = snapshot.counted(&all, &made).expect("counted");
+    assert_eq!(made.clone().counted(from_log.clone()), made);
+    drop(snapshot);
+
+    site.settle(NOW_MS);
+    let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+    assert_eq!(snapshot.sealed_rows("credit", 1), 2000);
+    assert_eq!(snapshot.counted(&all, &made).expect("counted"), from_log);
+    let hour = NOW_MS * 1000 / HOUR_US;
+    let kept = Kept::new(1 << 20);
+    let by_hour = |from, to, kept: &Kept| {
+        let watched = Watched {
+            model: "credit",
+            version: 1,
+            from,
+            to,
+            baseline: 7,
+        };
+        let counted = snapshot.counted_by_hour(&watched, &made, kept);
+        counted.expect("counted")
+    };
+    assert_eq!(by_hour(hour, hour + 24, &kept), from_log);
+    assert_eq!(by_hour(hour, hour, &kept).rows, 1000, "the first day's");
+    let held = kept.bytes();
+    assert!(held > 0);
+    assert_eq!(
+        by_hour(hour, hour + 24, &kept),
+        from_log,
+        "from what is kept"
+    );
+    assert_eq!(kept.bytes(), held);
+    let none = Kept::new(0);
+    assert_eq!(by_hour(hour, hour + 24, &none), from_log, "without memory");
+    assert_eq!(none.bytes(), 0);
+}
