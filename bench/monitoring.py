@@ -1,0 +1,143 @@
+"""Measures how often Windlass, Evidently and NannyML call drift where nothing changed and where something did, and how
+near estimated quality comes to the real one; writes the tables of docs/monitoring.md.
+
+Real tables, the same windows for all. Everything that is missing is installed first.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import install  # noqa: E402
+
+PARTS = ("false-alarms", "detection", "estimates")
+
+
+def main():
+    arguments = parse()
+    # The tables come in NannyML's package and one beside it.
+    python = install.peer("nannyml")
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
+        os.execv(python, [str(python), "-W", "ignore", *sys.argv])
+    # A polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; nothing was written") from None
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few windows, to see that all works; prints, writes no file unless --out is given",
+    )
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument(
+        "--estimate", type=Path, help="the built example `estimate` of stats, the same"
+    )
+    parser.add_argument("--note", default="", help="a sentence to put under every table")
+    parser.add_argument(
+        "--out", type=Path, help="the file with the markers, instead of docs/monitoring.md"
+    )
+    arguments = parser.parse_args()
+    arguments.parts = arguments.parts.split(",")
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown parts: {', '.join(unknown)}")
+    return arguments
+
+
+def measure(arguments):
+    import detectors
+    import drifts
+    import estimates
+    import tables
+
+    started = time.monotonic()
+    program = (arguments.windlass or install.binary("windlass")).resolve()
+    peers = {it: detectors.Peer(it) for it in ("evidently", "nannyml")}
+    conditions = conditions_of(program, peers, arguments.note)
+    sections, kept = {}, {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            tools = drifts.Tools(detectors.Windlass(program), peers, Path(folder))
+            if "false-alarms" in arguments.parts:
+                plan = drifts.QUICK if arguments.quick else drifts.FULL
+                found = drifts.false_alarms(tools, plan)
+                sections["false-alarms"] = drifts.false_alarms_table(found)
+                kept["false-alarms"] = [it.counts() for it in found]
+            if "detection" in arguments.parts:
+                plan = drifts.QUICK_DETECTION if arguments.quick else drifts.FULL_DETECTION
+                found = drifts.detection(tools, plan)
+                sections["detection"] = drifts.detection_table(found)
+                kept["detection"] = [it.counts() for it in found]
+    finally:
+        for peer in peers.values():
+            peer.stop()
+    if "estimates" in arguments.parts:
+        example = (arguments.estimate or built_example()).resolve()
+        found = estimates.compared(example)
+        sections["estimates"] = estimates.table(found)
+        sections["estimates-chunks"] = estimates.chunks_table(found[0])
+        kept["estimates"] = [it.numbers() for it in found]
+    sections = {name: f"{content}\n\n{conditions}" for name, content in sections.items()}
+    for content in sections.values():
+        print(content, end="\n\n")
+    keep(kept)
+    install.say(f"took {(time.monotonic() - started) / 60:.0f} minutes")
+    out = arguments.out or (None if arguments.quick else install.ROOT / "docs" / "monitoring.md")
+    if out:
+        tables.write(out, sections, {it: it.capitalize() for it in sections})
+        install.say(f"wrote {out}")
+
+
+def built_example():
+    install.say("building the example of the estimates")
+    command = ["cargo", "build", "--release", "--package", "stats", "--example", "estimate"]
+    install.run(command, cwd=install.ROOT)
+    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
+    found = subprocess.run(metadata, check=True, capture_output=True, cwd=install.ROOT)
+    return Path(json.loads(found.stdout)["target_directory"]) / "release" / "examples" / "estimate"
+
+
+def conditions_of(program, peers, note):
+    """One line under every table: when and with what it was measured."""
+    import machine
+
+    def printed(*command):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    version = printed(program, "--version").splitlines()[0].removeprefix("windlass ")
+    commit = printed("git", "-C", str(install.ROOT), "describe", "--always", "--dirty=+changes")
+    others = ", ".join(f"{name} {it.version}" for name, it in peers.items())
+    return (
+        f"{datetime.date.today()}. {machine.description()}. Windlass {version} at {commit}, "
+        f"{others}. {note}".strip()
+    )
+
+
+def keep(results):
+    """Every count, for those who doubt a share."""
+    folder = install.CACHE / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"monitoring-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
+    path.write_text(json.dumps(results, indent=1))
+    install.say(f"kept {path}")
+
+
+if __name__ == "__main__":
+    main()
