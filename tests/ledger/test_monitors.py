@@ -144,13 +144,13 @@ def test_files_are_compared_without_a_server(server, tmp_path):
         (b'{"format":7,"rows":0,"columns":[],"left_out":[]}', "format"),
         (b'{"format":1,"rows":0,"columns":[],"left_out":[]}', "none of the columns"),
         (
-            b'{"format":1,"rows":3,"columns":[{"name":"Income","kind":"levels","names":["a"],'
+            b'{"format":1,"rows":3,"columns":[{"name":"Income","levels":["a"],'
             b'"counts":[1,1],"missing":0,"distinct":1}],"left_out":[]}',
             "counts 2 rows",
         ),
         (
-            b'{"format":1,"rows":2,"columns":[{"name":"Income","kind":"numbers","range":[0,1],'
-            b'"edges":[3],"atoms":[],"counts":[1,1,0,0],"missing":0,"distinct":1}],"left_out":[]}',
+            b'{"format":1,"rows":2,"columns":[{"name":"Income","numbers":{"range":[0,1],'
+            b'"edges":[3],"atoms":[]},"counts":[1,1,0,0],"missing":0,"distinct":1}],"left_out":[]}',
             "edges",
         ),
     ],

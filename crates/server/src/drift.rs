@@ -15,7 +15,7 @@ use stats::drift::column::{Cells, Distances};
 use stats::drift::effect::{Question, Terms};
 use stats::drift::table::Distance;
 use stats::drift::verdict::Judged;
-use store::registry::{self, BaselineRecord, UnixMillis, VersionRecord};
+use store::registry::{self, BaselineRecord, VersionRecord};
 use wire::api::drift as api;
 use wire::api::ledger::MetricRecord;
 
@@ -224,17 +224,7 @@ pub(crate) async fn set(
                   takes them"
                 .to_owned(),
         })?;
-    let kept = BaselineRecord {
-        made_at: change.at,
-        source,
-        rows: baseline.rows,
-        body: baseline.to_json(),
-    };
-    let registry = &app.store.registry;
-    registry
-        .set_baseline(model, version, &kept, &change)
-        .await?;
-    shown(model, &record, &manifest, &kept, &baseline)
+    keep(app, (model, &record, &manifest), (source, baseline), change).await
 }
 
 /// Gives a version a baseline of what it answered.
@@ -280,17 +270,28 @@ pub(crate) async fn of_predictions(
         Some(_) => format!("its first {} predictions", baseline.rows),
         None => format!("predictions of {ends}"),
     };
+    keep(app, (model, &record, &manifest), (source, baseline), change).await
+}
+
+/// Keeps a baseline, and shows it.
+async fn keep(
+    app: &App,
+    (model, record, manifest): (&ModelName, &VersionRecord, &Manifest),
+    (source, baseline): (String, Baseline),
+    change: registry::Change,
+) -> Result<api::BaselineRecord, Refusal> {
     let kept = BaselineRecord {
-        made_at: UnixMillis(wall_ms()),
+        made_at: change.at,
         source,
         rows: baseline.rows,
         body: baseline.to_json(),
     };
+    let version = record.summary.version;
     let registry = &app.store.registry;
     registry
         .set_baseline(model, version, &kept, &change)
         .await?;
-    shown(model, &record, &manifest, &kept, &baseline)
+    shown(model, record, manifest, &kept, &baseline)
 }
 
 /// The version asked for, or the one with the traffic.

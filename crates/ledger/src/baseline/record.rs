@@ -1,9 +1,8 @@
 //! A baseline as JSON, for the disk and for the wire.
 
-use std::io;
-
 use domain::Refusal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::{Cells, Levels};
 
@@ -24,26 +23,26 @@ struct BaselineRecord {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ColumnRecord {
     name: String,
-    #[serde(flatten)]
-    kind: KindRecord,
+    /// Of a column of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    numbers: Option<NumbersRecord>,
+    /// Of a column of texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    levels: Option<Vec<String>>,
     counts: Vec<u64>,
     missing: u64,
     distinct: f64,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum KindRecord {
-    Numbers {
-        range: Option<(Number, Number)>,
-        edges: Vec<Number>,
-        atoms: Vec<Number>,
-    },
-    Levels {
-        names: Vec<String>,
-    },
+#[serde(deny_unknown_fields)]
+struct NumbersRecord {
+    range: Option<(Number, Number)>,
+    edges: Vec<Number>,
+    atoms: Vec<Number>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,39 +52,46 @@ struct LeftOutRecord {
     why: String,
 }
 
-/// JSON has no infinite numbers: they are `"inf"` and `"-inf"`.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Finite(f64),
-    Infinite(Infinite),
+/// JSON has no infinite numbers: they are `"inf"` and `"-inf"`. Others are read to the last bit, which `serde_json` by
+/// itself does not: a value with a cell of its own would not come again.
+#[derive(Clone, Copy)]
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            f64::INFINITY => serializer.serialize_str("inf"),
+            f64::NEG_INFINITY => serializer.serialize_str("-inf"),
+            value => serializer.serialize_f64(value),
+        }
+    }
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum Infinite {
-    #[serde(rename = "inf")]
-    Above,
-    #[serde(rename = "-inf")]
-    Below,
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let text = raw.get();
+        let number = match text {
+            "\"inf\"" => Some(f64::INFINITY),
+            "\"-inf\"" => Some(f64::NEG_INFINITY),
+            text => text.parse().ok().filter(|it: &f64| it.is_finite()),
+        };
+        let shown: String = text.chars().take(40).collect();
+        number
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{shown}` is no number")))
+    }
 }
 
 impl From<f64> for Number {
     fn from(value: f64) -> Self {
-        match value {
-            f64::INFINITY => Self::Infinite(Infinite::Above),
-            f64::NEG_INFINITY => Self::Infinite(Infinite::Below),
-            value => Self::Finite(value),
-        }
+        Self(value)
     }
 }
 
 impl From<Number> for f64 {
     fn from(number: Number) -> Self {
-        match number {
-            Number::Finite(value) => value,
-            Number::Infinite(Infinite::Above) => Self::INFINITY,
-            Number::Infinite(Infinite::Below) => Self::NEG_INFINITY,
-        }
+        number.0
     }
 }
 
@@ -96,23 +102,31 @@ fn numbers<A: Copy, B: From<A>>(values: &[A]) -> Vec<B> {
 impl Baseline {
     /// As JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        let columns = self.columns.iter().map(|column| ColumnRecord {
-            name: column.name.clone(),
-            kind: match &column.cells {
-                Cells::Numbers(bins) => KindRecord::Numbers {
-                    range: bins
+        let columns = self.columns.iter().map(|column| {
+            let (kinds, texts) = match &column.cells {
+                Cells::Numbers(bins) => {
+                    let range = bins
                         .range()
-                        .map(|(least, most)| (least.into(), most.into())),
-                    edges: numbers(bins.edges()),
-                    atoms: numbers(bins.atoms()),
-                },
-                Cells::Levels(levels) => KindRecord::Levels {
-                    names: levels.names().to_vec(),
-                },
-            },
-            counts: column.counted.cells.clone(),
-            missing: column.counted.missing,
-            distinct: column.distinct,
+                        .map(|(least, most)| (least.into(), most.into()));
+                    let edges = numbers(bins.edges());
+                    let atoms = numbers(bins.atoms());
+                    let record = NumbersRecord {
+                        range,
+                        edges,
+                        atoms,
+                    };
+                    (Some(record), None)
+                }
+                Cells::Levels(levels) => (None, Some(levels.names().to_vec())),
+            };
+            ColumnRecord {
+                name: column.name.clone(),
+                numbers: kinds,
+                levels: texts,
+                counts: column.counted.cells.clone(),
+                missing: column.counted.missing,
+                distinct: column.distinct,
+            }
         });
         let left_out = self.left_out.iter().map(|it| LeftOutRecord {
             name: it.name.clone(),
@@ -134,8 +148,8 @@ impl Baseline {
             what: "the baseline",
             why,
         };
-        let record: BaselineRecord = serde_json::from_reader(io::Cursor::new(bytes))
-            .map_err(|error| malformed(error.to_string()))?;
+        let record: BaselineRecord =
+            serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
         if record.format != FORMAT {
             let format = record.format;
             return Err(malformed(format!(
@@ -176,7 +190,8 @@ impl Baseline {
 fn column(record: ColumnRecord, rows: u64) -> Result<Column, String> {
     let ColumnRecord {
         name,
-        kind,
+        numbers: kinds,
+        levels,
         counts,
         missing,
         distinct,
@@ -184,17 +199,15 @@ fn column(record: ColumnRecord, rows: u64) -> Result<Column, String> {
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("its name is longer than {NAME_BYTES_MAX} bytes"));
     }
-    let cells = match kind {
-        KindRecord::Numbers {
-            range,
-            edges,
-            atoms,
-        } => {
-            let range = range.map(|(least, most)| (least.into(), most.into()));
-            let bins = Bins::from_parts(numbers(&atoms), numbers(&edges), range);
+    let cells = match (kinds, levels) {
+        (Some(record), None) => {
+            let range = record
+                .range
+                .map(|(least, most)| (least.into(), most.into()));
+            let bins = Bins::from_parts(numbers(&record.atoms), numbers(&record.edges), range);
             Cells::Numbers(bins.ok_or("its edges and atoms do not ascend within its range")?)
         }
-        KindRecord::Levels { names } => {
+        (None, Some(names)) => {
             let most = names.iter().map(String::len).max().unwrap_or(0);
             if names.len() > LEVELS_MAX || most > NAME_BYTES_MAX {
                 return Err(format!(
@@ -208,6 +221,7 @@ fn column(record: ColumnRecord, rows: u64) -> Result<Column, String> {
             }
             Cells::Levels(levels)
         }
+        _ => return Err("it has to have either `numbers` or `levels`".to_owned()),
     };
     if counts.len() != cells.count() {
         let (got, want) = (counts.len(), cells.count());
