@@ -7,6 +7,7 @@ pub mod access;
 pub mod alert;
 pub mod batch;
 pub mod budget;
+pub mod contract;
 pub mod frame;
 pub mod ledger;
 pub mod lifecycle;

@@ -1,5 +1,7 @@
 //! What is watched of a model: how often, over how much time, and how seldom a false alarm may be.
 
+pub mod inputs;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub struct Setting {
     pub false_alarm_in: Span,
     /// Whether inputs and predictions are as they were.
     pub drift: Drift,
+    /// What requests may hold.
+    pub inputs: inputs::Inputs,
 }
 
 /// Whether inputs and predictions are as they were.
@@ -51,6 +55,7 @@ impl Default for Setting {
             window: Span(DAY),
             false_alarm_in: Span(30 * DAY),
             drift: Drift::default(),
+            inputs: inputs::Inputs::default(),
         }
     }
 }
@@ -101,6 +106,9 @@ impl Setting {
                 "false_alarm_in",
                 format!("`{span}` is not longer than `every`, which is {every}"),
             );
+        }
+        if let Err((field, why)) = self.inputs.check() {
+            return wrong(&field, why);
         }
         let margin = self.drift.margin;
         if !(0.001..=3.0).contains(&margin) {

@@ -141,6 +141,16 @@ pub enum Refusal {
         column: String,
         known: String,
     },
+    UnexpectedValue {
+        column: String,
+        row: usize,
+        got: String,
+        want: String,
+    },
+    UnexpectedRow {
+        row: usize,
+        got: String,
+    },
 
     // A question to the ledger.
     UnknownPrediction {
@@ -343,6 +353,13 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::MissingColumn { column } => write!(f, "column `{column}` is missing"),
+            Self::UnexpectedValue {
+                column,
+                row,
+                got,
+                want,
+            } => write!(f, "row {row} of `{column}` is {got}, want {want}"),
+            Self::UnexpectedRow { row, got } => write!(f, "row {row} {got}"),
             Self::UnknownColumn { column, known } => {
                 write!(
                     f,
@@ -429,6 +446,10 @@ impl Refusal {
                 "`windlass show MODEL` shows its versions and aliases".to_owned()
             }
             Self::UnknownAlert { .. } => "`windlass alerts --all` shows the alerts".to_owned(),
+            Self::UnexpectedValue { .. } | Self::UnexpectedRow { .. } => {
+                "`windlass inputs MODEL` shows what is expected; `monitor: {inputs: ...}` of its windlass.yaml says it"
+                    .to_owned()
+            }
             Self::UnsupportedEncoding { .. } => "send `gzip`, `deflate` or no encoding".to_owned(),
             Self::RuntimeMissing { .. } => "run `windlass runtime install`".to_owned(),
             Self::QueryTooLarge { .. } | Self::QueryTimeout { .. } => {

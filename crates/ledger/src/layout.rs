@@ -189,6 +189,17 @@ impl Layout {
         self.inputs.iter().chain(&self.outputs).any(summary)
     }
 
+    /// The columns of each input, in the order of the signature; none where it is too large for columns.
+    pub fn input_columns(&self) -> impl Iterator<Item = (DataType, &[String])> {
+        self.inputs.iter().map(|slot| {
+            let columns = match &slot.kept {
+                Kept::Columns(names) => &names[..],
+                Kept::Summary(_) => &[],
+            };
+            (slot.datatype(), columns)
+        })
+    }
+
     pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let layout: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if layout.format != FORMAT {

@@ -291,7 +291,22 @@ async fn keep(
     registry
         .set_baseline(model, version, &kept, &change)
         .await?;
+    follow(app, model, version, &kept, &baseline);
     shown(model, record, manifest, &kept, &baseline)
+}
+
+/// Has a version that is loaded expect what its new baseline has.
+fn follow(
+    app: &App,
+    model: &ModelName,
+    version: Version,
+    kept: &BaselineRecord,
+    baseline: &Baseline,
+) {
+    let found = app.catalog.model(model);
+    if let Some(running) = found.and_then(|it| it.ready.get(&version).cloned()) {
+        running.inputs.follow(kept, baseline);
+    }
 }
 
 /// The version asked for, or the one with the traffic.

@@ -27,8 +27,11 @@ use wire::proto::inference::grpc_inference_service_server::{
 
 use crate::app::App;
 use crate::http::oip;
-use crate::http::{PREDICTION_ID, PREDICTION_ID_PARAMETER, caller, reference, request_id};
-use crate::infer::infer;
+use crate::http::{
+    PREDICTION_ID, PREDICTION_ID_PARAMETER, WARNING, WARNING_PARAMETER, ascii, caller, reference,
+    request_id,
+};
+use crate::infer::{Told, infer};
 use crate::ledger::{Asked, arm};
 use crate::models;
 use crate::running::Running;
@@ -114,14 +117,14 @@ impl Service {
 
 type Found = Result<Arc<Running>, Status>;
 
-/// Answers one request. Gives the answer and the prediction's id.
+/// Answers one request.
 async fn answer(
     app: &App,
     permission: Permission<Predict>,
     message: pb::ModelInferRequest,
     headers: &HeaderMap,
     timeout: Option<Duration>,
-) -> Result<(pb::ModelInferResponse, String), Refusal> {
+) -> Result<(pb::ModelInferResponse, Told), Refusal> {
     let reference = named(&message.model_name, &message.model_version)?;
     let running = app.find(permission, &reference).await?;
     let mut request = wire::proto::decode_infer(message, &app.limits)?;
@@ -131,8 +134,18 @@ async fn answer(
         arm: &arm(&reference.selector),
         timeout,
     };
-    let (id, outputs) = infer(app, permission, &running, &mut request, asked).await?;
-    let id = id.to_string();
+    let (told, outputs) = infer(app, permission, &running, &mut request, asked).await?;
+    let warning = told.warning.as_deref();
+    let parameters = [
+        (
+            PREDICTION_ID_PARAMETER,
+            Parameter::Text(told.id.to_string()),
+        ),
+        (
+            WARNING_PARAMETER,
+            Parameter::Text(warning.unwrap_or("").to_owned()),
+        ),
+    ];
     let records: Vec<OutputRecord<'_>> = outputs
         .iter()
         .map(|output| {
@@ -153,10 +166,10 @@ async fn answer(
         model_name: running.model.as_str(),
         model_version: &running.version_text,
         id: request.id.as_deref(),
-        parameters: &[(PREDICTION_ID_PARAMETER, Parameter::Text(id.clone()))],
+        parameters: &parameters[..1 + usize::from(warning.is_some())],
         outputs: &records,
     })?;
-    Ok((response, id))
+    Ok((response, told))
 }
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -228,10 +241,14 @@ impl GrpcInferenceService for Service {
         let headers = metadata.into_headers();
         match answer(&self.app, permission, message, &headers, timeout).await {
             Err(refusal) => Err(status(&refusal)),
-            Ok((message, id)) => {
+            Ok((message, told)) => {
                 let mut response = Response::new(message);
-                if let Ok(id) = id.parse() {
-                    response.metadata_mut().insert(PREDICTION_ID, id);
+                let metadata = response.metadata_mut();
+                if let Ok(id) = told.id.to_string().parse() {
+                    metadata.insert(PREDICTION_ID, id);
+                }
+                if let Some(warning) = told.warning.and_then(|it| ascii(&it).parse().ok()) {
+                    metadata.insert(WARNING, warning);
                 }
                 Ok(response)
             }

@@ -20,6 +20,7 @@ use crate::app::App;
 mod alerts;
 mod api;
 mod drift;
+mod inputs;
 mod ledger;
 mod metrics;
 pub(crate) mod oip;
@@ -39,8 +40,15 @@ pub(crate) const PREDICTION_ID: &str = "windlass-prediction-id";
 /// The parameter of an answer in the Open Inference Protocol that carries it.
 pub(crate) const PREDICTION_ID_PARAMETER: &str = "prediction_id";
 
+/// The header that carries a warning.
+pub(crate) const WARNING: &str = "windlass-warning";
+
+/// The parameter of an answer in the Open Inference Protocol that carries it.
+pub(crate) const WARNING_PARAMETER: &str = "warning";
+
 // As values, so that no request pays for reading their names.
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
+const WARNING_HEADER: HeaderName = HeaderName::from_static(WARNING);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.
@@ -62,6 +70,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(api::routes())
         .merge(ledger::routes())
         .merge(drift::routes())
+        .merge(inputs::routes())
         .merge(alerts::routes())
         .merge(metrics::routes())
         .fallback(other)
@@ -202,6 +211,26 @@ pub(crate) fn bytes_of(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// A sentence as a header's value: what is not ASCII is escaped, as no client reads it the same way.
+pub(crate) fn ascii(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            ' '..='~' => ascii.push(char),
+            _ => ascii.extend(char.escape_default()),
+        }
+    }
+    ascii
+}
+
+/// Puts what is odd about a request into the header of its answer.
+fn warn(headers: &mut HeaderMap, warning: Option<&str>) {
+    let value = warning.and_then(|it| HeaderValue::from_str(&ascii(it)).ok());
+    if let Some(value) = value {
+        headers.insert(WARNING_HEADER, value);
+    }
 }
 
 /// An empty 200.

@@ -24,7 +24,15 @@ pub(crate) struct Output {
     pub(crate) written: Option<Region>,
 }
 
-/// Answers a request: its id and its outputs. The timeout in `asked` is what the transport said; the
+/// What is told of an answer beside its outputs.
+pub(crate) struct Told {
+    /// The prediction's id.
+    pub(crate) id: Uuid,
+    /// What is odd about the request.
+    pub(crate) warning: Option<String>,
+}
+
+/// Answers a request. The timeout in `asked` is what the transport said; the
 /// request's own may be shorter.
 pub(crate) async fn infer(
     app: &App,
@@ -32,7 +40,7 @@ pub(crate) async fn infer(
     running: &Running,
     request: &mut InferenceRequest,
     mut asked: Asked<'_>,
-) -> Result<(Uuid, Vec<Output>), Refusal> {
+) -> Result<(Told, Vec<Output>), Refusal> {
     let inputs = std::mem::take(&mut request.inputs);
     let inputs: Result<Vec<NamedTensor>, Refusal> = inputs
         .into_iter()
@@ -63,9 +71,10 @@ pub(crate) async fn infer(
     asked.timeout = [own, asked.timeout].into_iter().flatten().min();
     let id = request.id.clone();
     asked.request_id = id.as_deref().or(asked.request_id);
-    let answer = running.answer(inputs?, &wanted, &asked).await?;
-    let id = answer.id;
-    Ok((id, finish(app, running, &mut request.outputs, answer)?))
+    let mut answer = running.answer(inputs?, &wanted, &asked).await?;
+    let (id, warning) = (answer.id, answer.warning.take());
+    let outputs = finish(app, running, &mut request.outputs, answer)?;
+    Ok((Told { id, warning }, outputs))
 }
 
 fn finish(

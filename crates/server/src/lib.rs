@@ -14,6 +14,7 @@ mod engines;
 mod grpc;
 mod http;
 mod infer;
+mod inputs;
 mod join;
 mod labels;
 mod ledger;

@@ -14,6 +14,7 @@ use store::registry::VersionRecord;
 use crate::catalog::Loader;
 use crate::clock::{Clock, wall_ms};
 use crate::engines::Engines;
+use crate::inputs::Inputs;
 use crate::ledger::{self, Budgets, Keeper, Recorder};
 use crate::memory;
 use crate::package::{self, Opened, blocking};
@@ -82,6 +83,8 @@ impl Loader for StoreLoader {
             blocking(move || keeper.start()).await?;
         }
         let layout = layout_of(&model, &record, &manifest)?;
+        let kept = self.store.registry.baseline(&model, version).await?;
+        let inputs = Inputs::new(&manifest.monitor.inputs, &layout, kept.as_ref());
         if mode != Mode::Off {
             let (keeper, layout) = (Arc::clone(&keeper), layout.clone());
             let keep = keep_of(&manifest.ledger);
@@ -161,6 +164,7 @@ impl Loader for StoreLoader {
                 timeout: manifest.serve.timeout.map_or(TIMEOUT, |it| it.0),
                 stats: Stats::default(),
                 monitor: manifest.monitor.clone(),
+                inputs,
                 pool,
                 clock,
                 sample,

@@ -16,6 +16,7 @@ use store::registry::{self, File, NewVersion, Pushed, State, UnixMillis};
 use crate::app::App;
 use crate::catalog::Goal;
 use crate::clock::wall_ms;
+use crate::inputs;
 use crate::package::{self, blocking};
 use crate::prepare::{Candidate, engine_options, settle_rows, verify};
 
@@ -104,6 +105,7 @@ pub(crate) async fn push(
         Ok(signature)
     })
     .await?;
+    inputs::check(&manifest.monitor.inputs, &push.model, &signature)?;
     let model = push.model.clone();
     let new = NewVersion {
         model: push.model,

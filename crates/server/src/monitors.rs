@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::running::Running;
 use crate::task::Tasks;
 
+mod data_quality;
 mod drift;
 
 /// How often it is seen which models are served.
@@ -76,7 +77,10 @@ impl Watch {
 
     /// Every monitor by itself: one that cannot look keeps no other from it.
     async fn look_at(&self, app: &Arc<App>, running: &Running) {
-        let looks = [("drift", drift::look(app, running, &self.kept).await)];
+        let looks = [
+            ("drift", drift::look(app, running, &self.kept).await),
+            ("data_quality", data_quality::look(app, running).await),
+        ];
         for (monitor, found) in looks {
             match found {
                 Ok(findings) => app.alerts.report(findings).await,

@@ -9,6 +9,7 @@ use domain::{ModelName, Refusal, Signature, Tensor, Version, batch};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::inputs::Inputs;
 use crate::ledger::{Asked, Ended, Recorder};
 use crate::pool::{Done, Job, Pool};
 use crate::stats::Stats;
@@ -31,6 +32,8 @@ pub(crate) struct Running {
     pub(crate) stats: Stats,
     /// What is watched of it.
     pub(crate) monitor: domain::monitor::Setting,
+    /// What requests may hold, and what they held.
+    pub(crate) inputs: Inputs,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
     /// One row that it answers; none where none was found.
@@ -48,6 +51,8 @@ pub(crate) struct Answer {
     pub(crate) outputs: Vec<usize>,
     /// One for each of them.
     pub(crate) tensors: Vec<Tensor>,
+    /// What is odd about the request.
+    pub(crate) warning: Option<String>,
 }
 
 impl Running {
@@ -76,6 +81,7 @@ impl Running {
         };
         // What the ledger is told of, as far as it came to be known.
         let (mut rows, mut fitted_inputs, mut fitted_outputs) = (1, None, Vec::new());
+        let mut warning = None;
         let result = async {
             self.recorder.admit(self.model.as_str(), time_us / 1000)?;
             let fitted = fit(&self.signature, inputs, outputs)?;
@@ -89,6 +95,7 @@ impl Running {
             }
             let inputs = Arc::new(fitted.inputs);
             fitted_inputs = Some(Arc::clone(&inputs));
+            warning = self.inputs.check(&inputs, rows)?;
             let job = Job {
                 inputs,
                 outputs: fitted_outputs.clone(),
@@ -133,6 +140,7 @@ impl Running {
             id,
             outputs: fitted_outputs,
             tensors: outputs,
+            warning,
         })
     }
 
@@ -152,6 +160,7 @@ impl Running {
             id: Uuid::nil(),
             outputs: fitted.outputs,
             tensors: done.outputs,
+            warning: None,
         })
     }
 

@@ -23,6 +23,7 @@ use super::app::App;
 use super::{Config, ContainerRoutes, EngineSource, Server};
 
 mod alerts;
+mod inputs;
 
 const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";

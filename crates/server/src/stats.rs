@@ -249,6 +249,8 @@ pub(crate) struct Labelled<'a> {
     pub(crate) labels: String,
     pub(crate) stats: &'a Stats,
     pub(crate) rows_waiting: u32,
+    /// Rows against each rule.
+    pub(crate) violations: [(&'static str, u64); 5],
 }
 
 /// The server's own numbers.
@@ -418,6 +420,16 @@ pub(crate) const METRICS: &[Metric] = &[
             line(text, name, &it.labels, seconds);
         },
     ),
+    (
+        "windlass_input_violations_total",
+        "counter",
+        "Values and rows asked about that are not as the model's inputs are expected to be, by rule: range, missing, unseen, constant, duplicate",
+        |text, name, it| {
+            for (rule, count) in it.violations {
+                line(text, name, &format!("{},rule=\"{rule}\"", it.labels), count);
+            }
+        },
+    ),
 ];
 
 /// Everything in Prometheus' text format.
@@ -552,6 +564,7 @@ mod tests {
             labels,
             stats: &stats,
             rows_waiting: 7,
+            violations: ["range", "missing", "unseen", "constant", "duplicate"].map(|it| (it, 4)),
         };
         let process = Process {
             resident_bytes: None,
@@ -573,6 +586,7 @@ mod tests {
             "windlass_run_rows_bucket{model=\"m\",version=\"1\",le=\"4\"} 1\n",
             "windlass_request_duration_seconds_sum{model=\"m\",version=\"1\"} 0.0004\n",
             "windlass_rows_waiting{model=\"m\",version=\"1\"} 7\n",
+            "windlass_input_violations_total{model=\"m\",version=\"1\",rule=\"unseen\"} 4\n",
             "windlass_requests 1\n",
             "windlass_alerts_firing{severity=\"ticket\"} 2\n",
         ] {

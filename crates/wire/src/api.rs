@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod drift;
+pub mod inputs;
 pub mod ledger;
 
 use domain::signature::Rows;

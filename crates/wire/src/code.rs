@@ -112,6 +112,8 @@ const DIFFERENT_SIZES: Code = final_code("different_sizes", 400, Grpc::InvalidAr
 const NO_ROWS: Code = final_code("no_rows", 400, Grpc::InvalidArgument);
 const MISSING_COLUMN: Code = final_code("missing_column", 400, Grpc::InvalidArgument);
 const UNKNOWN_COLUMN: Code = final_code("unknown_column", 400, Grpc::InvalidArgument);
+const UNEXPECTED_VALUE: Code = final_code("unexpected_value", 400, Grpc::InvalidArgument);
+const UNEXPECTED_ROW: Code = final_code("unexpected_row", 400, Grpc::InvalidArgument);
 const UNKNOWN_PREDICTION: Code = final_code("unknown_prediction", 404, Grpc::NotFound);
 const INVALID_QUERY: Code = final_code("invalid_query", 400, Grpc::InvalidArgument);
 const QUERY_TOO_LARGE: Code = final_code("query_too_large", 422, Grpc::ResourceExhausted);
@@ -175,6 +177,8 @@ pub const ALL: &[Code] = &[
     DIFFERENT_SIZES,
     MISSING_COLUMN,
     UNKNOWN_COLUMN,
+    UNEXPECTED_VALUE,
+    UNEXPECTED_ROW,
     UNKNOWN_PREDICTION,
     INVALID_QUERY,
     QUERY_TOO_LARGE,
@@ -240,6 +244,8 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::DifferentSizes { .. } => DIFFERENT_SIZES,
         Refusal::MissingColumn { .. } => MISSING_COLUMN,
         Refusal::UnknownColumn { .. } => UNKNOWN_COLUMN,
+        Refusal::UnexpectedValue { .. } => UNEXPECTED_VALUE,
+        Refusal::UnexpectedRow { .. } => UNEXPECTED_ROW,
         Refusal::UnknownPrediction { .. } => UNKNOWN_PREDICTION,
         Refusal::InvalidQuery { .. } => INVALID_QUERY,
         Refusal::QueryTooLarge { .. } => QUERY_TOO_LARGE,

@@ -34,6 +34,7 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
             labels: format!("model=\"{name}\",version=\"{version}\""),
             stats: &running.stats,
             rows_waiting: running.pool.rows_waiting(),
+            violations: running.inputs.violations(),
         })
         .collect();
     let process = Process {

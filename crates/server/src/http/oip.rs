@@ -17,12 +17,13 @@ use uuid::Uuid;
 use wire::oip::{self, Content, OutputRecord, Parameter, ResponseRecord};
 
 use super::{
-    Allowed, PREDICTION_ID_HEADER, PREDICTION_ID_PARAMETER, done, json, reference, refuse,
+    Allowed, PREDICTION_ID_HEADER, PREDICTION_ID_PARAMETER, WARNING_PARAMETER, done, json,
+    reference, refuse,
 };
 use crate::app::App;
 use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
-use crate::infer::{Output, infer};
+use crate::infer::{Output, Told, infer};
 use crate::ledger::{Asked, arm};
 use crate::models;
 use crate::running::Running;
@@ -352,9 +353,9 @@ async fn try_answer(
         arm: &arm(&reference.selector),
         timeout: None,
     };
-    let (id, outputs) = infer(app, permission, &running, &mut request, asked).await?;
+    let (told, outputs) = infer(app, permission, &running, &mut request, asked).await?;
     encode(
-        id,
+        &told,
         &running,
         &request,
         &outputs,
@@ -383,7 +384,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 fn encode(
-    id: Uuid,
+    Told { id, warning }: &Told,
     running: &Running,
     request: &oip::InferenceRequest,
     outputs: &[Output],
@@ -410,15 +411,17 @@ fn encode(
         .collect();
     let mut id_text = Uuid::encode_buffer();
     let id_text = id.hyphenated().encode_lower(&mut id_text);
-    let parameters = &[(
-        PREDICTION_ID_PARAMETER,
-        Parameter::Text((*id_text).to_owned()),
-    )];
+    // In one array, so that no answer pays for a warning that it does not have.
+    let text = |it: &str| Parameter::Text(it.to_owned());
+    let parameters = [
+        (PREDICTION_ID_PARAMETER, text(id_text)),
+        (WARNING_PARAMETER, text(warning.as_deref().unwrap_or(""))),
+    ];
     let encoded = oip::encode_response(&ResponseRecord {
         model_name: running.model.as_str(),
         model_version: &running.version_text,
         id: request.id.as_deref(),
-        parameters,
+        parameters: &parameters[..1 + usize::from(warning.is_some())],
         outputs: &records,
     })?;
     let content_type = match encoded.json_length {
@@ -434,6 +437,7 @@ fn encode(
     if let Ok(value) = HeaderValue::from_str(id_text) {
         headers.insert(PREDICTION_ID_HEADER, value);
     }
+    super::warn(headers, warning.as_deref());
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }

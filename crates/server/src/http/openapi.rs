@@ -191,6 +191,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/inputs",
+        "What requests may hold, and how many rows did not: version",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/versions/{version}/baseline",
         "What a version's predictions are measured against",
     ),

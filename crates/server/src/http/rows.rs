@@ -128,6 +128,7 @@ async fn answer(
     if let Ok(id) = HeaderValue::from_str(&answer.id.to_string()) {
         response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
+    super::warn(response.headers_mut(), answer.warning.as_deref());
     Ok(response)
 }
 

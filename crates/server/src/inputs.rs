@@ -1,0 +1,240 @@
+//! What requests to a version may hold, and how many of their rows did not.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::ledger::Layout;
+use ::ledger::baseline::{Baseline, Column};
+use arc_swap::ArcSwap;
+use domain::access::{Permission, Read};
+use domain::contract::{Contract, Input, Known, Rule, Term, check_columns};
+use domain::monitor::inputs::Inputs as Setting;
+use domain::{ModelName, Reference, Refusal, Signature, Tensor};
+use stats::drift::column::Cells;
+use store::registry::{BaselineRecord, UnixMillis};
+use wire::api::inputs as api;
+
+use crate::app::App;
+use crate::running::Running;
+
+/// A version's contract, and what was found against it since the version was loaded.
+pub(crate) struct Inputs {
+    setting: Setting,
+    inputs: Vec<Input>,
+    now: ArcSwap<Current>,
+    rows: AtomicU64,
+    /// Rows by the contract's places, which stay the same when a new baseline makes another contract.
+    found: Box<[AtomicU64]>,
+    /// The same by rule, without what is tolerated.
+    violations: [AtomicU64; Rule::ALL.len()],
+    looked: Mutex<Counts>,
+}
+
+struct Current {
+    contract: Contract,
+    /// When the baseline was made that it follows.
+    made_at: Option<UnixMillis>,
+}
+
+/// Rows looked at, and those against each term.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) found: Vec<u64>,
+}
+
+impl Inputs {
+    /// Of a version that is loaded. A baseline that cannot be read is left alone: whoever asks for it is told why.
+    pub(crate) fn new(setting: &Setting, layout: &Layout, kept: Option<&BaselineRecord>) -> Self {
+        let inputs = inputs_of(layout);
+        let read = kept.and_then(|it| Some((it.made_at, Baseline::from_json(&it.body).ok()?)));
+        let (made_at, baseline) = read.unzip();
+        let contract = contract(setting, &inputs, baseline.as_ref());
+        let found = (0..contract.places()).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            setting: setting.clone(),
+            inputs,
+            now: ArcSwap::from_pointee(Current { contract, made_at }),
+            rows: AtomicU64::new(0),
+            found,
+            violations: Default::default(),
+            looked: Mutex::default(),
+        }
+    }
+
+    /// Expects what this baseline has from now on. What was counted stays.
+    pub(crate) fn follow(&self, kept: &BaselineRecord, baseline: &Baseline) {
+        let current = Current {
+            contract: contract(&self.setting, &self.inputs, Some(baseline)),
+            made_at: Some(kept.made_at),
+        };
+        self.now.store(Arc::new(current));
+    }
+
+    /// When the baseline was made that is followed.
+    pub(crate) fn follows(&self) -> Option<UnixMillis> {
+        self.now.load().made_at
+    }
+
+    /// Looks at a request that fits the signature and counts what it finds: why it is refused, or what its answer is to
+    /// warn of.
+    pub(crate) fn check(&self, inputs: &[Tensor], rows: usize) -> Result<Option<String>, Refusal> {
+        let current = self.now.load();
+        let checked = current.contract.check(inputs, rows);
+        self.rows.fetch_add(rows as u64, Relaxed);
+        if checked.rows.is_empty() {
+            return Ok(None);
+        }
+        for (place, term) in current.contract.terms() {
+            let rows = checked.rows[place];
+            if rows > 0 {
+                self.found[place].fetch_add(rows, Relaxed);
+                if !term.tolerated {
+                    self.violations[term.rule as usize].fetch_add(rows, Relaxed);
+                }
+            }
+        }
+        match checked.refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(checked.warning),
+        }
+    }
+
+    /// Rows against each rule.
+    pub(crate) fn violations(&self) -> [(&'static str, u64); Rule::ALL.len()] {
+        Rule::ALL.map(|it| (it.name(), self.violations[it as usize].load(Relaxed)))
+    }
+
+    fn counts(&self) -> Counts {
+        // Whoever counts at this moment has counted the rows first.
+        let found = self.found.iter().map(|it| it.load(Relaxed)).collect();
+        let rows = self.rows.load(Relaxed);
+        Counts { rows, found }
+    }
+
+    /// What was counted since the last look of which there were so many rows; until then the look is not over.
+    pub(crate) fn since_last_look(&self, rows_min: u64) -> Counts {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.counts();
+        looked.found.resize(now.found.len(), 0);
+        let since = Counts {
+            rows: now.rows - looked.rows,
+            found: now
+                .found
+                .iter()
+                .zip(&looked.found)
+                .map(|(now, before)| now - before)
+                .collect(),
+        };
+        if since.rows >= rows_min {
+            *looked = now;
+        }
+        since
+    }
+
+    /// What is looked for, and its place among what is counted.
+    pub(crate) fn terms(&self) -> Vec<(usize, Term)> {
+        let current = self.now.load();
+        let terms = current.contract.terms();
+        terms.map(|(place, term)| (place, term.clone())).collect()
+    }
+
+    fn record(&self, running: &Running) -> api::InputsRecord {
+        let counts = self.counts();
+        let rule = |(place, term): (usize, Term)| api::InputRuleRecord {
+            rule: term.rule.name().to_owned(),
+            action: term.action.name().to_owned(),
+            want: term.want,
+            rows: counts.found[place],
+            tolerated: term.tolerated,
+            reference: term.reference.map(share),
+            column: term.column,
+        };
+        api::InputsRecord {
+            model: running.model.to_string(),
+            version: running.version.number(),
+            rows: counts.rows,
+            baseline_ms: self.follows().map(|it| it.0),
+            rules: self.terms().into_iter().map(rule).collect(),
+        }
+    }
+}
+
+/// A part of rows; 0 of none.
+pub(crate) fn share((part, all): (u64, u64)) -> f64 {
+    part as f64 / all.max(1) as f64
+}
+
+/// What requests to a version may hold.
+pub(crate) async fn show(
+    app: &App,
+    permission: Permission<Read>,
+    reference: &Reference,
+) -> Result<api::InputsRecord, Refusal> {
+    let running = app.look(permission, reference).await?;
+    Ok(running.inputs.record(&running))
+}
+
+/// Refuses settings of columns that a model does not have.
+pub(crate) fn check(
+    setting: &Setting,
+    model: &ModelName,
+    signature: &Signature,
+) -> Result<(), Refusal> {
+    if setting.columns.is_empty() {
+        return Ok(());
+    }
+    let layout = Layout::new(&::ledger::Version {
+        model: model.as_str(),
+        // It has neither yet, and its columns do not depend on them.
+        version: 0,
+        digest: String::new(),
+        signature,
+        key: None,
+        caller: None,
+    })?;
+    check_columns(setting, &inputs_of(&layout))
+}
+
+fn inputs_of(layout: &Layout) -> Vec<Input> {
+    let input = |(datatype, columns): (domain::DataType, &[String])| Input {
+        datatype,
+        columns: columns.to_vec(),
+    };
+    layout.input_columns().map(input).collect()
+}
+
+fn contract(setting: &Setting, inputs: &[Input], baseline: Option<&Baseline>) -> Contract {
+    let known = |name: &str| Some(known(baseline?.rows, baseline?.column(name)?));
+    Contract::new(setting, inputs, baseline.map(|_| &known as _))
+}
+
+/// What a baseline has of a column.
+fn known(rows: u64, column: &Column) -> Known {
+    let missing = column.counted.missing;
+    match &column.cells {
+        Cells::Numbers(bins) => Known {
+            rows,
+            missing,
+            // Cells of predictions were made of these very rows; of others some may lie outside.
+            range: bins
+                .range()
+                .filter(|_| bins.out_of_range(&column.counted) == 0),
+            levels: None,
+        },
+        Cells::Levels(levels) => {
+            let names = levels.names();
+            let others = column.counted.cells[names.len()];
+            // A request has no other way to say that a text is missing.
+            let empty = names.binary_search_by(|it| it.as_str().cmp(""));
+            let empty = empty.map_or(0, |it| column.counted.cells[it]);
+            Known {
+                rows,
+                missing: missing + empty,
+                range: None,
+                levels: (others == 0).then(|| names.to_vec()),
+            }
+        }
+    }
+}

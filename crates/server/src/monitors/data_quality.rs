@@ -1,0 +1,159 @@
+//! Whether more of what is asked than of the reference is not as the model's inputs are expected to be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::Refusal;
+use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
+use domain::contract::{Rule, Term};
+use domain::monitor::Setting;
+use stats::interval::wilson;
+
+use crate::app::App;
+use crate::drift;
+use crate::inputs::share;
+use crate::running::Running;
+
+/// What is found of one rule about a column.
+struct Judged {
+    term: Term,
+    verdict: Verdict,
+    rows: u64,
+    found: u64,
+    /// The share of rows against it, less that of the reference.
+    excess: f64,
+    /// The least that it may be.
+    low: f64,
+}
+
+/// Looks at every rule that holds for a version's inputs. A column has one finding: of the rule that is most against.
+pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
+    let inputs = &running.inputs;
+    // It may have been set while the version was being loaded.
+    let found = drift::baseline_of(app, &running.model, running.version).await?;
+    if let Some((kept, baseline)) = found
+        && inputs.follows() != Some(kept.made_at)
+    {
+        inputs.follow(&kept, &baseline);
+    }
+    let terms = inputs.terms();
+    let watched: Vec<(usize, Term)> = terms.into_iter().filter(|(_, it)| it.watched).collect();
+    if watched.is_empty() {
+        return Ok(Vec::new());
+    }
+    let setting = &running.monitor;
+    let since = inputs.since_last_look(setting.inputs.rows_min);
+    // Whatever is true of one rule, all of them together are wrong as seldom as was asked for.
+    let alpha = (setting.alpha() / watched.len() as f64).min(0.25);
+    let mut worst: BTreeMap<String, Judged> = BTreeMap::new();
+    for (place, term) in watched {
+        let judged = judge(term, (since.found[place], since.rows), alpha, setting);
+        let subject = subject(&judged.term);
+        let worse = worst.get(&subject).is_none_or(|it| {
+            let order = |it: &Judged| (it.verdict == Verdict::Bad, it.excess);
+            order(&judged) > order(it)
+        });
+        if worse {
+            worst.insert(subject, judged);
+        }
+    }
+    let all = worst.into_iter();
+    Ok(all
+        .map(|(subject, judged)| finding(running, subject, judged, setting))
+        .collect())
+}
+
+fn subject(term: &Term) -> String {
+    match (&term.column, term.rule) {
+        (Some(column), _) => column.clone(),
+        (None, rule) => format!("{} rows", rule.name()),
+    }
+}
+
+/// The lower end of a difference of shares is Newcombe's: Stat. Med. 17 (1998), 873-890, method 10. What its owner says
+/// is wrong, and not the reference, has no share in the reference.
+fn judge(term: Term, (found, rows): (u64, u64), alpha: f64, setting: &Setting) -> Judged {
+    // Rows are counted beside each other, not together.
+    let found = found.min(rows);
+    let level = 1.0 - 2.0 * alpha;
+    let now = wilson(found, rows, level);
+    let (reference, high) = match term.reference {
+        None => (0.0, 0.0),
+        Some((part, all)) => {
+            let it = wilson(part.min(all), all, level);
+            (it.value, it.high.unwrap_or(1.0))
+        }
+    };
+    let excess = now.value - reference;
+    let down = now.value - now.low.unwrap_or(0.0);
+    let low = excess - down.hypot(high - reference);
+    let margin = setting.inputs.share_max.get();
+    let verdict = if rows < setting.inputs.rows_min {
+        Verdict::Unknown
+    } else if low > margin {
+        Verdict::Bad
+    } else if excess <= margin {
+        Verdict::Fine
+    } else {
+        Verdict::Unknown
+    };
+    Judged {
+        term,
+        verdict,
+        rows,
+        found,
+        excess,
+        low,
+    }
+}
+
+fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting) -> Finding {
+    let Judged {
+        term,
+        verdict,
+        rows,
+        found,
+        excess: _,
+        low,
+    } = &judged;
+    let margin = setting.inputs.share_max;
+    let reference = term.reference.map_or(0.0, share);
+    let evidence = Evidence::from([
+        ("rule".to_owned(), Fact::Text(term.rule.name().to_owned())),
+        ("want".to_owned(), Fact::Text(term.want.clone())),
+        ("rows".to_owned(), Fact::Number(*rows as f64)),
+        ("found".to_owned(), Fact::Number(*found as f64)),
+        ("share".to_owned(), Fact::Number(share((*found, *rows)))),
+        ("reference_share".to_owned(), Fact::Number(reference)),
+        ("excess_low".to_owned(), Fact::Number(*low)),
+        ("margin".to_owned(), Fact::Number(margin.get())),
+    ]);
+    let what = match (&term.column, term.rule) {
+        (Some(column), Rule::Missing) => format!("have no value of `{column}`"),
+        (Some(column), _) => format!("have a `{column}` that is not {}", term.want),
+        (None, Rule::Duplicate) => "are there before in the same request".to_owned(),
+        (None, _) => "have the same number in all their columns".to_owned(),
+    };
+    let of = format!("{}:{}", running.model, running.version);
+    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
+    let summary = match verdict {
+        Verdict::Bad => format!(
+            "{} of {rows} rows asked of {of} {what}, beside {} of the reference",
+            percent(share((*found, *rows))),
+            percent(reference)
+        ),
+        Verdict::Fine => format!("`{subject}` of {of}: as expected in {rows} rows"),
+        Verdict::Unknown => format!("`{subject}` of {of}: not enough to tell in {rows} rows"),
+    };
+    Finding {
+        model: running.model.clone(),
+        version: Some(running.version),
+        monitor: "data_quality".to_owned(),
+        subject,
+        segment: None,
+        verdict: *verdict,
+        severity: Severity::Ticket,
+        summary,
+        evidence,
+    }
+}
