@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, demo, docs, drift, kpi, label, ledger, models, predict, push, quality, query, replay,
-    runtime, serve,
+    alerts, demo, docs, drift, inputs, kpi, label, ledger, models, predict, push, quality, query,
+    replay, runtime, serve,
 };
 
 #[derive(Debug, Parser)]
@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Drift(drift::DriftArgs),
     /// Says what a version's predictions are measured against
     Baseline(drift::BaselineArgs),
+    /// Shows what requests may hold, and how many rows did not
+    Inputs(inputs::InputsArgs),
     /// Shows how much a model answers, how fast, and what that costs
     Kpi(kpi::KpiArgs),
     /// Asks questions about predictions in SQL

@@ -13,6 +13,7 @@ mod drift;
 mod environment;
 mod exit;
 mod failure;
+mod inputs;
 mod kpi;
 mod label;
 mod ledger;
@@ -100,6 +101,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Quality(args) => quality::run(context, &args).await?,
         Command::Drift(args) => drift::run(context, &args).await?,
         Command::Baseline(args) => drift::baseline(context, &args).await?,
+        Command::Inputs(args) => inputs::run(context, &args).await?,
         Command::Kpi(args) => kpi::run(context, &args).await?,
         Command::Query(args) => query::run(context, &args).await?,
         Command::Replay(args) => replay::run(context, &args).await?,
