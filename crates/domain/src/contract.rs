@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::tensor::{Elements, FixedElements, Tensor};
 use crate::{DataType, tensor};
 
-pub use compile::{Input, Known, check_columns};
+pub use compile::{Input, Known, KnownOf, check_columns};
 
 /// Rows of a request up to which looking for duplicates allocates nothing.
 pub const ROWS_ON_STACK: usize = 64;

@@ -38,6 +38,9 @@ pub struct Known {
     pub levels: Option<Vec<String>>,
 }
 
+/// What a reference has of a column, by the column's name.
+pub type KnownOf<'a> = &'a dyn Fn(&str) -> Option<Known>;
+
 /// Refuses columns that the model does not have, and what can be said of no column of their type.
 pub fn check_columns(setting: &Inputs, inputs: &[Input]) -> Result<(), Refusal> {
     for (name, said) in &setting.columns {
@@ -84,11 +87,7 @@ pub fn check_columns(setting: &Inputs, inputs: &[Input]) -> Result<(), Refusal> 
 impl Contract {
     /// What is looked for in these inputs, by what is said of them and by what is known of their columns; `known` is
     /// none where there is no reference.
-    pub fn new(
-        setting: &Inputs,
-        inputs: &[Input],
-        known: Option<&dyn Fn(&str) -> Option<Known>>,
-    ) -> Self {
+    pub fn new(setting: &Inputs, inputs: &[Input], known: Option<KnownOf<'_>>) -> Self {
         let mut contract = Self {
             inputs: Vec::with_capacity(inputs.len()),
             terms: Vec::new(),
@@ -211,6 +210,12 @@ impl OneColumn<'_> {
         let can_miss = self.datatype.is_float() || self.datatype == DataType::Bytes;
         let action = self.said.missing.unwrap_or(self.setting.missing);
         let said = self.said.missing.is_some();
+        // An empty text that its owner names is a level like any other.
+        let levels = self.said.levels.as_ref();
+        let named = levels.is_some_and(|it| it.iter().any(String::is_empty));
+        if named && !said {
+            return None;
+        }
         if !can_miss || action == Action::Off || (self.known.is_none() && !said) {
             return None;
         }

@@ -168,6 +168,8 @@ fn what_the_owner_says_goes_first_and_needs_no_reference() {
         "age range 1, home unseen 1 => \
          refused: row 0 of `age` is `0.20000000298023224`, want a number of at most 0.10000000149011612",
     );
+    let empty = r#"{"missing":"refuse","columns":{"home":{"levels":["","own"]}}}"#;
+    check(CREDIT, empty, KNOWN, "18 0 / 18 0\n- / own", "");
     let least = r#"{"columns":{"age":{"least":0}}}"#;
     check(CREDIT, least, KNOWN, "0 0 / 91 0\nown / own", "age range 1");
 }

@@ -66,7 +66,7 @@ impl Site {
 async fn what_its_owner_says_of_a_column_holds_without_a_baseline() {
     let site = Site::open().await;
     let said = "monitor: {inputs: {duplicate: refuse, columns: {\
-                a: {range: refuse, least: 0, greatest: 10}, b: {missing: warn}, c: {greatest: 5}}}}";
+                a: {range: refuse, least: 0, greatest: 10}, b: {missing: warn}, c: {range: warn, greatest: 5}}}}";
     site.serve_with(said).await;
     let fine = site.ask_rows(&json!([[0, 1, 2], [10, 1, 2]])).await;
     assert_eq!(fine.status, StatusCode::OK, "{}", fine.body);
@@ -82,12 +82,19 @@ async fn what_its_owner_says_of_a_column_holds_without_a_baseline() {
     assert_eq!(twice.headers["windlass-code"], "unexpected_row");
     let warned = site.ask_rows(&json!([[1, null, 7]])).await;
     assert_eq!(warned.status, StatusCode::OK, "{}", warned.body);
-    let sentence = "row 0 of `b` is missing, want a value";
+    let sentence =
+        "row 0 of `b` is missing, want a value; row 0 of `c` is `7`, want a number of at most 5";
     assert_eq!(warned.headers["windlass-warning"], sentence);
     assert_eq!(warned.body["parameters"]["warning"], sentence);
+    let rows = json!({"instances": [[1, 1, 6]]}).to_string();
+    let warned = site.call(Method::POST, "/v1/models/m:predict", rows).await;
+    assert_eq!(
+        warned.headers["windlass-warning"],
+        "row 0 of `c` is `6`, want a number of at most 5"
+    );
     assert_eq!(
         site.inputs_found().await,
-        "7, a range 1, b missing 1, c range 2, rows duplicate 1"
+        "8, a range 1, b missing 1, c range 3, rows duplicate 1"
     );
     let sql = json!({"sql": "select a, code from m where code is not null"});
     let rows = site
