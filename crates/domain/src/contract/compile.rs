@@ -234,12 +234,15 @@ impl OneColumn<'_> {
         if self.datatype != DataType::Bytes || action == Action::Off {
             return None;
         }
-        let mut sorted: Vec<Box<[u8]>> = levels.iter().map(|it| it.as_bytes().into()).collect();
+        // An empty text is a missing value, or allowed; it is never looked up.
+        let named = levels.iter().filter(|it| !it.is_empty());
+        let mut sorted: Vec<Box<[u8]>> = named.map(|it| it.as_bytes().into()).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let few = sorted.iter().take(LEVELS_SHOWN);
         let few: Vec<String> = few.map(|it| shown_text(it)).collect();
         let want = match sorted.len() - few.len() {
+            0 if few.is_empty() => "an empty text".to_owned(),
             0 => format!("one of {}", few.join(", ")),
             more => format!("one of {} and {more} more", few.join(", ")),
         };

@@ -170,6 +170,14 @@ fn what_the_owner_says_goes_first_and_needs_no_reference() {
     );
     let empty = r#"{"missing":"refuse","columns":{"home":{"levels":["","own"]}}}"#;
     check(CREDIT, empty, KNOWN, "18 0 / 18 0\n- / own", "");
+    let empty = r#"{"columns":{"home":{"levels":["","own"],"unseen":"refuse"}}}"#;
+    check(
+        CREDIT,
+        empty,
+        KNOWN,
+        "18 0\nx",
+        "home unseen 1 => refused: row 0 of `home` is `x`, want one of `own`",
+    );
     let least = r#"{"columns":{"age":{"least":0}}}"#;
     check(CREDIT, least, KNOWN, "0 0 / 91 0\nown / own", "age range 1");
 }
