@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::Span;
 use crate::refusal::Refusal;
+use crate::task::Task;
+
+pub mod limit;
+pub mod quality;
 
 /// What is watched of a model. Everything may be left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,12 +23,15 @@ pub struct Setting {
     pub every: Span,
     /// The predictions that are looked at: those of so much time before.
     pub window: Span,
-    /// In how much time there may be one false alarm about drift, at most and on average.
+    /// In how much time there may be one false alarm of each monitor, at most and on average.
     pub false_alarm_in: Span,
     /// Whether inputs and predictions are as they were.
     pub drift: Drift,
     /// What requests may hold.
     pub inputs: inputs::Inputs,
+    /// How right it should be, by the labels that have come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<quality::Demand>,
 }
 
 /// Whether inputs and predictions are as they were.
@@ -56,6 +63,7 @@ impl Default for Setting {
             false_alarm_in: Span(30 * DAY),
             drift: Drift::default(),
             inputs: inputs::Inputs::default(),
+            quality: Vec::new(),
         }
     }
 }
@@ -122,13 +130,27 @@ impl Setting {
                 );
             }
         }
-        Ok(())
+        quality::check(&self.quality).or_else(|(field, why)| wrong(&field, why))
+    }
+
+    /// Refuses what a model that answers this question does not have.
+    pub fn check_task(&self, task: Option<&Task>) -> Result<(), Refusal> {
+        quality::check_task(&self.quality, task).map_err(|(field, why)| Refusal::InvalidManifest {
+            field: format!("monitor.{field}"),
+            why,
+        })
     }
 
     /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in
     /// `false_alarm_in` there is at most one on average, however much looks depend on each other.
     pub fn alpha(&self) -> f64 {
         (self.every.0.as_secs_f64() / self.false_alarm_in.0.as_secs_f64()).min(0.5)
+    }
+
+    /// The level of two-sided intervals of which one end alone may raise an alarm, where so many questions share
+    /// what may be wrong: Bonferroni's inequality.
+    pub fn level(&self, questions: usize) -> f64 {
+        1.0 - (2.0 * self.alpha() / questions.max(1) as f64).min(0.5)
     }
 }
 
@@ -161,5 +183,45 @@ mod tests {
             "`monitor.drift.weights`",
         );
         check(r#"{"drfit":{}}"#, "unknown field `drfit`");
+    }
+
+    #[test]
+    fn what_is_demanded_of_quality_makes_sense() {
+        let of = |demand: &str, want: &str| check(&format!(r#"{{"quality":[{demand}]}}"#), want);
+        of(r#"{"metric":"accuracy","under":0.7}"#, "0.001389");
+        of(
+            r#"{"metric":"accuracy","over":0.7}"#,
+            "`monitor.quality[0].over`",
+        );
+        of(
+            r#"{"metric":"log_loss","under":1}"#,
+            "`monitor.quality[0].under`",
+        );
+        of(
+            r#"{"metric":"accuracy"}"#,
+            "nothing is demanded of `accuracy`",
+        );
+        of(
+            r#"{"metric":"mae","worse_by":-1}"#,
+            "`monitor.quality[0].worse_by`",
+        );
+        of(
+            r#"{"metric":"mae","over":1,"support":0}"#,
+            "`monitor.quality[0].support`",
+        );
+        of(
+            r#"{"metric":"mae","over":1},{"metric":"mae","worse_by":1}"#,
+            "`monitor.quality[1].metric`",
+        );
+        of(r#"{"metric":"acuracy"}"#, "unknown variant `acuracy`");
+    }
+
+    #[test]
+    fn questions_share_what_may_be_wrong() {
+        let setting = Setting::default();
+        let alpha = setting.alpha();
+        assert_eq!(setting.level(1), 1.0 - 2.0 * alpha);
+        assert_eq!(setting.level(4), 1.0 - alpha / 2.0);
+        assert_eq!(setting.level(0), setting.level(1));
     }
 }

@@ -495,7 +495,7 @@ fn question(by: &[&str]) -> Question {
         range: Range::ALL,
         version: None,
         by: by.iter().map(|it| (*it).to_owned()).collect(),
-        every_us: None,
+        spans: None,
         level: 0.95,
         threads: 2,
         now_us: now_ms() * 1000,

@@ -40,14 +40,31 @@ pub struct Question {
     pub version: Option<u32>,
     /// Columns by whose values the rows are told apart.
     pub by: Vec<String>,
-    /// Spans of time by which they are, in microseconds.
-    pub every_us: Option<i64>,
+    /// Spans of time by which they are.
+    pub spans: Option<Spans>,
     /// The level of the intervals.
     pub level: f64,
     /// Threads that count.
     pub threads: usize,
     /// Now, in microseconds since 1970.
     pub now_us: i64,
+}
+
+/// Spans of time, one behind the other, in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// Where one of them begins.
+    pub from_us: i64,
+    /// How long each is; at least 1.
+    pub every_us: i64,
+}
+
+impl Spans {
+    /// The beginning of the span that a time is in.
+    fn of(self, time_us: i64) -> i64 {
+        let since = time_us.saturating_sub(self.from_us);
+        self.from_us + since.div_euclid(self.every_us) * self.every_us
+    }
 }
 
 /// What is answered.
@@ -78,8 +95,19 @@ pub struct Group {
     pub provisional: bool,
     /// Labels that are neither a class of the model nor a number, as it needs.
     pub unread: u64,
+    /// What rows were called, labelled or not, of a binary task.
+    pub called: Called,
     /// The metrics.
     pub report: Report,
+}
+
+/// What rows were called, of two classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Called {
+    /// The positive class.
+    pub positive: u64,
+    /// The other.
+    pub negative: u64,
 }
 
 /// Metrics by the kind of task.
@@ -367,7 +395,7 @@ impl<'a> Counting<'a> {
         let (first, last) = entry.times_us;
         let range = work.question.range;
         let whole = range.has(first) && range.has(last);
-        if !whole || work.question.every_us.is_some() || !work.texts.is_empty() {
+        if !whole || work.question.spans.is_some() || !work.texts.is_empty() {
             columns.push("time".to_owned());
         }
         if !work.texts.is_empty() {
@@ -396,10 +424,7 @@ impl<'a> Counting<'a> {
         let mut counted_in: Option<usize> = None;
         let mut day = (i64::MIN, Cohort::default());
         for row in 0..batch.num_rows() {
-            let span = work.question.every_us.map(|every| {
-                let time = rows.time_us(row);
-                time.div_euclid(every) * every
-            });
+            let span = work.question.spans.map(|it| it.of(rows.time_us(row)));
             let (_, slices, of) = &part;
             let same = *of == span
                 && slices
@@ -439,6 +464,11 @@ impl<'a> Counting<'a> {
                 .is_some_and(|it| (it.id, it.row) < (id, number))
             {
                 at += 1;
+            }
+            match rows.called_positive(row) {
+                Some(true) => tally.called.positive += 1,
+                Some(false) => tally.called.negative += 1,
+                None => {}
             }
             let by_id = labels.get(at).filter(|it| (it.id, it.row) == (id, number));
             self.labels.matched += u64::from(by_id.is_some());

@@ -26,6 +26,7 @@ mod monitors;
 mod package;
 mod pool;
 mod prepare;
+mod quality;
 mod questions;
 mod replay;
 mod running;

@@ -94,6 +94,7 @@ pub(crate) async fn push(
         check_declared("input", &declared.0, &signature.inputs)?;
         check_declared("output", &declared.1, &signature.outputs)?;
         let signature = complete(signature, &read, push.columns)?;
+        read.monitor.check_task(signature.task.as_ref())?;
         let examples = opened.examples(&read, &signature, &limits)?;
         let candidate = Candidate {
             signature: &signature,

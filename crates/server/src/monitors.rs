@@ -15,6 +15,8 @@ use crate::task::Tasks;
 
 mod data_quality;
 mod drift;
+mod quality;
+mod windows;
 
 /// How often it is seen which models are served.
 const TICK: Duration = Duration::from_secs(1);
@@ -80,6 +82,7 @@ impl Watch {
         let looks = [
             ("drift", drift::look(app, running, &self.kept).await),
             ("data_quality", data_quality::look(app, running).await),
+            ("quality", quality::look(app, running).await),
         ];
         for (monitor, found) in looks {
             match found {

@@ -24,6 +24,7 @@ use super::{Config, ContainerRoutes, EngineSource, Server};
 
 mod alerts;
 mod inputs;
+mod quality;
 
 const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";

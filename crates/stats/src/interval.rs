@@ -113,6 +113,45 @@ pub fn jackknife(value: f64, replicates: &[f64], level: f64) -> Estimate {
     Estimate::bare(value)
 }
 
+/// The difference `one - other` of two independent estimates, from the intervals of both: the method of variance
+/// estimates recovery, Zou & Donner, Stat. Med. 27 (2008), 1693-1702, section 2; of two shares with Wilson's intervals
+/// it is Newcombe's method 10. Without an interval where one of them has none.
+pub fn difference(one: Estimate, other: Estimate) -> Estimate {
+    let value = one.value - other.value;
+    let ends = (one.low.zip(one.high)).zip(other.low.zip(other.high));
+    let Some(((low, high), (other_low, other_high))) = ends else {
+        return Estimate::bare(value);
+    };
+    let down = (one.value - low).hypot(other_high - other.value);
+    let up = (high - one.value).hypot(other.value - other_low);
+    Estimate::between(value, value - down, value + up)
+}
+
+/// The weighted mean of independent estimates, with the interval that theirs give by the same method. `None` where
+/// nothing has a weight.
+pub fn mean_of(parts: &[(f64, Estimate)]) -> Option<Estimate> {
+    let all: f64 = parts.iter().map(|it| it.0).sum();
+    if all <= 0.0 {
+        return None;
+    }
+    let sum = |of: &dyn Fn(&(f64, Estimate)) -> f64| parts.iter().map(of).sum::<f64>();
+    let value = sum(&|(weight, it)| weight / all * it.value);
+    if parts
+        .iter()
+        .any(|(_, it)| it.low.is_none() || it.high.is_none())
+    {
+        return Some(Estimate::bare(value));
+    }
+    let square = |weight: f64, distance: f64| (weight / all * distance).powi(2);
+    let down = sum(&|(weight, it)| square(*weight, it.value - it.low.unwrap_or(it.value)));
+    let up = sum(&|(weight, it)| square(*weight, it.high.unwrap_or(it.value) - it.value));
+    Some(Estimate::between(
+        value,
+        value - down.sqrt(),
+        value + up.sqrt(),
+    ))
+}
+
 /// The point below which a standard normal variable lies with `probability`, to about 16 digits: algorithm
 /// AS 241, PPND16; Wichura, Appl. Stat. 37 (1988), 477-484.
 pub fn normal_quantile(probability: f64) -> f64 {
@@ -285,5 +324,30 @@ mod tests {
         let mut broken = replicates;
         broken[3] = f64::NAN;
         check(jackknife(4.5, &broken, 0.95), 4.5, None);
+    }
+
+    /// Normal intervals combine to the normal intervals of sums.
+    #[test]
+    fn independent_intervals_combine() {
+        let of = |value, error| normal(value, Some(error), 0.95);
+        let near = |got: Option<f64>, want: Option<f64>| {
+            let (got, want) = (got.expect("an end"), want.expect("an end"));
+            assert!((got - want).abs() < 1e-12, "{got}, not {want}");
+        };
+        let (got, want) = (difference(of(3.0, 0.3), of(1.0, 0.4)), of(2.0, 0.5));
+        near(got.low, want.low);
+        near(got.high, want.high);
+        let got = mean_of(&[(3.0, of(1.0, 0.4)), (1.0, of(5.0, 1.6))]).expect("weights");
+        let want = of(2.0, 0.5);
+        assert_eq!(got.value, 2.0);
+        near(got.low, want.low);
+        near(got.high, want.high);
+        assert_eq!(mean_of(&[]), None);
+        let bare = mean_of(&[(1.0, Estimate::bare(1.0)), (1.0, of(2.0, 1.0))]);
+        assert_eq!(bare, Some(Estimate::bare(1.5)));
+        assert_eq!(
+            difference(of(1.0, 1.0), Estimate::bare(3.0)),
+            Estimate::bare(-2.0)
+        );
     }
 }

@@ -108,6 +108,20 @@ impl<'a> Rows<'a> {
         )
     }
 
+    /// Whether a row was called the positive class, where there is one.
+    pub(super) fn called_positive(&self, row: usize) -> Option<bool> {
+        let Answers::Classes {
+            keys,
+            places,
+            positive: Some(positive),
+            ..
+        } = &self.answers
+        else {
+            return None;
+        };
+        Some(class_at(keys, places, row)? == *positive)
+    }
+
     /// Counts a row whose label says `truth`: the place of a class, or a number.
     pub(super) fn count(&self, counter: &mut Counter, row: usize, truth: f64, id: u128) {
         // The lower half of an id of version 7 is random.

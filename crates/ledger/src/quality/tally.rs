@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::maturity::{self, Cohort};
 use stats::{Binary, Multiclass, Regression};
 
-use super::{Group, LabelCounts, Quality, Question, Report};
+use super::{Called, Group, LabelCounts, Quality, Question, Report};
 use crate::layout::{Layout, Meaning};
 
 /// What is counted of a group.
@@ -46,6 +46,7 @@ pub(super) struct Tally {
     pub(super) cohort: Cohort,
     pub(super) failed: u64,
     pub(super) unread: u64,
+    pub(super) called: Called,
     pub(super) counter: Counter,
 }
 
@@ -55,6 +56,7 @@ impl Tally {
             cohort: Cohort::default(),
             failed: 0,
             unread: 0,
+            called: Called::default(),
             counter: Counter::new(meaning),
         }
     }
@@ -63,6 +65,8 @@ impl Tally {
         add(&mut self.cohort, other.cohort);
         self.failed += other.failed;
         self.unread += other.unread;
+        self.called.positive += other.called.positive;
+        self.called.negative += other.called.negative;
         self.counter.merge(other.counter);
     }
 }
@@ -120,6 +124,7 @@ impl Counted {
                 labelled: tally.cohort.labelled,
                 provisional: maturity::is_provisional(&tally.cohort, &expected, question.now_us),
                 unread: tally.unread,
+                called: tally.called,
                 report: report(&layout.meaning, tally.counter, question.level),
             }
         });

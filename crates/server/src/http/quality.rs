@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{KpiBy, Question, Range, Report};
+use ::ledger::{KpiBy, Question, Range, Report, Spans};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use domain::access::Read;
@@ -19,6 +19,7 @@ use super::ledger::{limit, sql_limits};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::ledger::verdict_name;
+use crate::quality::metrics;
 
 #[derive(Deserialize)]
 pub(super) struct SpanQuery {
@@ -117,7 +118,10 @@ async fn try_quality(
         range,
         version: query.version,
         by,
-        every_us: every_of(query.every.as_deref())?,
+        spans: every_of(query.every.as_deref())?.map(|every_us| Spans {
+            from_us: 0,
+            every_us,
+        }),
         level,
         threads: app.questions.threads,
         now_us,
@@ -178,33 +182,15 @@ pub(crate) fn check_columns(by: &[String]) -> Result<(), Refusal> {
 }
 
 fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
-    let mut metrics: BTreeMap<String, api::MetricRecord> = BTreeMap::new();
+    let metrics = metrics(&group.report).into_iter();
+    let metrics = metrics.map(|(name, it)| (name.to_owned(), metric_record(it)));
     let mut confusion: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    let mut put = |name: &str, estimate: Option<stats::Estimate>| {
-        if let Some(it) = estimate {
-            let record = api::MetricRecord {
-                value: it.value,
-                low: it.low,
-                high: it.high,
-            };
-            metrics.insert(name.to_owned(), record);
-        }
-    };
-    let (skipped, approximate) = match group.report {
+    let (skipped, approximate) = match &group.report {
         Report::Binary {
             positive,
             negative,
             report: it,
         } => {
-            put("accuracy", it.accuracy);
-            put("precision", it.precision);
-            put("recall", it.recall);
-            put("f1", it.f1);
-            put("roc_auc", it.roc_auc);
-            put("average_precision", it.average_precision);
-            put("log_loss", it.log_loss);
-            put("brier", it.brier);
-            put("calibration_error", it.calibration_error);
             let row = |to_positive, to_negative| {
                 BTreeMap::from([
                     (positive.clone(), to_positive),
@@ -219,29 +205,13 @@ fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
             classes,
             report: it,
         } => {
-            put("accuracy", it.accuracy);
-            put("macro_precision", it.macro_precision);
-            put("macro_recall", it.macro_recall);
-            put("macro_f1", it.macro_f1);
-            put("weighted_f1", it.weighted_f1);
-            put("roc_auc_ovr", it.roc_auc_ovr);
-            put("log_loss", it.log_loss);
-            put("brier", it.brier);
-            put("calibration_error", it.calibration_error);
             for (truth, row) in classes.iter().zip(&it.confusion) {
                 let row = classes.iter().cloned().zip(row.iter().copied());
                 confusion.insert(truth.clone(), row.filter(|(_, count)| *count > 0).collect());
             }
             (it.skipped, it.approximate)
         }
-        Report::Regression(it) => {
-            put("mae", it.mae);
-            put("rmse", it.rmse);
-            put("mape", it.mape);
-            put("r2", it.r2);
-            put("bias", it.bias);
-            (it.skipped, false)
-        }
+        Report::Regression(it) => (it.skipped, false),
     };
     let share = group.labelled as f64 / group.predictions as f64;
     api::QualityGroupRecord {
@@ -255,8 +225,17 @@ fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
         provisional: group.provisional,
         skipped: skipped + group.unread,
         approximate,
-        metrics,
+        metrics: metrics.collect(),
         confusion,
+    }
+}
+
+/// A figure and its interval.
+pub(crate) fn metric_record(estimate: stats::Estimate) -> api::MetricRecord {
+    api::MetricRecord {
+        value: estimate.value,
+        low: estimate.low,
+        high: estimate.high,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Terms;
 use super::counts::Share;
-use crate::interval::{Estimate, wilson};
+use crate::interval::{Estimate, difference, wilson};
 
 /// Gaps of one rate over all groups that have it. `None` where no group has it, a ratio also where it would
 /// be 0 to 0.
@@ -131,13 +131,8 @@ impl Bound {
 
 /// The ends of the difference `one - other`, from the Wilson intervals of both: Newcombe's method 10.
 fn newcombe(one: Estimate, other: Estimate) -> (f64, f64) {
-    let down = |it: Estimate| it.low.map_or(it.value, |low| it.value - low);
-    let up = |it: Estimate| it.high.map_or(it.value, |high| high - it.value);
-    let difference = one.value - other.value;
-    (
-        difference - down(one).hypot(up(other)),
-        difference + up(one).hypot(down(other)),
-    )
+    let Estimate { value, low, high } = difference(one, other);
+    (low.unwrap_or(value), high.unwrap_or(value))
 }
 
 #[cfg(test)]

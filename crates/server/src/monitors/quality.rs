@@ -1,0 +1,253 @@
+//! Whether a version is as right as its manifest demands, by the labels that have come.
+
+use std::sync::Arc;
+
+use ::ledger::Group;
+use domain::Refusal;
+use domain::alert::{Evidence, Fact, Finding, Severity};
+use domain::monitor::limit::{Figure, Limit};
+use domain::monitor::quality::{Demand, Measured, Ruling};
+use domain::time::show_moment;
+use stats::Estimate;
+use stats::interval::{difference, mean_of};
+
+use super::windows::{self, figure, is_mature};
+use crate::app::App;
+use crate::quality::metrics;
+use crate::running::Running;
+
+/// Looks at every metric of which something is demanded.
+pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
+    let demands = &running.monitor.quality;
+    if demands.is_empty() {
+        return Ok(Vec::new());
+    }
+    let questions = demands.iter().map(Demand::questions).sum();
+    let level = running.monitor.level(questions);
+    let quality = windows::ask(app, running, Vec::new(), level).await?;
+    let find = |demand: &Demand| finding(running, demand, newest(demand, &quality.groups));
+    Ok(demands.iter().map(find).collect())
+}
+
+/// What is known of a metric.
+struct Known<'a> {
+    /// The newest window whose labels have come.
+    window: &'a Group,
+    measured: Measured,
+    /// The metric in the windows before, and how many those are.
+    before: Option<(Estimate, usize)>,
+}
+
+/// Takes the newest window that is mature, and those before it that are.
+fn newest<'a>(demand: &Demand, groups: &'a [Group]) -> Option<Known<'a>> {
+    let of = |group: &Group| {
+        let mut all = metrics(&group.report).into_iter();
+        all.find(|(name, _)| *name == demand.metric.name())
+            .map(|it| it.1)
+    };
+    let mature = groups.iter().filter(|it| is_mature(it, demand.support));
+    let measured: Vec<(&Group, Estimate)> = mature.filter_map(|it| Some((it, of(it)?))).collect();
+    let (window, now) = *measured.iter().max_by_key(|(it, _)| it.from_us)?;
+    let before: Vec<(f64, Estimate)> = measured
+        .iter()
+        .filter(|(it, _)| it.from_us < window.from_us)
+        .map(|(it, metric)| (it.labelled as f64, *metric))
+        .collect();
+    let count = before.len();
+    let before = mean_of(&before).map(|it| (it, count));
+    Some(Known {
+        window,
+        measured: Measured {
+            labelled: window.labelled,
+            metric: figure(now),
+            change: before.map(|(before, _)| figure(difference(now, before))),
+        },
+        before,
+    })
+}
+
+fn finding(running: &Running, demand: &Demand, known: Option<Known<'_>>) -> Finding {
+    let ruling = demand.judge(known.as_ref().map(|it| &it.measured));
+    Finding {
+        model: running.model.clone(),
+        version: Some(running.version),
+        monitor: "quality".to_owned(),
+        subject: demand.metric.name().to_owned(),
+        segment: None,
+        verdict: ruling.verdict(),
+        severity: Severity::Page,
+        summary: summary(running, demand, ruling, known.as_ref()),
+        evidence: evidence(demand, known.as_ref()),
+    }
+}
+
+fn evidence(demand: &Demand, known: Option<&Known<'_>>) -> Evidence {
+    let mut evidence = Evidence::new();
+    let mut put = |name: &str, number: Option<f64>| {
+        if let Some(number) = number {
+            evidence.insert(name.to_owned(), Fact::Number(number));
+        }
+    };
+    put("under", demand.under);
+    put("over", demand.over);
+    put("worse_by", demand.worse_by);
+    let Some(known) = known else { return evidence };
+    let Measured {
+        labelled,
+        metric,
+        change,
+    } = known.measured;
+    put("value", Some(metric.value));
+    put("low", metric.low);
+    put("high", metric.high);
+    put("labelled", Some(labelled as f64));
+    put("predictions", Some(known.window.predictions as f64));
+    if let Some((before, windows)) = known.before {
+        put("before", Some(before.value));
+        put("windows_before", Some(windows as f64));
+    }
+    if let Some(change) = change {
+        put("change", Some(change.value));
+        put("change_low", change.low);
+        put("change_high", change.high);
+    }
+    if let Some(from_us) = known.window.from_us {
+        evidence.insert("from".to_owned(), Fact::Text(show_moment(from_us)));
+    }
+    evidence
+}
+
+fn summary(
+    running: &Running,
+    demand: &Demand,
+    ruling: Ruling,
+    known: Option<&Known<'_>>,
+) -> String {
+    let window = running.monitor.window;
+    let name = demand.metric.name();
+    let what = format!("`{name}` of {}:{}", running.model, running.version);
+    let Some(known) = known else {
+        return format!(
+            "{what}: no window of {window} has {} labels and no more to come",
+            demand.support
+        );
+    };
+    let from = known.window.from_us.map_or_else(String::new, show_moment);
+    let of = format!(
+        "{} labelled of {window} from {from}",
+        known.measured.labelled
+    );
+    let metric = shown(known.measured.metric);
+    let limit = match demand.limit() {
+        Some(Limit::Under(limit)) => format!(", under {limit}"),
+        Some(Limit::Over(limit)) => format!(", over {limit}"),
+        None => String::new(),
+    };
+    match (ruling, known.before) {
+        (Ruling::Beyond, _) => format!("{what} is {metric}{limit} ({of})"),
+        (Ruling::Worse, Some((before, windows))) => format!(
+            "{what} is {metric}, worse than the {} of {windows} windows before by more than {} ({of})",
+            rounded(before.value),
+            demand.worse_by.unwrap_or_default()
+        ),
+        (Ruling::TooFew, _) => format!("{what} is {metric}, with nothing to compare with ({of})"),
+        (Ruling::Unsure, _) => format!("{what} is {metric}, which may be chance ({of})"),
+        (Ruling::Fine | Ruling::Worse, _) => format!("{what} is {metric} ({of})"),
+    }
+}
+
+/// `0.62 [0.58, 0.66]`.
+pub(super) fn shown(figure: Figure) -> String {
+    let value = rounded(figure.value);
+    match (figure.low, figure.high) {
+        (Some(low), Some(high)) => format!("{value} [{}, {}]", rounded(low), rounded(high)),
+        _ => value,
+    }
+}
+
+/// With so many digits as people compare.
+fn rounded(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        _ if size >= 100.0 => format!("{value:.0}"),
+        _ if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ::ledger::{Called, Report};
+    use stats::{Binary, BinaryRow};
+
+    use super::*;
+
+    /// A window that begins so many hours ago, with this accuracy.
+    fn window(hours_ago: i64, labelled: u64, right: u64, provisional: bool) -> Group {
+        let mut binary = Binary::new();
+        for index in 0..labelled {
+            binary.add(BinaryRow {
+                score: None,
+                predicted_positive: index < right,
+                positive: true,
+                hash: index,
+            });
+        }
+        Group {
+            version: 1,
+            by: BTreeMap::new(),
+            from_us: Some(-hours_ago),
+            predictions: labelled,
+            failed: 0,
+            labelled,
+            provisional,
+            unread: 0,
+            called: Called::default(),
+            report: Report::Binary {
+                positive: "bad".to_owned(),
+                negative: "good".to_owned(),
+                report: binary.report(0.95),
+            },
+        }
+    }
+
+    fn demand(text: &str) -> Demand {
+        serde_json::from_str(text).expect("a demand")
+    }
+
+    #[test]
+    fn the_newest_mature_window_is_compared_with_those_before_it() {
+        let demand = demand(r#"{"metric":"accuracy","worse_by":0.05}"#);
+        let groups = [
+            window(5, 1000, 900, false),
+            window(4, 3000, 2700, false),
+            // Half of its labels are to come, and another has few.
+            window(3, 1000, 100, true),
+            window(2, 1000, 700, false),
+            window(1, 20, 0, false),
+            window(0, 500, 0, true),
+        ];
+        let known = newest(&demand, &groups).expect("a window");
+        assert_eq!(known.window.from_us, Some(-2));
+        let (before, windows) = known.before.expect("windows before");
+        assert_eq!(windows, 2);
+        assert!((before.value - 0.9).abs() < 1e-12);
+        let change = known.measured.change.expect("a change");
+        assert!((change.value + 0.2).abs() < 1e-12);
+        assert_eq!(demand.judge(Some(&known.measured)), Ruling::Worse);
+    }
+
+    #[test]
+    fn without_a_mature_window_nothing_is_known() {
+        let demand = demand(r#"{"metric":"accuracy","under":0.5}"#);
+        let groups = [window(1, 20, 0, false), window(0, 500, 0, true)];
+        assert!(newest(&demand, &groups).is_none());
+        let other = Demand {
+            metric: domain::monitor::quality::Metric::Mae,
+            ..demand
+        };
+        assert!(newest(&other, &[window(1, 500, 0, false)]).is_none());
+    }
+}

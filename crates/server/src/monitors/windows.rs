@@ -1,0 +1,70 @@
+//! A version's predictions by the window in which they were made, counted back from now, with the labels that have
+//! come since.
+
+use std::sync::Arc;
+
+use ::ledger::{Group, LabelCounts, Quality, Question, Range, Spans};
+use domain::Refusal;
+use domain::monitor::limit::Figure;
+use stats::Estimate;
+
+use super::LOOK_MAX;
+use crate::app::App;
+use crate::clock::wall_ms;
+use crate::running::Running;
+
+/// So many windows are looked at; what is older is not.
+pub(super) const WINDOWS: i64 = 30;
+
+/// The windows, each told by the columns `by`, at a level of their intervals.
+pub(super) async fn ask(
+    app: &Arc<App>,
+    running: &Running,
+    by: Vec<String>,
+    level: f64,
+) -> Result<Quality, Refusal> {
+    let now_us = wall_ms() * 1000;
+    let window = running.monitor.window.0.as_micros();
+    // A window is at most 400 days.
+    let every_us = i64::try_from(window).unwrap_or(i64::MAX / WINDOWS);
+    let question = Question {
+        model: running.model.to_string(),
+        range: Range {
+            from_us: now_us.saturating_sub(WINDOWS * every_us),
+            to_us: now_us,
+        },
+        version: Some(running.version.number()),
+        by,
+        spans: Some(Spans {
+            from_us: now_us,
+            every_us,
+        }),
+        level,
+        threads: app.questions.threads,
+        now_us,
+    };
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);
+    match app.questions.compute(LOOK_MAX, counting).await {
+        // The model has the column, which was seen to when it was pushed: there are no rows yet.
+        Err(Refusal::UnknownColumn { .. }) => Ok(Quality {
+            groups: Vec::new(),
+            labels: LabelCounts::default(),
+        }),
+        answer => answer,
+    }
+}
+
+/// Whether a window's labels are as many as they will be, and enough.
+pub(super) fn is_mature(group: &Group, support: u64) -> bool {
+    !group.provisional && group.labelled >= support
+}
+
+/// An estimate as `domain` judges it.
+pub(super) fn figure(estimate: Estimate) -> Figure {
+    Figure {
+        value: estimate.value,
+        low: estimate.low,
+        high: estimate.high,
+    }
+}

@@ -1,0 +1,118 @@
+//! From answers and their labels to what the monitors say of them.
+
+use super::*;
+
+/// Answers what it is given: the probabilities of both classes. The group takes no part.
+const SAID: &str = "input: x FP32 -1,2\ninput: g FP32 -1,1\noutput: y FP32 -1,2\ndoes: copy";
+const TASK: &str = "serve: {batch: {rows_max: 1000}}\n\
+                    task: {type: binary, classes: [good, bad], positive: bad, scores: y}\n\
+                    signature: {features: {g: [Sex]}}";
+
+/// One row: the probability of `bad`, its group, and whether it turned out to be.
+#[derive(Clone, Copy)]
+struct Row(f32, u8, bool);
+
+impl Site {
+    async fn judged(manifest: &str) -> Self {
+        let site = Self::open().await;
+        let pushed = site.push_with("credit", SAID, manifest).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+        let loaded = site
+            .call(Method::POST, "/api/v1/models/credit/load", "")
+            .await;
+        assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+        site
+    }
+
+    /// Asks about rows, and tells what became of the first so many.
+    async fn answers(&self, request: &str, rows: &[Row], labelled: usize) {
+        let scores: Vec<f32> = rows.iter().flat_map(|it| [1.0 - it.0, it.0]).collect();
+        let groups: Vec<u8> = rows.iter().map(|it| it.1).collect();
+        let count = rows.len();
+        let record = json!({"id": request, "inputs": [
+            {"name": "x", "datatype": "FP32", "shape": [count, 2], "data": scores},
+            {"name": "g", "datatype": "FP32", "shape": [count, 1], "data": groups},
+        ]});
+        let path = "/v2/models/credit/infer";
+        let reply = self.call(Method::POST, path, record.to_string()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        let label = |(row, it): (usize, &Row)| {
+            let truth = if it.2 { "bad" } else { "good" };
+            json!({"request_id": request, "row": row, "label": truth})
+        };
+        let labels: Vec<Value> = rows.iter().enumerate().take(labelled).map(label).collect();
+        let path = "/api/v1/labels?model=credit";
+        let body = json!(labels).to_string();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}{path}", self.address))
+            .header("content-type", "application/json")
+            .body(Body::from(body))
+            .expect("valid");
+        let response = self.client.request(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    async fn refused(manifest: &str) -> String {
+        let site = Self::open().await;
+        let pushed = site.push_with("credit", SAID, manifest).await;
+        site.end().await;
+        show(&pushed)
+    }
+
+    /// The first alert that is there.
+    async fn alarm(&self) -> Value {
+        loop {
+            let reply = self.call(Method::GET, "/api/v1/alerts", "").await;
+            if reply.body["items"][0].is_object() {
+                return reply.body["items"][0].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Rows of which so many in ten are right.
+fn rows(count: usize, right: usize) -> Vec<Row> {
+    let row = |index: usize| {
+        let bad = index % 2 == 0;
+        let said = if index % 10 < right { bad } else { !bad };
+        Row(if said { 0.9 } else { 0.1 }, 0, bad)
+    };
+    (0..count).map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_wrong_too_often_is_an_alert() {
+    let demands = "monitor: {every: 1s, window: 1h, quality: [{metric: accuracy, under: 0.7}, \
+                   {metric: log_loss, over: 5}]}";
+    let site = Site::judged(&format!("{TASK}\n{demands}")).await;
+    site.answers("a", &rows(200, 4), 200).await;
+    let alarm = site.alarm().await;
+    let labels = &alarm["labels"];
+    assert_eq!(
+        (&labels["monitor"], &labels["subject"], &labels["severity"]),
+        (&json!("quality"), &json!("accuracy"), &json!("page"))
+    );
+    assert_eq!(alarm["evidence"]["value"], 0.4, "{alarm}");
+    assert_eq!(alarm["evidence"]["labelled"], 200.0, "{alarm}");
+    let summary = alarm["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.starts_with("`accuracy` of credit:1 is 0.400 ["),
+        "{summary}"
+    );
+    assert!(summary.contains(", under 0.7 (200 labelled of 1h from "));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_demanded_must_be_a_metric_of_the_task() {
+    let demand = |metric: &str| format!("{TASK}\nmonitor: {{quality: [{metric}]}}");
+    let refused = Site::refused(&demand("{metric: mae, over: 1}")).await;
+    assert!(
+        refused.contains("`mae` is not a metric of the model's task"),
+        "{refused}"
+    );
+    let refused = Site::refused(&demand("{metric: brier, under: 1}")).await;
+    assert!(refused.contains("set `over`"), "{refused}");
+}
