@@ -12,6 +12,7 @@ use crate::manifest::Span;
 use crate::refusal::Refusal;
 use crate::task::Task;
 
+pub mod fairness;
 pub mod limit;
 pub mod quality;
 
@@ -32,6 +33,9 @@ pub struct Setting {
     /// How right it should be, by the labels that have come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<quality::Demand>,
+    /// Whether it treats groups alike.
+    #[serde(skip_serializing_if = "fairness::Setting::is_default")]
+    pub fairness: fairness::Setting,
 }
 
 /// Whether inputs and predictions are as they were.
@@ -64,6 +68,7 @@ impl Default for Setting {
             drift: Drift::default(),
             inputs: inputs::Inputs::default(),
             quality: Vec::new(),
+            fairness: fairness::Setting::default(),
         }
     }
 }
@@ -130,12 +135,15 @@ impl Setting {
                 );
             }
         }
-        quality::check(&self.quality).or_else(|(field, why)| wrong(&field, why))
+        let checked = quality::check(&self.quality).and_then(|()| self.fairness.check());
+        checked.or_else(|(field, why)| wrong(&field, why))
     }
 
     /// Refuses what a model that answers this question does not have.
     pub fn check_task(&self, task: Option<&Task>) -> Result<(), Refusal> {
-        quality::check_task(&self.quality, task).map_err(|(field, why)| Refusal::InvalidManifest {
+        let checked = quality::check_task(&self.quality, task);
+        let checked = checked.and_then(|()| self.fairness.check_task(task));
+        checked.map_err(|(field, why)| Refusal::InvalidManifest {
             field: format!("monitor.{field}"),
             why,
         })
@@ -214,6 +222,30 @@ mod tests {
             "`monitor.quality[1].metric`",
         );
         of(r#"{"metric":"acuracy"}"#, "unknown variant `acuracy`");
+    }
+
+    #[test]
+    fn what_is_demanded_of_fairness_makes_sense() {
+        let of = |fairness: &str, want: &str| check(&format!(r#"{{"fairness":{fairness}}}"#), want);
+        of(r#"{"by":["Sex"]}"#, "0.001389");
+        of(r#"{"gap_max":0.2}"#, "`monitor.fairness.by`");
+        of(r#"{"by":["Sex","Sex"]}"#, "`Sex` is there twice");
+        of(
+            r#"{"by":["Sex"],"gap_max":1.5}"#,
+            "`monitor.fairness.gap_max`",
+        );
+        of(
+            r#"{"by":["Sex"],"support":0}"#,
+            "`monitor.fairness.support`",
+        );
+        of(
+            r#"{"by":["Sex"],"metrics":[]}"#,
+            "`monitor.fairness.metrics`",
+        );
+        of(
+            r#"{"by":["Sex"],"metrics":["parity"]}"#,
+            "unknown variant `parity`",
+        );
     }
 
     #[test]

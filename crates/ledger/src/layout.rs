@@ -216,6 +216,20 @@ impl Layout {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// Refuses a column that the rows do not have.
+    pub fn check_columns(&self, names: &[String]) -> Result<(), Refusal> {
+        let schema = self.schema();
+        let Some(name) = names.iter().find(|it| schema.index_of(it).is_err()) else {
+            return Ok(());
+        };
+        let known = schema.fields().iter();
+        let known: Vec<String> = known.map(|it| format!("`{}`", it.name())).collect();
+        Err(Refusal::UnknownColumn {
+            column: name.clone(),
+            known: known.join(", "),
+        })
+    }
+
     /// The columns of the rows, in order.
     pub(crate) fn schema(&self) -> Schema {
         let mut fields: Vec<Field> = SYSTEM

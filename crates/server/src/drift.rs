@@ -310,7 +310,7 @@ fn follow(
 }
 
 /// The version asked for, or the one with the traffic.
-async fn version_of(
+pub(crate) async fn version_of(
     app: &App,
     model: &ModelName,
     version: Option<Version>,
@@ -325,7 +325,8 @@ async fn version_of(
     })
 }
 
-async fn version_record(
+/// A version and its manifest.
+pub(crate) async fn version_record(
     app: &App,
     model: &ModelName,
     version: Version,

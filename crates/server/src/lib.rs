@@ -11,6 +11,7 @@ mod clock;
 pub mod docs;
 pub mod drift;
 mod engines;
+mod fairness;
 mod grpc;
 mod http;
 mod infer;

@@ -86,6 +86,7 @@ pub(crate) async fn push(
     let limits = Arc::clone(&app.limits);
     let declared = (push.declared_inputs, push.declared_outputs);
     let read = manifest.clone();
+    let of = push.model.clone();
     let signature = blocking(move || {
         let options = engine_options(&read);
         let loaded = engine.load(&opened.source, &options)?;
@@ -95,6 +96,7 @@ pub(crate) async fn push(
         check_declared("output", &declared.1, &signature.outputs)?;
         let signature = complete(signature, &read, push.columns)?;
         read.monitor.check_task(signature.task.as_ref())?;
+        check_groups(&of, &signature, &read)?;
         let examples = opened.examples(&read, &signature, &limits)?;
         let candidate = Candidate {
             signature: &signature,
@@ -130,6 +132,32 @@ pub(crate) async fn push(
         registry.set_traffic(&model, version, &change).await?;
     }
     Ok(pushed)
+}
+
+/// Refuses groups by a column that the model's rows will not have.
+fn check_groups(
+    model: &ModelName,
+    signature: &Signature,
+    manifest: &Manifest,
+) -> Result<(), Refusal> {
+    let by = &manifest.monitor.fairness.by;
+    if by.is_empty() {
+        return Ok(());
+    }
+    let layout = ::ledger::Layout::new(&::ledger::Version {
+        model: model.as_str(),
+        version: 1,
+        digest: String::new(),
+        signature,
+        key: manifest.ledger.key.as_ref(),
+        caller: manifest.ledger.caller.as_ref(),
+    })?;
+    layout
+        .check_columns(by)
+        .map_err(|refusal| Refusal::InvalidManifest {
+            field: "monitor.fairness.by".to_owned(),
+            why: refusal.to_string(),
+        })
 }
 
 /// The signature with what the manifest says about it.

@@ -15,6 +15,7 @@ use crate::task::Tasks;
 
 mod data_quality;
 mod drift;
+mod fairness;
 mod quality;
 mod windows;
 
@@ -83,6 +84,7 @@ impl Watch {
             ("drift", drift::look(app, running, &self.kept).await),
             ("data_quality", data_quality::look(app, running).await),
             ("quality", quality::look(app, running).await),
+            ("fairness", fairness::look(app, running).await),
         ];
         for (monitor, found) in looks {
             match found {

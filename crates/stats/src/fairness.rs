@@ -83,6 +83,11 @@ impl Fairness {
         }
     }
 
+    /// What was counted elsewhere: one element a group.
+    pub fn of(groups: Vec<Counts>) -> Self {
+        Self { groups }
+    }
+
     /// The row's group must be one of the groups.
     pub fn add(&mut self, row: Row) {
         let Row {

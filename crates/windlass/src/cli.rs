@@ -9,6 +9,7 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, demo, docs, drift, inputs, kpi, label, ledger, models, predict, push, quality, query,
+    alerts, demo, docs, drift, fairness, kpi, label, ledger, models, predict, push, quality, query,
     replay, runtime, serve,
 };
 
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Label(label::LabelArgs),
     /// Shows how right a model was, by the labels that have come
     Quality(quality::QualityArgs),
+    /// Shows whether a model of two classes treats groups alike
+    Fairness(fairness::FairnessArgs),
     /// Shows whether inputs and predictions are as they were
     Drift(drift::DriftArgs),
     /// Says what a version's predictions are measured against

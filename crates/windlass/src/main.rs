@@ -14,6 +14,7 @@ mod environment;
 mod exit;
 mod failure;
 mod inputs;
+mod fairness;
 mod kpi;
 mod label;
 mod ledger;
@@ -99,6 +100,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Predict(args) => predict::run(context, &args).await?,
         Command::Label(args) => return label::run(context, &args).await,
         Command::Quality(args) => quality::run(context, &args).await?,
+        Command::Fairness(args) => fairness::run(context, &args).await?,
         Command::Drift(args) => drift::run(context, &args).await?,
         Command::Baseline(args) => drift::baseline(context, &args).await?,
         Command::Inputs(args) => inputs::run(context, &args).await?,

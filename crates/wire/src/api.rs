@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod drift;
 pub mod inputs;
+pub mod fairness;
 pub mod ledger;
 
 use domain::signature::Rows;

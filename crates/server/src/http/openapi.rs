@@ -161,6 +161,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/fairness",
+        "Whether a model of two classes treats groups alike: by, version, from, to, level, support",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/kpi",
         "How much a model answered, how fast, and what that cost: from, to, by, every",
     ),

@@ -18,6 +18,7 @@ use super::api::respond;
 use super::ledger::{limit, sql_limits};
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::fairness::Asking;
 use crate::ledger::verdict_name;
 use crate::quality::metrics;
 
@@ -104,13 +105,7 @@ async fn try_quality(
     app.store.registry.model(&model).await?;
     let now_us = wall_ms() * 1000;
     let range = range_of(query.from.as_deref(), query.to.as_deref(), now_us)?;
-    let level = query.level.unwrap_or(0.95);
-    if !(level > 0.0 && level < 1.0) {
-        return Err(Refusal::Malformed {
-            what: "`level`",
-            why: format!("`{level}` is not between 0 and 1"),
-        });
-    }
+    let level = level_of(query.level)?;
     let by = columns_of(query.by.as_deref());
     check_columns(&by)?;
     let question = Question {
@@ -155,6 +150,56 @@ async fn try_quality(
             by_text: counts.by_text,
             by_text_matched: counts.by_text_matched,
         },
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct FairnessQuery {
+    by: Option<String>,
+    version: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    level: Option<f64>,
+    support: Option<u64>,
+}
+
+pub(super) async fn fairness(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<FairnessQuery>,
+) -> Response {
+    let result = async {
+        let by = columns_of(query.by.as_deref());
+        check_columns(&by)?;
+        if by.is_empty() {
+            return Err(Refusal::Malformed {
+                what: "`by`",
+                why: "it names no column, so there are no groups".to_owned(),
+            });
+        }
+        let (from, to) = (query.from.as_deref(), query.to.as_deref());
+        let asking = Asking {
+            model: model.parse()?,
+            version: query.version.as_deref().map(str::parse).transpose()?,
+            by,
+            range: range_of(from, to, wall_ms() * 1000)?,
+            level: level_of(query.level)?,
+            support: query.support,
+        };
+        crate::fairness::fairness(&app, permission, asking).await
+    };
+    respond(result.await)
+}
+
+fn level_of(level: Option<f64>) -> Result<f64, Refusal> {
+    let level = level.unwrap_or(0.95);
+    if level > 0.0 && level < 1.0 {
+        return Ok(level);
+    }
+    Err(Refusal::Malformed {
+        what: "`level`",
+        why: format!("`{level}` is not between 0 and 1"),
     })
 }
 

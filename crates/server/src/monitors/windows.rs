@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::ledger::{Group, LabelCounts, Quality, Question, Range, Spans};
+use ::ledger::{Group, Quality, Question, Range, Spans};
 use domain::Refusal;
 use domain::monitor::limit::Figure;
 use stats::Estimate;
@@ -11,6 +11,7 @@ use stats::Estimate;
 use super::LOOK_MAX;
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::fairness::or_nothing;
 use crate::running::Running;
 
 /// So many windows are looked at; what is older is not.
@@ -45,14 +46,7 @@ pub(super) async fn ask(
     };
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);
-    match app.questions.compute(LOOK_MAX, counting).await {
-        // The model has the column, which was seen to when it was pushed: there are no rows yet.
-        Err(Refusal::UnknownColumn { .. }) => Ok(Quality {
-            groups: Vec::new(),
-            labels: LabelCounts::default(),
-        }),
-        answer => answer,
-    }
+    or_nothing(app.questions.compute(LOOK_MAX, counting).await)
 }
 
 /// Whether a window's labels are as many as they will be, and enough.

@@ -116,3 +116,56 @@ async fn what_is_demanded_must_be_a_metric_of_the_task() {
     let refused = Site::refused(&demand("{metric: brier, under: 1}")).await;
     assert!(refused.contains("set `over`"), "{refused}");
 }
+
+/// Two groups of 200 rows: of the first 8 in 10 are called bad, of the other 2 in 10, and 5 in 10 are.
+fn groups() -> Vec<Row> {
+    let row = |index: usize| {
+        let group = u8::from(index >= 200);
+        let called = if group == 0 { 8 } else { 2 };
+        let said = if index % 10 < called { 0.9 } else { 0.1 };
+        Row(said, group, index / 10 % 2 == 0)
+    };
+    (0..400).map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_are_treated_otherwise_are_an_alert_without_labels() {
+    let fair = "monitor: {every: 1s, window: 1h, fairness: {by: [Sex]}}";
+    let site = Site::judged(&format!("{TASK}\n{fair}")).await;
+    site.answers("a", &groups(), 100).await;
+    let alarm = site.alarm().await;
+    assert_eq!(alarm["labels"]["monitor"], "fairness", "{alarm}");
+    assert_eq!(alarm["labels"]["subject"], "selection by Sex", "{alarm}");
+    assert_eq!(alarm["labels"]["severity"], "ticket");
+    let path = "/api/v1/models/credit/fairness?by=Sex";
+    let told = site.call(Method::GET, path, "").await.body;
+    let gap = &told["gaps"]["selection"];
+    assert!((gap["gap"]["value"].as_f64().expect("a gap") - 0.6).abs() < 1e-9);
+    assert_eq!(
+        (&gap["least"], &gap["most"]),
+        (&json!("Sex=1.0"), &json!("Sex=0.0"))
+    );
+    assert_eq!(gap["ratio"], 0.25);
+    // One group has labels: there is nothing to compare with.
+    assert_eq!(
+        told["gaps"]["true_positive"]["left_out"],
+        json!(["Sex=1.0"])
+    );
+    assert_eq!(told["provisional"], true);
+    assert_eq!(told["groups"][1]["predictions"], 200);
+    let path = "/api/v1/models/credit/fairness?by=Age";
+    let refused = site.call(Method::GET, path, "").await;
+    assert!(
+        show(&refused).contains("no column `Age`"),
+        "{}",
+        refused.body
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_by_a_column_that_is_not_there_are_refused_with_the_version() {
+    let refused = Site::refused(&format!("{TASK}\nmonitor: {{fairness: {{by: [Age]}}}}")).await;
+    assert!(refused.contains("no column `Age`"), "{refused}");
+    assert!(refused.contains("monitor.fairness.by"), "{refused}");
+}

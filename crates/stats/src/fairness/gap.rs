@@ -31,6 +31,8 @@ pub struct Gap {
 pub struct Bound {
     /// `None` with fewer than two groups of enough support.
     pub difference: Option<Estimate>,
+    /// The smallest of these rates over the largest; `None` also where both are 0.
+    pub ratio: Option<f64>,
     /// The places of the groups with the smallest and the largest rate, where there are two.
     pub extremes: Option<Extremes>,
     /// The places of the groups with too little support, those without any among them.
@@ -87,6 +89,7 @@ impl Bound {
         if kept.len() < 2 {
             return Self {
                 difference: None,
+                ratio: None,
                 extremes: None,
                 left_out,
             };
@@ -120,6 +123,7 @@ impl Bound {
         };
         Self {
             difference: Some(ends.within(0.0, 1.0)),
+            ratio: (rates[most].value > 0.0).then(|| rates[least].value / rates[most].value),
             extremes: Some(Extremes {
                 least: kept[least],
                 most: kept[most],
