@@ -8,9 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, demo, docs, drift, inputs, kpi, label, ledger, models, predict, push, quality, query,
-    alerts, demo, docs, drift, fairness, kpi, label, ledger, models, predict, push, quality, query,
-    replay, runtime, serve,
+    alerts, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict, push,
+    quality, query, replay, runtime, serve,
 };
 
 #[derive(Debug, Parser)]

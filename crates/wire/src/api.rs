@@ -7,8 +7,8 @@
 
 pub mod alerts;
 pub mod drift;
-pub mod inputs;
 pub mod fairness;
+pub mod inputs;
 pub mod ledger;
 
 use domain::signature::Rows;

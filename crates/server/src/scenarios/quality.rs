@@ -75,7 +75,7 @@ impl Site {
 /// Rows of which so many in ten are right.
 fn rows(count: usize, right: usize) -> Vec<Row> {
     let row = |index: usize| {
-        let bad = index % 2 == 0;
+        let bad = index.is_multiple_of(2);
         let said = if index % 10 < right { bad } else { !bad };
         Row(if said { 0.9 } else { 0.1 }, 0, bad)
     };
@@ -123,7 +123,7 @@ fn groups() -> Vec<Row> {
         let group = u8::from(index >= 200);
         let called = if group == 0 { 8 } else { 2 };
         let said = if index % 10 < called { 0.9 } else { 0.1 };
-        Row(said, group, index / 10 % 2 == 0)
+        Row(said, group, (index / 10).is_multiple_of(2))
     };
     (0..400).map(row).collect()
 }
