@@ -157,3 +157,41 @@ fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting
         evidence,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::monitor::inputs::Action;
+
+    use super::*;
+
+    /// `FOUND of ROWS`, beside as much of the reference.
+    fn check(now: (u64, u64), reference: Option<(u64, u64)>, want: Verdict) {
+        let term = Term {
+            column: Some("a".to_owned()),
+            rule: Rule::Missing,
+            action: Action::Count,
+            tolerated: false,
+            want: "a value".to_owned(),
+            reference,
+            watched: true,
+        };
+        let judged = judge(term, now, 0.001, &Setting::default());
+        assert_eq!(judged.verdict, want, "{now:?} {reference:?} {}", judged.low);
+    }
+
+    #[test]
+    fn a_share_is_bad_where_it_is_surely_over_the_margin() {
+        check((0, 999), None, Verdict::Unknown);
+        check((999, 999), None, Verdict::Unknown);
+        check((10, 1000), None, Verdict::Fine);
+        check((11, 1000), None, Verdict::Unknown);
+        check((40, 1000), None, Verdict::Bad);
+        check((39, 1000), Some((30, 1000)), Verdict::Fine);
+        // A tenth of a small reference may as well have been a fifth.
+        check((200, 1000), Some((10, 100)), Verdict::Unknown);
+        check((200, 1000), Some((10_000, 100_000)), Verdict::Bad);
+        check((0, 1000), Some((1000, 1000)), Verdict::Fine);
+        // Counted beside each other.
+        check((1001, 1000), Some((0, 0)), Verdict::Unknown);
+    }
+}
