@@ -12,6 +12,7 @@ use crate::manifest::Span;
 use crate::refusal::Refusal;
 use crate::task::Task;
 
+pub mod estimated_quality;
 pub mod fairness;
 pub mod limit;
 pub mod quality;

@@ -496,6 +496,7 @@ fn question(by: &[&str]) -> Question {
         version: None,
         by: by.iter().map(|it| (*it).to_owned()).collect(),
         spans: None,
+        scored_max: 0,
         level: 0.95,
         threads: 2,
         now_us: now_ms() * 1000,

@@ -42,6 +42,8 @@ pub struct Question {
     pub by: Vec<String>,
     /// Spans of time by which they are.
     pub spans: Option<Spans>,
+    /// The most scored rows of a group that are kept one by one, of a binary task: of more a sample is.
+    pub scored_max: usize,
     /// The level of the intervals.
     pub level: f64,
     /// Threads that count.
@@ -97,6 +99,8 @@ pub struct Group {
     pub unread: u64,
     /// What rows were called, labelled or not, of a binary task.
     pub called: Called,
+    /// Its scored rows, or a sample of them.
+    pub scored: Vec<Scored>,
     /// The metrics.
     pub report: Report,
 }
@@ -108,6 +112,19 @@ pub struct Called {
     pub positive: u64,
     /// The other.
     pub negative: u64,
+}
+
+/// A row of a binary task that has a score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// Has nothing to do with what is in the row.
+    pub hash: u64,
+    /// The score of the positive class, as the model gave it.
+    pub score: f64,
+    /// Whether it was called positive.
+    pub predicted_positive: bool,
+    /// Whether it is, where its label has come.
+    pub positive: Option<bool>,
 }
 
 /// Metrics by the kind of task.
@@ -481,6 +498,10 @@ impl<'a> Counting<'a> {
                     let value = Reads(&layout.meaning).read(&told.value);
                     label = Some((told.number, value, told.at_us));
                 }
+            }
+            if work.question.scored_max > 0 {
+                let truth = label.map(|it| it.1).filter(|it| !it.is_nan());
+                tally.keep(rows.scored(row, id, truth), work.question.scored_max);
             }
             let Some((_, value, at_us)) = label else {
                 continue;

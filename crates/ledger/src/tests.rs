@@ -209,6 +209,7 @@ impl Site {
             version: None,
             by: by.iter().map(|it| (*it).to_owned()).collect(),
             spans: None,
+            scored_max: 0,
             level: 0.95,
             threads: 2,
             now_us: NOW_MS * 1000,
@@ -574,11 +575,69 @@ fn quality_is_told_by_slice_over_versions_of_different_columns() {
             version: None,
             by: vec!["town".to_owned()],
             spans: None,
+            scored_max: 0,
             level: 0.95,
             threads: 1,
             now_us: NOW_MS * 1000,
         });
     assert!(matches!(unknown, Err(Refusal::UnknownColumn { .. })));
+}
+
+#[test]
+fn rows_are_told_by_spans_that_begin_anywhere_and_a_sample_is_kept() {
+    let site = Site::new();
+    for number in 0..100 {
+        site.record(number, 0, 1);
+    }
+    let labels: Vec<(Target, &str)> = (0..50).map(|it| (by_id(it, 0, 0), "bad")).collect();
+    site.label(&labels);
+    let now_us = NOW_MS * 1000;
+    let ask = |scored_max: usize| {
+        let question = Question {
+            model: "credit".to_owned(),
+            range: Range::ALL,
+            version: Some(1),
+            by: Vec::new(),
+            spans: Some(Spans {
+                from_us: now_us + 100,
+                every_us: 30,
+            }),
+            scored_max,
+            level: 0.95,
+            threads: 2,
+            now_us,
+        };
+        let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        snapshot.quality(&question).expect("quality").groups
+    };
+    let check = || {
+        let told: Vec<(i64, u64, Called)> = ask(0)
+            .iter()
+            .map(|it| {
+                let from = it.from_us.expect("a span") - now_us;
+                (from, it.predictions, it.called)
+            })
+            .collect();
+        let called = |positive, negative| Called { positive, negative };
+        let want = [
+            (-20, 10, called(0, 10)),
+            (10, 30, called(0, 30)),
+            (40, 30, called(20, 10)),
+            (70, 30, called(30, 0)),
+        ];
+        assert_eq!(told, want);
+        let groups = ask(20);
+        let kept: Vec<usize> = groups.iter().map(|it| it.scored.len()).collect();
+        assert_eq!(kept, [10, 20, 20, 20]);
+        let of = |group: usize| groups[group].scored.iter();
+        assert!(of(0).all(|it| it.positive == Some(true) && !it.predicted_positive));
+        assert!(of(3).all(|it| it.positive.is_none() && it.predicted_positive));
+        assert!(of(3).all(|it| (0.69..1.0).contains(&it.score)));
+        assert_eq!(ask(20), groups);
+    };
+    check();
+    site.settle(NOW_MS);
+    check();
 }
 
 #[test]

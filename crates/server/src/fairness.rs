@@ -55,6 +55,7 @@ pub(crate) async fn fairness(
         version: Some(version.number()),
         by: by.clone(),
         spans: None,
+        scored_max: 0,
         level,
         threads: app.questions.threads,
         now_us,

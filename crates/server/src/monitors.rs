@@ -15,6 +15,7 @@ use crate::task::Tasks;
 
 mod data_quality;
 mod drift;
+mod estimated_quality;
 mod fairness;
 mod quality;
 mod windows;
@@ -84,6 +85,10 @@ impl Watch {
             ("drift", drift::look(app, running, &self.kept).await),
             ("data_quality", data_quality::look(app, running).await),
             ("quality", quality::look(app, running).await),
+            (
+                "estimated_quality",
+                estimated_quality::look(app, running).await,
+            ),
             ("fairness", fairness::look(app, running).await),
         ];
         for (monitor, found) in looks {

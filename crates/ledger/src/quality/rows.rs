@@ -8,8 +8,8 @@ use arrow::datatypes::{
 use domain::Refusal;
 use stats::{BinaryRow, MulticlassRow, RegressionRow};
 
-use super::Counter;
 use super::labels::{ByText, TextLabels};
+use super::{Counter, Scored};
 use crate::failure;
 use crate::layout::{Layout, Meaning};
 use crate::read::number_of;
@@ -122,10 +122,33 @@ impl<'a> Rows<'a> {
         Some(class_at(keys, places, row)? == *positive)
     }
 
+    /// A row of a binary task with its score; `truth` is the place of a class.
+    pub(super) fn scored(&self, row: usize, id: u128, truth: Option<f64>) -> Option<Scored> {
+        let Answers::Classes {
+            scores,
+            positive: Some(positive),
+            ..
+        } = &self.answers
+        else {
+            return None;
+        };
+        let scores = scores.first().filter(|it| it.is_valid(row))?;
+        Some(Scored {
+            hash: self.hash(row, id),
+            score: scores.value(row),
+            predicted_positive: self.called_positive(row)?,
+            positive: truth.map(|it| it as usize == *positive),
+        })
+    }
+
+    /// The lower half of an id of version 7 is random; rows of one request differ by their place.
+    fn hash(&self, row: usize, id: u128) -> u64 {
+        (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// Counts a row whose label says `truth`: the place of a class, or a number.
     pub(super) fn count(&self, counter: &mut Counter, row: usize, truth: f64, id: u128) {
-        // The lower half of an id of version 7 is random.
-        let hash = (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = self.hash(row, id);
         match (counter, &self.answers) {
             (Counter::Regression(counter), Answers::Values(values)) if values.is_valid(row) => {
                 let value = values.value(row);

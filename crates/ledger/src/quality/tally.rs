@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::maturity::{self, Cohort};
 use stats::{Binary, Multiclass, Regression};
 
-use super::{Called, Group, LabelCounts, Quality, Question, Report};
+use super::{Called, Group, LabelCounts, Quality, Question, Report, Scored};
 use crate::layout::{Layout, Meaning};
 
 /// What is counted of a group.
@@ -47,6 +47,7 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     pub(super) unread: u64,
     pub(super) called: Called,
+    scored: Vec<Scored>,
     pub(super) counter: Counter,
 }
 
@@ -57,6 +58,7 @@ impl Tally {
             failed: 0,
             unread: 0,
             called: Called::default(),
+            scored: Vec::new(),
             counter: Counter::new(meaning),
         }
     }
@@ -67,7 +69,23 @@ impl Tally {
         self.unread += other.unread;
         self.called.positive += other.called.positive;
         self.called.negative += other.called.negative;
+        self.scored.extend(other.scored);
         self.counter.merge(other.counter);
+    }
+
+    /// Keeps a row. Now and then those with the greatest hashes go, so that what is left is a sample.
+    pub(super) fn keep(&mut self, scored: Option<Scored>, most: usize) {
+        self.scored.extend(scored);
+        if self.scored.len() >= 2 * most {
+            self.sample(most);
+        }
+    }
+
+    fn sample(&mut self, most: usize) {
+        if self.scored.len() > most {
+            self.scored.select_nth_unstable_by_key(most, |it| it.hash);
+            self.scored.truncate(most);
+        }
     }
 }
 
@@ -113,7 +131,10 @@ impl Counted {
         let delay = self.delays_us.get(place).copied();
         let days: Vec<Cohort> = self.days.into_values().collect();
         let expected = maturity::expected(&days, delay, question.now_us);
-        let groups = self.groups.into_iter().map(|(key, (layout, tally))| {
+        let groups = self.groups.into_iter().map(|(key, (layout, mut tally))| {
+            tally.sample(question.scored_max);
+            // So that equal rows give equal answers, whichever thread came first.
+            tally.scored.sort_by_key(|it| it.hash);
             let (version, _, values, from_us) = key;
             Group {
                 version,
@@ -125,6 +146,7 @@ impl Counted {
                 provisional: maturity::is_provisional(&tally.cohort, &expected, question.now_us),
                 unread: tally.unread,
                 called: tally.called,
+                scored: tally.scored,
                 report: report(&layout.meaning, tally.counter, question.level),
             }
         });

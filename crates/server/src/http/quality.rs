@@ -117,6 +117,7 @@ async fn try_quality(
             from_us: 0,
             every_us,
         }),
+        scored_max: 0,
         level,
         threads: app.questions.threads,
         now_us,

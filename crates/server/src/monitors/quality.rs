@@ -205,6 +205,7 @@ mod tests {
             provisional,
             unread: 0,
             called: Called::default(),
+            scored: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

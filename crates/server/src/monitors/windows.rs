@@ -24,6 +24,25 @@ pub(super) async fn ask(
     by: Vec<String>,
     level: f64,
 ) -> Result<Quality, Refusal> {
+    answer(app, running, by, (level, 0)).await
+}
+
+/// The windows, each with as many scored rows one by one, or a sample of so many.
+pub(super) async fn ask_scored(
+    app: &Arc<App>,
+    running: &Running,
+    level: f64,
+    scored_max: usize,
+) -> Result<Quality, Refusal> {
+    answer(app, running, Vec::new(), (level, scored_max)).await
+}
+
+async fn answer(
+    app: &Arc<App>,
+    running: &Running,
+    by: Vec<String>,
+    (level, scored_max): (f64, usize),
+) -> Result<Quality, Refusal> {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
     // A window is at most 400 days.
@@ -40,6 +59,7 @@ pub(super) async fn ask(
             from_us: now_us,
             every_us,
         }),
+        scored_max,
         level,
         threads: app.questions.threads,
         now_us,

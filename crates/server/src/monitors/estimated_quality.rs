@@ -1,0 +1,331 @@
+//! How right a version is while labels are still to come: estimated from its scores, and tested where they have come.
+
+use std::sync::Arc;
+
+use ::ledger::{Group, Scored};
+use domain::Refusal;
+use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
+use domain::monitor::estimated_quality::{COHORTS_MIN, Cohort, Trust, trust};
+use domain::monitor::limit::{Figure, Limit};
+use domain::monitor::quality::{Demand, Metric};
+use domain::time::show_moment;
+use stats::estimate::calibration::{self, Calibration};
+use stats::estimate::error::{self, SamplingError, StandardErrors};
+use stats::estimate::{Estimated, Row, estimate};
+use stats::interval::normal;
+use stats::{Binary, BinaryReport, BinaryRow};
+
+use super::quality::shown;
+use super::windows::{self, figure, is_mature};
+use crate::app::App;
+use crate::running::Running;
+
+/// Scored rows of a window that are looked at one by one; of more a sample is.
+const ROWS_MAX: usize = 20_000;
+/// The most windows that estimates are tested on.
+const TESTED_MAX: usize = 10;
+
+/// Looks at the metrics of which something is demanded and that scores tell.
+pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
+    let demands = running.monitor.quality.iter();
+    let demands = demands.filter_map(|it| Some((it, it.limit()?, it.metric)));
+    let asked: Vec<(&Demand, Limit, Metric)> = demands
+        .filter(|(.., metric)| is_estimated(*metric))
+        .collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let level = running.monitor.level(asked.len());
+    let quality = windows::ask_scored(app, running, level, ROWS_MAX).await?;
+    let mut findings = Vec::new();
+    for (demand, limit, metric) in asked {
+        let told = told(&quality.groups, demand.support, metric, level);
+        findings.push(finding(running, limit, metric, told.as_ref()));
+    }
+    Ok(findings)
+}
+
+fn is_estimated(metric: Metric) -> bool {
+    estimated_of(metric).is_some()
+}
+
+type Of<T> = fn(&T) -> Option<f64>;
+
+/// Where an estimate, its error and what was measured have a metric.
+fn estimated_of(metric: Metric) -> Option<(Of<Estimated>, Of<StandardErrors>, Of<BinaryReport>)> {
+    Some(match metric {
+        Metric::Accuracy => (
+            |it| it.accuracy,
+            |it| it.accuracy,
+            |it| Some(it.accuracy?.value),
+        ),
+        Metric::Precision => (
+            |it| it.precision,
+            |it| it.precision,
+            |it| Some(it.precision?.value),
+        ),
+        Metric::Recall => (|it| it.recall, |it| it.recall, |it| Some(it.recall?.value)),
+        Metric::F1 => (|it| it.f1, |it| it.f1, |it| Some(it.f1?.value)),
+        Metric::RocAuc => (
+            |it| it.roc_auc,
+            |it| it.roc_auc,
+            |it| Some(it.roc_auc?.value),
+        ),
+        _ => return None,
+    })
+}
+
+/// What is estimated of the newest window.
+struct Told {
+    trust: Trust,
+    tested: usize,
+    estimate: Figure,
+    rows: u64,
+    from_us: Option<i64>,
+}
+
+/// Learns from the older mature windows what scores mean, tests that on the newer ones, and estimates the newest
+/// window of all. None without a window to learn from or to estimate.
+fn told(groups: &[Group], support: u64, metric: Metric, level: f64) -> Option<Told> {
+    let (of_estimate, of_error, of_report) = estimated_of(metric)?;
+    let newest = groups.iter().max_by_key(|it| it.from_us)?;
+    let mut mature: Vec<&Group> = groups
+        .iter()
+        .filter(|it| is_mature(it, support) && it.from_us < newest.from_us)
+        .collect();
+    mature.sort_by_key(|it| it.from_us);
+    let tested = (mature.len() / 2).clamp(COHORTS_MIN, TESTED_MAX);
+    let learned = mature.len().saturating_sub(tested).max(mature.len().min(1));
+    let (reference, tests) = mature.split_at(learned);
+    let reference: Vec<(Scored, bool)> = labelled(reference);
+    if reference.is_empty() {
+        return None;
+    }
+    let rows: Vec<calibration::Row> = reference
+        .iter()
+        .map(|(it, positive)| calibration::Row {
+            score: it.score,
+            positive: *positive,
+        })
+        .collect();
+    let calibration = Calibration::fit(&rows);
+    let rows: Vec<error::Row> = reference
+        .iter()
+        .map(|(it, positive)| error::Row {
+            score: it.score,
+            predicted_positive: it.predicted_positive,
+            positive: *positive,
+        })
+        .collect();
+    let sampling = SamplingError::fit(&rows);
+    let row = |it: &Scored| Row {
+        calibrated: calibration.probability(it.score),
+        score: it.score,
+        predicted_positive: it.predicted_positive,
+    };
+    let cohorts: Vec<Cohort> = tests
+        .iter()
+        .filter_map(|window| {
+            let rows = labelled(&[*window]);
+            let scored: Vec<Row> = rows.iter().map(|(it, _)| row(it)).collect();
+            let estimated = estimate(&scored);
+            Some(Cohort {
+                estimated: of_estimate(&estimated)?,
+                realised: of_report(&measured(&rows, level))?,
+                standard_error: of_error(&sampling.of_chunk(estimated.rows))?,
+            })
+        })
+        .collect();
+    let scored: Vec<Row> = newest.scored.iter().map(row).collect();
+    let estimated = estimate(&scored);
+    if estimated.rows < support {
+        return None;
+    }
+    let error = of_error(&sampling.of_chunk(estimated.rows));
+    Some(Told {
+        trust: trust(&cohorts),
+        tested: cohorts.len(),
+        estimate: figure(normal(of_estimate(&estimated)?, error, level)),
+        rows: estimated.rows,
+        from_us: newest.from_us,
+    })
+}
+
+fn labelled(windows: &[&Group]) -> Vec<(Scored, bool)> {
+    let rows = windows.iter().flat_map(|it| &it.scored);
+    rows.filter_map(|it| Some((*it, it.positive?))).collect()
+}
+
+fn measured(rows: &[(Scored, bool)], level: f64) -> BinaryReport {
+    let mut binary = Binary::new();
+    for (it, positive) in rows {
+        binary.add(BinaryRow {
+            score: Some(it.score),
+            predicted_positive: it.predicted_positive,
+            positive: *positive,
+            hash: it.hash,
+        });
+    }
+    binary.report(level)
+}
+
+fn finding(running: &Running, limit: Limit, metric: Metric, told: Option<&Told>) -> Finding {
+    let verdict = told.map_or(Verdict::Unknown, |it| it.trust.judge(limit, it.estimate));
+    let (Limit::Under(bound) | Limit::Over(bound)) = limit;
+    let mut evidence = Evidence::from([("under".to_owned(), Fact::Number(bound))]);
+    if let Some(told) = told {
+        let mut put = |name: &str, number: Option<f64>| {
+            if let Some(number) = number {
+                evidence.insert(name.to_owned(), Fact::Number(number));
+            }
+        };
+        put("value", Some(told.estimate.value));
+        put("low", told.estimate.low);
+        put("high", told.estimate.high);
+        put("rows", Some(told.rows as f64));
+        put("tested_windows", Some(told.tested as f64));
+        match told.trust {
+            Trust::Kept(mean_error) => put("mean_error", Some(mean_error)),
+            Trust::Lost {
+                mean_error,
+                allowed,
+            } => {
+                put("mean_error", Some(mean_error));
+                put("mean_error_allowed", Some(allowed));
+            }
+            Trust::Untested => {}
+        }
+    }
+    Finding {
+        model: running.model.clone(),
+        version: Some(running.version),
+        monitor: "estimated_quality".to_owned(),
+        subject: metric.name().to_owned(),
+        segment: None,
+        verdict,
+        severity: Severity::Page,
+        summary: summary(running, bound, metric, told, verdict),
+        evidence,
+    }
+}
+
+fn summary(
+    running: &Running,
+    bound: f64,
+    metric: Metric,
+    told: Option<&Told>,
+    verdict: Verdict,
+) -> String {
+    let name = metric.name();
+    let what = format!("`{name}` of {}:{}", running.model, running.version);
+    let Some(told) = told else {
+        return format!(
+            "{what} cannot be estimated: too few rows, or none with labels to learn from"
+        );
+    };
+    let window = running.monitor.window;
+    let from = told.from_us.map_or_else(String::new, show_moment);
+    let of = format!("{} rows of {window} from {from}", told.rows);
+    let estimated = format!("{what} is estimated to be {}", shown(told.estimate));
+    match (told.trust, verdict) {
+        (Trust::Untested, _) => format!(
+            "{estimated}, which was not tested: {} of {COHORTS_MIN} windows have their labels ({of})",
+            told.tested
+        ),
+        (
+            Trust::Lost {
+                mean_error,
+                allowed,
+            },
+            _,
+        ) => format!(
+            "{estimated}, which is not believed: in {} windows it was wrong by {mean_error:.3}, over {allowed:.3} ({of})",
+            told.tested
+        ),
+        (Trust::Kept(_), Verdict::Bad) => format!("{estimated}, under {bound} ({of})"),
+        (Trust::Kept(_), Verdict::Unknown) => format!("{estimated}, which may be chance ({of})"),
+        (Trust::Kept(_), Verdict::Fine) => format!("{estimated} ({of})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ::ledger::{Called, Report};
+
+    use super::*;
+
+    /// A window of 1000 rows, of which those with a score of 0.9 and of 0.2 are positive by these shares.
+    fn window(at: i64, shares: (f64, f64), confident: usize, is_labelled: bool) -> Group {
+        let row = |index: usize| {
+            let (score, share) = match index < confident {
+                true => (0.9, shares.0),
+                false => (0.2, shares.1),
+            };
+            let place = (index * 617 % 1000) as f64 / 1000.0;
+            Scored {
+                hash: index as u64,
+                score,
+                predicted_positive: score >= 0.5,
+                positive: is_labelled.then_some(place < share),
+            }
+        };
+        Group {
+            version: 1,
+            by: BTreeMap::new(),
+            from_us: Some(at),
+            predictions: 1000,
+            failed: 0,
+            labelled: if is_labelled { 1000 } else { 0 },
+            provisional: !is_labelled,
+            unread: 0,
+            called: Called::default(),
+            scored: (0..1000).map(row).collect(),
+            report: Report::Binary {
+                positive: "bad".to_owned(),
+                negative: "good".to_owned(),
+                report: Binary::new().report(0.95),
+            },
+        }
+    }
+
+    fn of(shares: impl Fn(i64) -> (f64, f64), newest: usize) -> Told {
+        let mut groups: Vec<Group> = (0..8).map(|at| window(at, shares(at), 500, true)).collect();
+        groups.push(window(8, (0.9, 0.2), newest, false));
+        told(&groups, 100, Metric::Accuracy, 0.99).expect("an estimate")
+    }
+
+    #[test]
+    fn a_window_of_unsure_scores_is_estimated_to_be_less_right() {
+        let sure = of(|_| (0.9, 0.2), 1000);
+        assert!(matches!(sure.trust, Trust::Kept(_)), "{:?}", sure.trust);
+        assert_eq!(sure.tested, 4);
+        assert!((sure.estimate.value - 0.9).abs() < 0.02);
+        let unsure = of(|_| (0.9, 0.2), 0);
+        assert!((unsure.estimate.value - 0.8).abs() < 0.02);
+        let judged = |limit| unsure.trust.judge(Limit::Under(limit), unsure.estimate);
+        assert_eq!(judged(0.9), Verdict::Bad);
+        assert_eq!(judged(0.75), Verdict::Fine);
+    }
+
+    #[test]
+    fn an_estimate_that_labels_refuted_is_not_believed() {
+        let lost = of(|at| if at < 4 { (0.9, 0.2) } else { (0.6, 0.4) }, 0);
+        assert!(matches!(lost.trust, Trust::Lost { .. }), "{:?}", lost.trust);
+        let judged = lost.trust.judge(Limit::Under(0.99), lost.estimate);
+        assert_eq!(judged, Verdict::Unknown);
+    }
+
+    #[test]
+    fn without_labels_to_learn_from_there_is_no_estimate() {
+        let groups = [window(0, (0.9, 0.2), 500, false)];
+        assert!(told(&groups, 100, Metric::Accuracy, 0.99).is_none());
+        let groups = [
+            window(0, (0.9, 0.2), 500, true),
+            window(1, (0.9, 0.2), 500, false),
+        ];
+        let told = told(&groups, 100, Metric::Accuracy, 0.99).expect("an estimate");
+        assert_eq!(told.trust, Trust::Untested);
+    }
+}
