@@ -292,7 +292,7 @@ mod tests {
             "true_positive=0.1",
             "between Sex=a and Sex=b, over 0.1",
         );
-        check(&some, "gap=10%", "`true_positive` is apart by 0.2 at least");
+        check(&some, "gap=10%", "`true_positive` is apart by 0.2");
         check(&some, "gap=0.25", "passed");
         check(
             &some,
