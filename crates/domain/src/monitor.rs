@@ -17,6 +17,10 @@ pub mod fairness;
 pub mod limit;
 pub mod quality;
 
+pub mod anomaly;
+
+pub use anomaly::Anomaly;
+
 /// What is watched of a model. Everything may be left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +41,9 @@ pub struct Setting {
     /// Whether it treats groups alike.
     #[serde(skip_serializing_if = "fairness::Setting::is_default")]
     pub fairness: fairness::Setting,
+    /// Whether latency, errors, traffic and cost are as usual. These are looked at when each of their spans ends,
+    /// not `every` so often.
+    pub anomaly: Anomaly,
 }
 
 /// Whether inputs and predictions are as they were.
@@ -70,6 +77,7 @@ impl Default for Setting {
             inputs: inputs::Inputs::default(),
             quality: Vec::new(),
             fairness: fairness::Setting::default(),
+            anomaly: Anomaly::default(),
         }
     }
 }
@@ -98,12 +106,6 @@ impl Setting {
 
     /// Refuses what makes no sense.
     pub fn check(&self) -> Result<(), Refusal> {
-        let wrong = |field: &str, why: String| {
-            Err(Refusal::InvalidManifest {
-                field: format!("monitor.{field}"),
-                why,
-            })
-        };
         if self.every.0 < EVERY_MIN {
             return wrong("every", format!("`{}` is less than 1s", self.every));
         }
@@ -148,6 +150,7 @@ impl Setting {
             field: format!("monitor.{field}"),
             why,
         })
+        self.anomaly.check()
     }
 
     /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in
@@ -161,6 +164,13 @@ impl Setting {
     pub fn level(&self, questions: usize) -> f64 {
         1.0 - (2.0 * self.alpha() / questions.max(1) as f64).min(0.5)
     }
+}
+
+fn wrong(field: &str, why: String) -> Result<(), Refusal> {
+    Err(Refusal::InvalidManifest {
+        field: format!("monitor.{field}"),
+        why,
+    })
 }
 
 #[cfg(test)]

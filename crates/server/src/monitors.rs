@@ -6,14 +6,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::ledger::baseline::Kept;
-use domain::{ModelName, Version};
+use domain::alert::Finding;
+use domain::{ModelName, Refusal, Version};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::clock::wall_ms;
 use crate::running::Running;
 use crate::task::Tasks;
 
 mod data_quality;
+pub(crate) mod anomaly;
 mod drift;
 mod estimated_quality;
 mod fairness;
@@ -34,6 +37,7 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
     let mut watch = Watch {
         kept: Arc::new(Kept::new(KEPT_BYTES_MAX)),
         due: HashMap::new(),
+        anomaly: anomaly::Watch::new(wall_ms() * 1000),
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -54,6 +58,7 @@ struct Watch {
     kept: Arc<Kept>,
     /// When each version with traffic is looked at next.
     due: HashMap<(ModelName, Version), Instant>,
+    anomaly: anomaly::Watch,
 }
 
 impl Watch {
@@ -66,6 +71,7 @@ impl Watch {
             let setting = &running.monitor;
             let key = (running.model.clone(), running.version);
             served.insert(key.clone());
+            self.look_at_series(app, running).await;
             let now = Instant::now();
             let every = setting.every.0;
             // The first look is after a whole time: when it was loaded nothing had been answered.
@@ -77,6 +83,15 @@ impl Watch {
             self.look_at(app, running).await;
         }
         self.due.retain(|key, _| served.contains(key));
+        let models: BTreeSet<&ModelName> = served.iter().map(|(model, _)| model).collect();
+        self.anomaly.retain(|it| models.contains(it));
+    }
+
+    /// Those that know themselves when there is something new to look at.
+    async fn look_at_series(&mut self, app: &Arc<App>, running: &Running) {
+        let now_us = wall_ms() * 1000;
+        let looks = [("anomaly", self.anomaly.look(app, running, now_us).await)];
+        report(app, running, looks).await;
     }
 
     /// Every monitor by itself: one that cannot look keeps no other from it.
@@ -98,6 +113,23 @@ impl Watch {
                     let model = format!("{}:{}", running.model, running.version);
                     tracing::warn!(%refusal, model, monitor, "a monitor could not look");
                 }
+        let looks = [("drift", drift::look(app, running, &self.kept).await)];
+        report(app, running, looks).await;
+    }
+}
+
+async fn report(
+    app: &App,
+    running: &Running,
+    looks: impl IntoIterator<Item = (&'static str, Result<Vec<Finding>, Refusal>)>,
+) {
+    for (monitor, found) in looks {
+        match found {
+            Ok(findings) if findings.is_empty() => {}
+            Ok(findings) => app.alerts.report(findings).await,
+            Err(refusal) => {
+                let model = format!("{}:{}", running.model, running.version);
+                tracing::warn!(%refusal, model, monitor, "a monitor could not look");
             }
         }
     }

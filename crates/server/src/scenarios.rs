@@ -25,6 +25,7 @@ use super::{Config, ContainerRoutes, EngineSource, Server};
 mod alerts;
 mod inputs;
 mod quality;
+mod series;
 
 const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";

@@ -11,6 +11,7 @@ pub mod ewma;
 pub mod robust;
 pub mod seasonal;
 pub mod shesd;
+pub mod spans;
 
 /// How many windows of the last few must be out of the ordinary before there is an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

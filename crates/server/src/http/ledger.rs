@@ -49,7 +49,7 @@ pub(crate) fn limit(app: &App) -> Duration {
     Duration::from_millis(app.limits.query_ms_max)
 }
 
-pub(super) fn sql_limits(app: &App) -> SqlLimits {
+pub(crate) fn sql_limits(app: &App) -> SqlLimits {
     SqlLimits {
         memory_bytes: usize::try_from(app.limits.query_memory_bytes_max).unwrap_or(usize::MAX),
         spill_bytes: app.limits.query_spill_bytes_max,

@@ -1,0 +1,79 @@
+use super::*;
+
+impl Watch {
+    /// The rows that are known of a model.
+    pub(crate) fn rows(&self, model: &ModelName) -> u64 {
+        let spans = self.histories.get(model).map(|it| it.spans.values());
+        spans.into_iter().flatten().map(|it| it.rows).sum()
+    }
+}
+
+fn kpi(rows: u64, failed: u64, p99_us: f64) -> Kpi {
+    Kpi {
+        by: None,
+        at_us: None,
+        rows,
+        requests: rows,
+        failed,
+        quantiles: [[0.0, 0.0, p99_us], [0.0; 3], [0.0; 3]],
+        batch_rows: 1.0,
+        cpu_us: 0.0,
+        accelerator_us: 0.0,
+        memory_mib_s: 0.0,
+        cost: None,
+    }
+}
+
+/// Two days of hours of 1000 rows in 20 ms, and then some others.
+fn found(then: &[Option<Kpi>]) -> Vec<String> {
+    let setting = Anomaly {
+        span: "1h".parse().expect("a span"),
+        ..Anomaly::default()
+    };
+    let mut spans = vec![Some(kpi(1000, 2, 20_000.0)); 48];
+    spans.extend(then.iter().cloned());
+    let judged = Judged {
+        model: "m".parse().expect("a name"),
+        setting,
+        day: 24,
+        since: 0,
+        spans,
+    };
+    let show = |it: Finding| format!("{:?} {}", it.verdict, it.summary);
+    judged.findings().into_iter().map(show).collect()
+}
+
+#[test]
+fn what_is_found_is_said_with_its_numbers() {
+    let then = vec![Some(kpi(1000, 60, 50_000.0)); 3];
+    assert_eq!(
+        found(&then),
+        [
+            "Bad latency of m is not as usual: 50.0 ms (99 of 100 requests) where 20.0 ms \
+             (99 of 100 requests) was to be expected of the day before",
+            "Bad errors of m is not as usual: 6.00 % of rows where 0.20 % of rows was to be \
+             expected of the day before",
+            "Fine traffic of m is as usual",
+        ]
+    );
+    // Two are not enough.
+    assert!(found(&then[1..]).iter().all(|it| it.starts_with("Fine")));
+    // Without requests nothing is known of how they were answered.
+    let silence = found(&[None, None, None, None, None]);
+    assert!(
+        silence[0].starts_with("Unknown latency of m: too little"),
+        "{silence:?}"
+    );
+    assert!(
+        silence[2].starts_with("Bad traffic of m is not as usual: 0 rows in 1h where 1000"),
+        "{silence:?}"
+    );
+}
+
+#[test]
+fn a_model_that_is_seldom_asked_is_not_judged() {
+    let few = vec![Some(kpi(99, 99, 900_000.0)); 5];
+    let found = found(&few);
+    assert!(found[0].starts_with("Unknown") && found[1].starts_with("Unknown"));
+    assert!(found[2].starts_with("Bad traffic"), "{found:?}");
+}
