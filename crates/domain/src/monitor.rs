@@ -18,6 +18,7 @@ pub mod limit;
 pub mod quality;
 
 pub mod anomaly;
+pub mod slo;
 
 pub use anomaly::Anomaly;
 
@@ -44,6 +45,9 @@ pub struct Setting {
     /// Whether latency, errors, traffic and cost are as usual. These are looked at when each of their spans ends,
     /// not `every` so often.
     pub anomaly: Anomaly,
+    /// Shares of rows and requests that must be good. These are looked at every minute.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<slo::Objective>,
 }
 
 /// Whether inputs and predictions are as they were.
@@ -78,6 +82,7 @@ impl Default for Setting {
             quality: Vec::new(),
             fairness: fairness::Setting::default(),
             anomaly: Anomaly::default(),
+            objectives: Vec::new(),
         }
     }
 }
@@ -151,6 +156,8 @@ impl Setting {
             why,
         })
         self.anomaly.check()
+        self.anomaly.check()?;
+        slo::check(&self.objectives)
     }
 
     /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in

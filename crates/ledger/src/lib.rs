@@ -18,6 +18,7 @@
 
 pub mod baseline;
 mod columns;
+mod events;
 mod failure;
 mod files;
 mod find;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
+pub use events::{Events, EventsAsked};
 pub use files::{Damage, Entry, Kind};
 pub use find::{Story, Told};
 pub use kpi::{Kpi, KpiBy};

@@ -22,6 +22,7 @@ mod estimated_quality;
 mod fairness;
 mod quality;
 mod windows;
+pub(crate) mod slo;
 
 /// How often it is seen which models are served.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
         kept: Arc::new(Kept::new(KEPT_BYTES_MAX)),
         due: HashMap::new(),
         anomaly: anomaly::Watch::new(wall_ms() * 1000),
+        slo: slo::Watch::default(),
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -59,6 +61,7 @@ struct Watch {
     /// When each version with traffic is looked at next.
     due: HashMap<(ModelName, Version), Instant>,
     anomaly: anomaly::Watch,
+    slo: slo::Watch,
 }
 
 impl Watch {
@@ -85,12 +88,16 @@ impl Watch {
         self.due.retain(|key, _| served.contains(key));
         let models: BTreeSet<&ModelName> = served.iter().map(|(model, _)| model).collect();
         self.anomaly.retain(|it| models.contains(it));
+        self.slo.retain(|it| models.contains(it));
     }
 
     /// Those that know themselves when there is something new to look at.
     async fn look_at_series(&mut self, app: &Arc<App>, running: &Running) {
         let now_us = wall_ms() * 1000;
-        let looks = [("anomaly", self.anomaly.look(app, running, now_us).await)];
+        let looks = [
+            ("anomaly", self.anomaly.look(app, running, now_us).await),
+            ("slo", self.slo.look(app, running, now_us).await),
+        ];
         report(app, running, looks).await;
     }
 

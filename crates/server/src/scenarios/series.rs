@@ -3,7 +3,7 @@
 use domain::alert::Verdict;
 
 use super::*;
-use crate::monitors::anomaly;
+use crate::monitors::{anomaly, slo};
 use crate::running::Running;
 
 impl Site {
@@ -49,5 +49,56 @@ async fn what_was_answered_is_looked_at_span_by_span() {
     assert!(next.iter().all(|it| it.verdict == Verdict::Unknown));
     // What was answered is there, and so is that nothing was.
     assert_eq!(watch.rows(&running.model), 3);
+    // A server does not end before who holds a version lets it go.
+    drop(running);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objective_burns_where_answers_are_slow() {
+    let site = Site::open().await;
+    // Nothing is answered in a microsecond.
+    let manifest = "monitor: {objectives: [\
+        {name: fast, kind: latency, target: 99, under: 1us}, \
+        {name: works, kind: errors, target: 99}]}";
+    let pushed = site.push_with("m", COPY, manifest).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    let loaded = site.call(Method::POST, "/api/v1/models/m/load", "").await;
+    assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    let running = site.running("m");
+    for _ in 0..100 {
+        assert_eq!(site.ask("m").await.status, StatusCode::OK);
+    }
+    let mistake = site.call(Method::POST, "/v2/models/m/infer", "{}").await;
+    assert_eq!(mistake.status, StatusCode::BAD_REQUEST);
+    let mut watch = slo::Watch::default();
+    let now_us = crate::clock::wall_ms() * 1000;
+    let found = watch
+        .look(&site.app, &running, now_us)
+        .await
+        .expect("a look");
+    let all: Vec<String> = found
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {:?} {:?} {}",
+                it.subject, it.verdict, it.severity, it.summary
+            )
+        })
+        .collect();
+    assert_eq!(
+        all,
+        [
+            "fast Bad Page objective `fast` of m burns: 100.0 times what 99 % allows in 1h and \
+             100.0 times in 5m, where 14.4 times is too fast",
+            "works Fine Page objective `works` of m is kept",
+        ]
+    );
+    let again = watch.look(&site.app, &running, now_us).await;
+    assert_eq!(again.expect("a look"), [], "a minute has not passed");
+    let later = watch.look(&site.app, &running, now_us + 60_000_000).await;
+    let later = later.expect("a look");
+    assert_eq!(later[0].verdict, Verdict::Bad, "what was read is kept");
+    drop(running);
     site.end().await;
 }
