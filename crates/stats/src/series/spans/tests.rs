@@ -218,17 +218,15 @@ fn rate(weeks: usize, from: usize, weekend: f64) -> [f64; 4] {
 
 #[test]
 fn unchanged_series_seldom_alarm() {
+    // On the day this was written 0.57, 0.24 and 0.71, nearly all of them of latency.
     // From the day on on which weeks are compared with: 6 models of 5 weeks each.
     let weeks = rate(8, 21 * DAY, 0.4);
-    println!("weeks compared with, alarms in 30 days: {weeks:?}");
     assert!(weeks.iter().sum::<f64>() < 1.0, "{weeks:?}");
     // From the first day on, where weekends are like other days: 6 models of 3 weeks each.
     let days = rate(3, 0, 1.0);
-    println!("the first three weeks, alarms in 30 days: {days:?}");
     assert!(days.iter().sum::<f64>() < 1.0, "{days:?}");
     // The same where they have four tenths of the traffic.
     let weekends = rate(3, 0, 0.4);
-    println!("the first three weeks with quiet weekends, alarms in 30 days: {weekends:?}");
     assert!(weekends.iter().sum::<f64>() < 2.0, "{weekends:?}");
 }
 
@@ -245,7 +243,6 @@ fn planted_changes_are_found() {
         model.rows[from..].fill(0.0);
         let [_, _, rows, _] = model.seen(from);
         let found = [latency, errors, rows, cost].map(|it| alarms(&it).1);
-        println!("seed {seed}: found after {found:?} spans");
         assert!(
             found.iter().all(|it| it.is_some_and(|it| it <= 5)),
             "{found:?}"
