@@ -1,6 +1,12 @@
 //! What is watched of a model: how often, over how much time, and how seldom a false alarm may be.
 
+pub mod anomaly;
+pub mod estimated_quality;
+pub mod fairness;
 pub mod inputs;
+pub mod limit;
+pub mod quality;
+pub mod slo;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::Span;
 use crate::refusal::Refusal;
 use crate::task::Task;
-
-pub mod estimated_quality;
-pub mod fairness;
-pub mod limit;
-pub mod quality;
-
-pub mod anomaly;
-pub mod slo;
 
 pub use anomaly::Anomaly;
 
@@ -144,7 +142,9 @@ impl Setting {
             }
         }
         let checked = quality::check(&self.quality).and_then(|()| self.fairness.check());
-        checked.or_else(|(field, why)| wrong(&field, why))
+        checked.or_else(|(field, why)| wrong(&field, why))?;
+        self.anomaly.check()?;
+        slo::check(&self.objectives)
     }
 
     /// Refuses what a model that answers this question does not have.
@@ -155,9 +155,6 @@ impl Setting {
             field: format!("monitor.{field}"),
             why,
         })
-        self.anomaly.check()
-        self.anomaly.check()?;
-        slo::check(&self.objectives)
     }
 
     /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in

@@ -30,10 +30,8 @@ mod rows;
 
 mod trace;
 
-pub(crate) use ledger::limit;
-pub(crate) use quality::{check_columns, metric_record, range_of};
 pub(crate) use ledger::{limit, sql_limits};
-pub(crate) use quality::{check_columns, range_of};
+pub(crate) use quality::{check_columns, metric_record, range_of};
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.

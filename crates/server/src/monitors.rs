@@ -15,14 +15,14 @@ use crate::clock::wall_ms;
 use crate::running::Running;
 use crate::task::Tasks;
 
-mod data_quality;
 pub(crate) mod anomaly;
+mod data_quality;
 mod drift;
 mod estimated_quality;
 mod fairness;
 mod quality;
-mod windows;
 pub(crate) mod slo;
+mod windows;
 
 /// How often it is seen which models are served.
 const TICK: Duration = Duration::from_secs(1);
@@ -113,14 +113,6 @@ impl Watch {
             ),
             ("fairness", fairness::look(app, running).await),
         ];
-        for (monitor, found) in looks {
-            match found {
-                Ok(findings) => app.alerts.report(findings).await,
-                Err(refusal) => {
-                    let model = format!("{}:{}", running.model, running.version);
-                    tracing::warn!(%refusal, model, monitor, "a monitor could not look");
-                }
-        let looks = [("drift", drift::look(app, running, &self.kept).await)];
         report(app, running, looks).await;
     }
 }
