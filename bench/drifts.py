@@ -43,8 +43,16 @@ QUICK = [
     Plan(3_000, 2, 1, {"nannyml": 10, "evidently": 1}),
     Plan(100_000, 1, 1, {"nannyml": 2, "evidently": 1}),
 ]
+BRIEF = [
+    Plan(300, 10, 2, {"nannyml": 10, "evidently": 1}),
+    Plan(3_000, 10, 1, {"nannyml": 10, "evidently": 1}),
+    Plan(100_000, 2, 1, {"nannyml": 2, "evidently": 1}),
+]
 FULL_DETECTION = [
     Plan(rows, 10, 1, {"nannyml": 10, "evidently": 3}) for rows in (300, 3_000, 30_000)
+]
+BRIEF_DETECTION = [
+    Plan(rows, 2, 1, {"nannyml": 5, "evidently": 1}) for rows in (300, 3_000, 30_000)
 ]
 QUICK_DETECTION = [
     Plan(rows, 1, 1, {"nannyml": 3, "evidently": 1}, group=3) for rows in (300, 3_000, 30_000)

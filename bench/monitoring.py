@@ -44,6 +44,9 @@ def parse():
         action="store_true",
         help="few windows, to see that all works; prints, writes no file unless --out is given",
     )
+    parser.add_argument(
+        "--brief", action="store_true", help="a tenth of the windows and of the time, to the same tables"
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
     parser.add_argument(
@@ -75,12 +78,14 @@ def measure(arguments):
         with tempfile.TemporaryDirectory() as folder:
             tools = drifts.Tools(detectors.Windlass(program), peers, Path(folder))
             if "false-alarms" in arguments.parts:
-                plan = drifts.QUICK if arguments.quick else drifts.FULL
+                plan = drifts.BRIEF if arguments.brief else drifts.FULL
+                plan = drifts.QUICK if arguments.quick else plan
                 found = drifts.false_alarms(tools, plan)
                 sections["false-alarms"] = drifts.false_alarms_table(found)
                 kept["false-alarms"] = [it.counts() for it in found]
             if "detection" in arguments.parts:
-                plan = drifts.QUICK_DETECTION if arguments.quick else drifts.FULL_DETECTION
+                plan = drifts.BRIEF_DETECTION if arguments.brief else drifts.FULL_DETECTION
+                plan = drifts.QUICK_DETECTION if arguments.quick else plan
                 found = drifts.detection(tools, plan)
                 sections["detection"] = drifts.detection_table(found)
                 kept["detection"] = [it.counts() for it in found]
