@@ -83,7 +83,7 @@ def measure(arguments):
     )
     content = f"{aims(measured)}\n\n{table(measured, versions)}\n\n{conditions}"
     print(content)
-    keep({"rows": rows, "measured": measured})
+    install.keep("drift-speed", {"rows": rows, "measured": measured})
     out = arguments.out or (None if arguments.quick else install.ROOT / "docs" / "benchmarks.md")
     if out:
         tables.write(out, {"drift": content}, {"drift": "Drift between two files"})
@@ -158,15 +158,6 @@ def table(measured, versions):
         for name, runs in measured.items()
     ]
     return tables.table(head, rows)
-
-
-def keep(results):
-    """Every single run, for those who doubt a median."""
-    folder = install.CACHE / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"drift-speed-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
-    path.write_text(json.dumps(results, indent=1))
-    install.say(f"kept {path}")
 
 
 if __name__ == "__main__":

@@ -121,31 +121,28 @@ def cbpe(example, reference, analysis, score, predicted, truth):
     return json.loads(done.stdout)["chunks"]
 
 
-def nannyml_estimates(reference, analysis, score, predicted, truth):
+def told_nannyml(score, predicted, truth):
+    return {
+        "y_pred_proba": score,
+        "y_pred": predicted,
+        "y_true": truth,
+        "metrics": list(METRICS),
+        "chunk_size": CHUNK,
+        "problem_type": "classification_binary",
+    }
+
+
+def nannyml_estimates(reference, analysis, *names):
     import nannyml
 
-    estimator = nannyml.CBPE(
-        y_pred_proba=score,
-        y_pred=predicted,
-        y_true=truth,
-        metrics=list(METRICS),
-        chunk_size=CHUNK,
-        problem_type="classification_binary",
-    ).fit(reference)
+    estimator = nannyml.CBPE(**told_nannyml(*names)).fit(reference)
     return estimator.estimate(analysis).filter(period="analysis").to_df()
 
 
-def nannyml_realised(reference, analysis, score, predicted, truth):
+def nannyml_realised(reference, analysis, *names):
     import nannyml
 
-    calculator = nannyml.PerformanceCalculator(
-        y_pred_proba=score,
-        y_pred=predicted,
-        y_true=truth,
-        metrics=list(METRICS),
-        chunk_size=CHUNK,
-        problem_type="classification_binary",
-    ).fit(reference)
+    calculator = nannyml.PerformanceCalculator(**told_nannyml(*names)).fit(reference)
     return calculator.calculate(analysis).filter(period="analysis").to_df()
 
 

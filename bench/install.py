@@ -3,6 +3,7 @@
 Everything lies under the user's cache folder. A second run finds it and installs nothing.
 """
 
+import datetime
 import hashlib
 import json
 import os
@@ -19,6 +20,15 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wind
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def keep(name, results):
+    """Every single measurement, for those who doubt a median or a share."""
+    folder = CACHE / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
+    path.write_text(json.dumps(results, indent=1))
+    say(f"kept {path}")
 
 
 def run(command, **more):

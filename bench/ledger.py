@@ -113,7 +113,8 @@ def measure(arguments):
         "ledger-parts": parts_table(parts) + "\n\n" + conditions,
         "ledger-growth": growth_table(growth) + "\n\n" + conditions,
     }
-    keep({"serving": [dataclasses.asdict(it) for it in serving], "parts": parts, "growth": growth})
+    serving_windows = [dataclasses.asdict(it) for it in serving]
+    install.keep("ledger", {"serving": serving_windows, "parts": parts, "growth": growth})
     for content in sections.values():
         print(content, end="\n\n")
     out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
@@ -530,15 +531,6 @@ def conditions_of(tools, server_core, client_core, stray, note):
         f"{client_core}. Windlass {whole.windlass_version(tools)} at {whole.printed(describe).strip()}. "
         f"Other programs used {stray:.0%} of both cores meanwhile. {note}".strip()
     )
-
-
-def keep(results):
-    """Every single window, for those who doubt a median."""
-    folder = install.CACHE / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"ledger-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
-    path.write_text(json.dumps(results, indent=1))
-    install.say(f"kept {path}")
 
 
 if __name__ == "__main__":

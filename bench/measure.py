@@ -44,7 +44,7 @@ def main(arguments):
     for work in plan.works:
         results[work.name] = measure_work(plan, tools, work, folder / work.folder)
     sections, titles = render(plan, tools, results)
-    keep(results)
+    install.keep("run", {name: dataclasses.asdict(it) for name, it in results.items()})
     out = arguments.out or (None if arguments.quick else install.ROOT / "docs" / "benchmarks.md")
     for content in sections.values():
         print(content, end="\n\n")
@@ -249,14 +249,3 @@ def conditions_of(plan, tools):
 def printed(command):
     """What a program prints; `wrk -v` ends with a failure, so its status says nothing."""
     return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
-
-
-def keep(results):
-    """Every single window, for those who doubt a median."""
-    folder = install.CACHE / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
-    path.write_text(
-        json.dumps({name: dataclasses.asdict(it) for name, it in results.items()}, indent=1)
-    )
-    install.say(f"kept {path}")

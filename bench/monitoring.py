@@ -101,7 +101,7 @@ def measure(arguments):
     sections = {name: f"{content}\n\n{conditions}" for name, content in sections.items()}
     for content in sections.values():
         print(content, end="\n\n")
-    keep(kept)
+    install.keep("monitoring", kept)
     install.say(f"took {(time.monotonic() - started) / 60:.0f} minutes")
     out = arguments.out or (None if arguments.quick else install.ROOT / "docs" / "monitoring.md")
     if out:
@@ -133,15 +133,6 @@ def conditions_of(program, peers, note):
         f"{datetime.date.today()}. {machine.description()}. Windlass {version} at {commit}, "
         f"{others}. {note}".strip()
     )
-
-
-def keep(results):
-    """Every count, for those who doubt a share."""
-    folder = install.CACHE / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"monitoring-{datetime.datetime.now():%Y-%m-%dT%H%M%S}.json"
-    path.write_text(json.dumps(results, indent=1))
-    install.say(f"kept {path}")
 
 
 if __name__ == "__main__":

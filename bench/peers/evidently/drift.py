@@ -1,17 +1,20 @@
 """Evidently's preset for drift as it comes: which columns does it call drifted?
 
-Each line of standard input is `{"reference": FILE, "current": FILE, "columns": [NAME] or null}`, answered by a line
-`{"drifted": [NAME]}`. `--once REFERENCE CURRENT` answers one question and ends.
+`questions.py` says how it is asked.
 """
 
-import json
 import sys
 import warnings
+from pathlib import Path
 
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.metrics import DriftedColumnsCount
 from evidently.presets import DataDriftPreset
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from questions import answer  # noqa: E402
 
 warnings.filterwarnings("ignore")
 references = {}
@@ -52,14 +55,4 @@ def is_drift(config, value):
     return value >= config["threshold"]
 
 
-def main():
-    if sys.argv[1:2] == ["--once"]:
-        print(json.dumps({"drifted": drifted(*sys.argv[2:4], None)}))
-        return
-    for line in sys.stdin:
-        question = json.loads(line)
-        found = drifted(question["reference"], question["current"], question["columns"])
-        print(json.dumps({"drifted": found}), flush=True)
-
-
-main()
+answer(drifted)

@@ -1,22 +1,25 @@
 """NannyML's univariate drift as it comes (Jensen-Shannon, three standard deviations): which columns does it alarm for?
 
-Each line of standard input is `{"reference": FILE, "current": FILE, "columns": [NAME] or null}`, answered by a line
-`{"drifted": [NAME]}`. `--once REFERENCE CURRENT` answers one question and ends.
+`questions.py` says how it is asked.
 
 A file is one chunk. Its thresholds come from chunks of the reference, of as many rows as the file has if the reference
 has ten of those; else it is cut into ten, which is NannyML's default.
 """
 
-import json
 import os
 import sys
 import warnings
+from pathlib import Path
 
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 
 import nannyml
 import pandas as pd
 from nannyml.chunk import CountBasedChunker
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from questions import answer  # noqa: E402
 
 warnings.filterwarnings("ignore")
 fitted = {}
@@ -45,14 +48,4 @@ def drifted(reference, current, columns):
     return sorted({it[0] for it in alerts.columns if it[-1] == "alert" and alerts[it].any()})
 
 
-def main():
-    if sys.argv[1:2] == ["--once"]:
-        print(json.dumps({"drifted": drifted(*sys.argv[2:4], None)}))
-        return
-    for line in sys.stdin:
-        question = json.loads(line)
-        found = drifted(question["reference"], question["current"], question["columns"])
-        print(json.dumps({"drifted": found}), flush=True)
-
-
-main()
+answer(drifted)

@@ -40,7 +40,7 @@ pub(crate) struct DriftArgs {
     #[arg(required_unless_present = "reference", conflicts_with = "reference")]
     model: Option<ModelName>,
     /// Compares files: the one that is taken for the measure (CSV, JSON lines or Parquet)
-    #[arg(long, value_name = "FILE", requires = "current")]
+    #[arg(long, value_name = "FILE", requires = "current", conflicts_with_all = ["last", "from", "to"])]
     reference: Option<PathBuf>,
     /// The file that is compared with it
     #[arg(long, value_name = "FILE", requires = "reference")]

@@ -20,7 +20,7 @@ const IDS_SHARE: f64 = 0.9;
 /// Rows below which nothing is taken for ids.
 const IDS_ROWS_MIN: u64 = 100;
 
-/// Columns in bounded memory: 1 to 2 KiB for each hundred of their values, at most some 10 KiB.
+/// Columns in bounded memory: sketches of [`stats::sketch`], whatever the number of rows.
 #[derive(Default)]
 pub struct Summary {
     rows: u64,

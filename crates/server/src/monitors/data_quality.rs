@@ -1,16 +1,12 @@
 //! Whether more of what is asked than of the reference is not as the model's inputs are expected to be.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::contract::{Rule, Term};
 use domain::monitor::Setting;
 use stats::interval::wilson;
 
-use crate::app::App;
-use crate::drift;
 use crate::inputs::share;
 use crate::running::Running;
 
@@ -27,19 +23,12 @@ struct Judged {
 }
 
 /// Looks at every rule that holds for a version's inputs. A column has one finding: of the rule that is most against.
-pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
+pub(super) fn look(running: &Running) -> Vec<Finding> {
     let inputs = &running.inputs;
-    // It may have been set while the version was being loaded.
-    let found = drift::baseline_of(app, &running.model, running.version).await?;
-    if let Some((kept, baseline)) = found
-        && inputs.follows() != Some(kept.made_at)
-    {
-        inputs.follow(&kept, &baseline);
-    }
     let terms = inputs.terms();
     let watched: Vec<(usize, Term)> = terms.into_iter().filter(|(_, it)| it.watched).collect();
     if watched.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let setting = &running.monitor;
     let since = inputs.since_last_look(setting.inputs.rows_min);
@@ -58,9 +47,8 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
         }
     }
     let all = worst.into_iter();
-    Ok(all
-        .map(|(subject, judged)| finding(running, subject, judged, setting))
-        .collect())
+    all.map(|(subject, judged)| finding(running, subject, judged, setting))
+        .collect()
 }
 
 fn subject(term: &Term) -> String {

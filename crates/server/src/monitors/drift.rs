@@ -32,6 +32,10 @@ pub(super) async fn look(
         first_baseline(app, running).await?;
         return Ok(Vec::new());
     };
+    // It may have been set while the version was being loaded.
+    if running.inputs.follows() != Some(kept.made_at) {
+        running.inputs.follow(&kept, &baseline);
+    }
     let drift = compared(app, running, counted, kept.made_at, baseline).await?;
     let all = drift.columns.iter();
     Ok(all

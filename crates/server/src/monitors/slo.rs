@@ -44,7 +44,7 @@ impl Watch {
         self.counted.retain(|model, _| is_served(model));
     }
 
-    /// Looks once in a minute. Costs nothing otherwise.
+    /// Looks once in a minute, and again soon where the ledger did not answer. Costs nothing otherwise.
     pub(crate) async fn look(
         &mut self,
         app: &App,
@@ -73,7 +73,7 @@ impl Watch {
         let longest = PAIRS.iter().map(|it| spans_in(it.long)).max().unwrap_or(0);
         let oldest = current - longest;
         let from = counted.last.map_or(oldest, |it| (it - AGAIN).max(oldest));
-        // A question that fails is asked again in a minute, from where it was.
+        // A question that fails is asked again at the next look, from where it was.
         let read = read(app, model, from, current, &counted.under_us);
         let known = counted.last.replace(current);
         match read.await {
