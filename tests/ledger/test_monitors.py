@@ -3,10 +3,11 @@
 import csv
 import os
 import random
+import subprocess
 
 import pytest
 from alertmanager import Alertmanager
-from credit import EXAMPLE, PIPELINE, applicants, copy
+from credit import EXAMPLE, applicants, copy
 from server import until
 
 # Looks are a second apart, and one of three thousand may be wrong.
@@ -163,7 +164,16 @@ def test_a_baseline_that_is_none_is_refused(server, body, words):
     assert server.ask_json("GET", path)[0] == 404
 
 
-def test_the_manifest_says_what_is_wrong_with_it(server, tmp_path):
-    wrong = copy(tmp_path / "wrong", "monitor: {drift: {margin: 0}}")
-    server.command("push", wrong, status=3)
-    assert PIPELINE.exists()
+@pytest.mark.parametrize(
+    ("drift", "words"),
+    [
+        ("margin: 0", "`monitor.drift.margin`"),
+        ("weights: {Incme: 2}", "`monitor.drift.weights`"),
+        ("leave_out: [Incme]", "`monitor.drift.leave_out`"),
+    ],
+)
+def test_a_manifest_that_cannot_be_honoured_is_refused(server, tmp_path, drift, words):
+    wrong = copy(tmp_path / "wrong", f"monitor: {{drift: {{{drift}}}}}")
+    command = [os.environ["WINDLASS_TEST_BINARY"], "--server", server.url, "push", str(wrong)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 3 and words in ended.stderr, ended

@@ -96,7 +96,7 @@ pub(crate) async fn push(
         check_declared("output", &declared.1, &signature.outputs)?;
         let signature = complete(signature, &read, push.columns)?;
         read.monitor.check_task(signature.task.as_ref())?;
-        check_groups(&of, &signature, &read)?;
+        check_watched(&of, &signature, &read)?;
         let examples = opened.examples(&read, &signature, &limits)?;
         let candidate = Candidate {
             signature: &signature,
@@ -134,14 +134,20 @@ pub(crate) async fn push(
     Ok(pushed)
 }
 
-/// Refuses groups by a column that the model's rows will not have.
-fn check_groups(
+/// Refuses what is to be watched of columns that the model's rows will not have.
+fn check_watched(
     model: &ModelName,
     signature: &Signature,
     manifest: &Manifest,
 ) -> Result<(), Refusal> {
-    let by = &manifest.monitor.fairness.by;
-    if by.is_empty() {
+    let monitor = &manifest.monitor;
+    let weighed: Vec<String> = monitor.drift.weights.keys().cloned().collect();
+    let settings = [
+        ("fairness.by", &monitor.fairness.by),
+        ("drift.weights", &weighed),
+        ("drift.leave_out", &monitor.drift.leave_out),
+    ];
+    if settings.iter().all(|(_, names)| names.is_empty()) {
         return Ok(());
     }
     let layout = ::ledger::Layout::new(&::ledger::Version {
@@ -152,12 +158,15 @@ fn check_groups(
         key: manifest.ledger.key.as_ref(),
         caller: manifest.ledger.caller.as_ref(),
     })?;
-    layout
-        .check_columns(by)
-        .map_err(|refusal| Refusal::InvalidManifest {
-            field: "monitor.fairness.by".to_owned(),
-            why: refusal.to_string(),
-        })
+    for (field, names) in settings {
+        layout
+            .check_columns(names)
+            .map_err(|refusal| Refusal::InvalidManifest {
+                field: format!("monitor.{field}"),
+                why: refusal.to_string(),
+            })?;
+    }
+    Ok(())
 }
 
 /// The signature with what the manifest says about it.
