@@ -167,12 +167,14 @@ impl Ledger {
         let log_folder = folder.join("log");
         let made = std::fs::create_dir_all(&log_folder);
         made.map_err(|error| failure::of_io("making the ledger's folder", &error))?;
-        // What questions of an earlier process had no memory for.
-        if let Err(error) = std::fs::remove_dir_all(folder.join("tmp"))
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(failure::of_io("tidying the ledger's folder", &error));
-        }
+        // What questions of an earlier process had no memory for. The folder is made here: questions
+        // that come at once, each of which finds none, would make it twice, and all but one fail.
+        let temporary = folder.join(sql::TEMPORARY);
+        let emptied = match std::fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir(&temporary),
+        };
+        emptied.map_err(|error| failure::of_io("tidying the ledger's folder", &error))?;
         let files = Files::open(folder)?;
         let catalog = files.catalog();
         let mut old = Vec::new();

@@ -29,6 +29,9 @@ use crate::layout::{Layout, SYSTEM, words};
 use crate::read::{Range, Snapshot, conform};
 use crate::seal;
 
+/// Where questions put what they have no memory for, in the ledger's folder.
+pub(crate) const TEMPORARY: &str = "tmp";
+
 /// What a question may use.
 #[derive(Clone, Copy, Debug)]
 pub struct SqlLimits {
@@ -152,7 +155,7 @@ impl Snapshot<'_> {
         options.sql_parser.enable_ident_normalization = false;
         options.execution.parquet.pushdown_filters = true;
         options.execution.time_zone = Some("UTC".to_owned());
-        let temporary = self.folder().join("tmp");
+        let temporary = self.folder().join(TEMPORARY);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(limits.memory_bytes, 1.0)
             .with_temp_file_path(temporary)

@@ -795,6 +795,24 @@ fn a_question_only_reads() {
 }
 
 #[test]
+fn the_first_questions_may_come_at_once() {
+    let (at_once, mut site) = (4, Site::new());
+    site.record(1, 0, 3);
+    for _ in 0..20 {
+        site = site.killed();
+        let start = std::sync::Barrier::new(at_once);
+        std::thread::scope(|scope| {
+            for _ in 0..at_once {
+                scope.spawn(|| {
+                    start.wait();
+                    assert_eq!(site.number("select count(*) from predictions"), 3);
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn a_model_has_a_table_before_its_first_row() {
     let site = Site::new();
     assert!(site.ask("select age from credit").is_err());
