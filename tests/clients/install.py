@@ -76,13 +76,20 @@ def unpack_perf_analyzer(folder, requirements):
 
 def alertmanager():
     """Alertmanager's program, out of Debian's package."""
-    requirements = REQUIREMENTS / "alertmanager.txt"
+    return of_debian("alertmanager", "prometheus-alertmanager")
 
+
+def promtool():
+    """The program that checks Prometheus' rules, out of Debian's package."""
+    return of_debian("prometheus", "promtool")
+
+
+def of_debian(name, program):
     def unpack(folder, requirements):
         debian_package(requirements.read_text().strip(), folder)
 
-    folder = installed("alertmanager", requirements, unpack)
-    return folder / "usr" / "bin" / "prometheus-alertmanager"
+    folder = installed(name, REQUIREMENTS / f"{name}.txt", unpack)
+    return folder / "usr" / "bin" / program
 
 
 def debian_package(name, folder):

@@ -22,12 +22,13 @@ import install  # noqa: E402
 def main():
     arguments, pytests = parse()
     python = install.environment("ledger", HERE / "requirements.txt")
-    alertmanager = install.alertmanager()
+    alertmanager, promtool = install.alertmanager(), install.promtool()
     command = [python, "-m", "pytest", "-c", HERE / "pytest.ini", *(pytests or [HERE])]
     more = {
         "WINDLASS_TEST_BINARY": str(arguments.windlass.resolve()),
         "WINDLASS_TEST_KILLS": str(arguments.kills),
         "WINDLASS_TEST_ALERTMANAGER": str(alertmanager),
+        "WINDLASS_TEST_PROMTOOL": str(promtool),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [str(it) for it in command]

@@ -8,13 +8,15 @@
 //! R4. Every change of state is an [`Event`] with its reason and its evidence.
 //!
 //! [`Book`] holds the alerts and their states, [`rule`] what a model's owner says, [`notify`] what is told to
-//! whom and when, [`receiver`] who there is and [`address`] where they may be, [`act`] what a rule may do.
+//! whom and when, [`receiver`] who there is and [`address`] where they may be, [`act`] what a rule may do,
+//! [`prometheus`] the same for who would rather have Prometheus watch.
 
 pub mod act;
 pub mod address;
 mod book;
 pub mod label;
 pub mod notify;
+pub mod prometheus;
 pub mod receiver;
 pub mod rule;
 

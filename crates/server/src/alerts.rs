@@ -13,6 +13,7 @@ mod http;
 mod mail;
 mod remedy;
 mod target;
+mod tls;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -34,9 +34,7 @@ mod package;
 mod pbtxt;
 mod triton;
 
-pub use manifest::{
-    parse as parse_manifest, parse_prices, parse_receivers, print as print_manifest,
-};
+pub use manifest::{parse as parse_manifest, parse_prices, parse_receivers, print as print_yaml};
 pub use package::PackageFile;
 
 use folder::{Folder, Kind};

@@ -7,6 +7,7 @@ pub(crate) mod silence;
 
 use clap::{Args, ValueEnum};
 use domain::ModelName;
+use domain::alert::prometheus::Rules;
 use domain::alert::{Evidence, Fingerprint, Severity};
 use http::Method;
 use wire::api::PageRecord;
@@ -113,6 +114,18 @@ pub(crate) async fn list(context: &Context, args: &AlertsArgs) -> anyhow::Result
         ];
         table(&headers, alerts.iter().map(row))
     })
+}
+
+/// Runs `windlass rules`.
+pub(crate) async fn rules(context: &Context) -> anyhow::Result<()> {
+    let client = Client::connect(context).await?;
+    let rules = client.get::<Rules>("/api/v1/prometheus/rules").await;
+    client.close().await;
+    let rules = rules?;
+    let text = store::format::print_yaml(&rules)?;
+    context
+        .output
+        .answer(&rules, |_| text.trim_end().to_owned())
 }
 
 async fn all(client: &Client, args: &AlertsArgs) -> anyhow::Result<Vec<AlertRecord>> {

@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Ledger(ledger::LedgerArgs),
     /// Lists alerts, the most urgent first
     Alerts(alerts::AlertsArgs),
+    /// Prints rules for Prometheus: series to record and alerts, of what is served
+    Rules,
     /// Shows an alert and what happened to it
     Alert(alerts::AlertArgs),
     /// Says that somebody has seen an alert, so that it is not told again

@@ -109,6 +109,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::run(context, &args).await?,
         Command::Ledger(args) => return ledger::run(context, &args).await,
         Command::Alerts(args) => alerts::list(context, &args).await?,
+        Command::Rules => alerts::rules(context).await?,
         Command::Alert(args) => alerts::show(context, &args).await?,
         Command::Ack(args) => alerts::acknowledge(context, &args).await?,
         Command::Feedback(args) => alerts::feedback(context, &args).await?,

@@ -203,7 +203,7 @@ async fn push_one(client: &Client, output: Output, package: &Package) -> anyhow:
     let record = PushRecord {
         files,
         main: package.main.to_string(),
-        manifest: format::print_manifest(&package.manifest)?,
+        manifest: format::print_yaml(&package.manifest)?,
         source: package.layout.name().to_owned(),
         declared_inputs: package.declared_inputs.iter().map(declared).collect(),
         declared_outputs: package.declared_outputs.iter().map(declared).collect(),

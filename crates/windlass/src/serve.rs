@@ -101,7 +101,17 @@ fn read_prices(path: &Path) -> anyhow::Result<Prices> {
 
 fn read_receivers(path: &Path) -> anyhow::Result<Receivers> {
     let (text, file) = read_yaml(path, "name a YAML file with receivers")?;
-    Ok(store::format::parse_receivers(&text, &file)?)
+    let mut receivers = store::format::parse_receivers(&text, &file)?;
+    // Files that it names lie beside it.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for ca in receivers
+        .receivers
+        .iter_mut()
+        .filter_map(|it| it.ca.as_mut())
+    {
+        *ca = folder.join(&ca);
+    }
+    Ok(receivers)
 }
 
 /// A file's text, and what errors call it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -126,9 +127,21 @@ pub struct Receiver {
     /// For `smtp`: the relay's name or address.
     #[serde(default)]
     pub host: Option<String>,
-    /// For `smtp`: its port; without it 25.
+    /// For `smtp`: its port; without it 25, 587 for `starttls` and 465 for `implicit`.
     #[serde(default)]
     pub port: Option<u16>,
+    /// For `smtp`: whether TLS is spoken; without it `starttls` where there is a `user`, else `none`.
+    #[serde(default)]
+    pub tls: Option<MailTls>,
+    /// For `smtp`: the name that the relay knows this server by.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// For `smtp`: its password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// For TLS: a PEM file of the authorities that are believed, in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// For `smtp`: the sender's address.
     #[serde(default)]
     pub from: Option<String>,
@@ -156,8 +169,20 @@ pub enum Kind {
     Alertmanager,
     /// A POST of what Slack's incoming webhooks take.
     Slack,
-    /// A mail, through a relay that takes it without a password.
+    /// A mail, through a relay.
     Smtp,
+}
+
+/// When TLS begins between this server and a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Never: for a relay on this machine or in its network.
+    None,
+    /// After a greeting; a relay that does not know it is not told anything.
+    Starttls,
+    /// With the first byte.
+    Implicit,
 }
 
 /// What keeps what quiet.
@@ -264,6 +289,14 @@ impl Receiver {
         self.timeout.map_or(TIMEOUT, |it| it.0)
     }
 
+    /// When TLS begins between this server and a relay.
+    pub fn mail_tls(&self) -> MailTls {
+        self.tls.unwrap_or(match self.user {
+            Some(_) => MailTls::Starttls,
+            None => MailTls::None,
+        })
+    }
+
     fn check(&self) -> Result<(), (&'static str, String)> {
         if self.timeout().is_zero() || self.timeout() > TIMEOUT_MAX {
             return Err(("timeout", "it is not over 0 and at most 1m".to_owned()));
@@ -288,6 +321,18 @@ impl Receiver {
                     format!("`{wrong}` is not an address such as `ann@example.org`"),
                 ));
             }
+            needed(self.user.is_none() || self.password.is_some())
+                .map_err(|why| ("password", why))?;
+            needed(self.password.is_none() || self.user.is_some()).map_err(|why| ("user", why))?;
+            if self.mail_tls() == MailTls::None {
+                let clear = "without TLS it would be read by everybody on the way";
+                if self.password.is_some() {
+                    return Err(("password", clear.to_owned()));
+                }
+                if self.ca.is_some() {
+                    return Err(("ca", "`tls: none` takes none".to_owned()));
+                }
+            }
             if self.url.is_some() {
                 return Err(("url", unwanted()));
             }
@@ -300,6 +345,9 @@ impl Receiver {
         let fields = [
             ("host", self.host.is_some()),
             ("port", self.port.is_some()),
+            ("tls", self.tls.is_some()),
+            ("user", self.user.is_some()),
+            ("password", self.password.is_some()),
             ("from", self.from.is_some()),
             ("to", !self.to.is_empty()),
         ];

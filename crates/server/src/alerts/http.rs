@@ -12,6 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::target::{Failure, Host, base64};
+use super::tls::{Stream, Tls};
 
 /// The most bytes of an answer that are read, its head and its body each.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -21,6 +22,7 @@ const QUOTED_MAX: usize = 200;
 /// A URL, taken apart once.
 pub(super) struct HttpTarget {
     host: Host,
+    tls: Option<Tls>,
     authority: String,
     path: String,
     /// They may hold what nobody else should know.
@@ -37,21 +39,28 @@ impl HttpTarget {
             .parse()
             .map_err(|_| wrong("it is not one such as `http://host:9093/path`"))?;
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
+            Some("http" | "https") => {}
+            _ => {
                 return Err(wrong(
-                    "this server speaks no TLS yet; name a relay on this machine as `http://127.0.0.1:PORT` \
-                     with `allow_private: true`",
+                    "it begins neither with `https://` nor with `http://`",
                 ));
             }
-            _ => return Err(wrong("it does not begin with `http://`")),
         }
+        let secure = uri.scheme_str() == Some("https");
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let name = authority.host();
         if name.is_empty() {
             return Err(wrong("it names no host"));
         }
-        let port = authority.port_u16().unwrap_or(80);
+        let name = name.trim_matches(['[', ']']);
+        let port = authority
+            .port_u16()
+            .unwrap_or(if secure { 443 } else { 80 });
+        let ca = receiver.ca.as_deref();
+        if ca.is_some() && !secure {
+            return Err(("ca".to_owned(), "only `https` takes it".to_owned()));
+        }
+        let tls = secure.then(|| Tls::new(name, ca)).transpose()?;
         let mut headers = Vec::new();
         if let Some((user, _)) = authority.as_str().rsplit_once('@') {
             let value = format!("Basic {}", base64(&unescaped(user)));
@@ -82,10 +91,11 @@ impl HttpTarget {
         let shown = shown.rsplit_once('@').map_or(shown, |(_, it)| it);
         Ok(Self {
             host: Host {
-                name: name.trim_matches(['[', ']']).to_owned(),
+                name: name.to_owned(),
                 port,
                 allow_private: receiver.allow_private,
             },
+            tls,
             authority: shown.to_owned(),
             path,
             headers,
@@ -97,6 +107,10 @@ impl HttpTarget {
         let passing =
             |error: hyper::Error| Failure::Passing(format!("`{}`: {error}", self.authority));
         let stream = self.host.connect().await?;
+        let stream: Stream = match &self.tls {
+            Some(tls) => tls.over(stream).await?,
+            None => Box::new(stream),
+        };
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(ANSWER_BYTES_MAX)
             .handshake(TokioIo::new(stream))

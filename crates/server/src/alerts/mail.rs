@@ -1,50 +1,76 @@
-//! A mail through a relay. Sources: RFC 5321 (SMTP), RFC 5322 and RFC 2047 (the message).
-//!
-//! Without TLS and without a password: for a relay on this machine or in its network, which has both.
+//! A mail through a relay. Sources: RFC 5321 (SMTP), RFC 3207 (STARTTLS), RFC 8314 (TLS from the first byte), RFC 4954
+//! and RFC 4616 (name and password), RFC 5322 and RFC 2047 (the message).
 
 use domain::alert::Moment;
-use domain::alert::receiver::Receiver;
+use domain::alert::receiver::{MailTls, Receiver};
 use store::registry::outbox::Delivery;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 use super::target::{Failure, Host, base64};
+use super::tls::{Duplex, Stream, Tls};
 use crate::clock::wall_ms;
 
 /// The most bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
+/// How a relay is greeted.
+const HELLO: &str = "EHLO windlass";
 /// The longest line of Base64.
 const LINE_MAX: usize = 76;
 
 /// A relay and whom it tells.
 pub(super) struct MailTarget {
     host: Host,
+    tls: Option<(MailTls, Tls)>,
+    /// Name and password, as they are sent.
+    login: Option<String>,
     from: String,
     to: Vec<String>,
 }
 
 impl MailTarget {
-    pub(super) fn new(receiver: &Receiver) -> Self {
-        Self {
+    /// Else the setting that is wrong and why.
+    pub(super) fn new(receiver: &Receiver) -> Result<Self, (String, String)> {
+        let name = receiver.host.clone().unwrap_or_default();
+        let how = receiver.mail_tls();
+        let port = match how {
+            MailTls::None => 25,
+            MailTls::Starttls => 587,
+            MailTls::Implicit => 465,
+        };
+        let tls = || Tls::new(&name, receiver.ca.as_deref());
+        let tls = match how {
+            MailTls::None => None,
+            MailTls::Starttls | MailTls::Implicit => {
+                let tls = tls().map_err(|(field, why)| match field.as_str() {
+                    "url" => ("host".to_owned(), why),
+                    _ => (field, why),
+                })?;
+                Some((how, tls))
+            }
+        };
+        let login = receiver.user.as_ref().zip(receiver.password.as_ref());
+        Ok(Self {
             host: Host {
-                name: receiver.host.clone().unwrap_or_default(),
-                port: receiver.port.unwrap_or(25),
+                name,
+                port: receiver.port.unwrap_or(port),
                 allow_private: receiver.allow_private,
             },
+            tls,
+            login: login
+                .map(|(user, password)| base64(format!("\0{user}\0{}", password.0).as_bytes())),
             from: receiver.from.clone().unwrap_or_default(),
             to: receiver.to.clone(),
-        }
+        })
     }
 
     /// Sends a mail and waits until the relay has taken it.
     pub(super) async fn send(&self, delivery: &Delivery) -> Result<(), Failure> {
         let mail: wire::alerts::MailRecord = serde_json::from_str(&delivery.body)
             .map_err(|error| Failure::Final(format!("the mail cannot be read: {error}")))?;
-        let mut talk = Talk {
-            stream: BufReader::new(self.host.connect().await?),
-        };
-        talk.expect(220).await?;
-        talk.say("EHLO windlass", 250).await?;
+        let mut talk = self.begin().await?;
+        if let Some(login) = &self.login {
+            talk.say(&format!("AUTH PLAIN {login}"), 235).await?;
+        }
         talk.say(&format!("MAIL FROM:<{}>", self.from), 250).await?;
         for to in &self.to {
             talk.say(&format!("RCPT TO:<{to}>"), 250).await?;
@@ -56,6 +82,29 @@ impl MailTarget {
         // It has been taken, whatever is said to the farewell.
         let _ = talk.say("QUIT", 221).await;
         Ok(())
+    }
+
+    /// Connects as far as the relay has been greeted, over TLS where there is to be any.
+    async fn begin(&self) -> Result<Talk, Failure> {
+        let stream = self.host.connect().await?;
+        let mut talk = match &self.tls {
+            Some((MailTls::Implicit, tls)) => Talk::new(tls.over(stream).await?),
+            Some((_, tls)) => {
+                let mut plain = Talk::new(stream);
+                plain.expect(220).await?;
+                plain.say(HELLO, 250).await?;
+                plain.say("STARTTLS", 220).await?;
+                // What came ahead of TLS did not come from who is behind it (RFC 3207, section 6).
+                let stream = plain.into_inner()?;
+                let mut talk = Talk::new(tls.over(stream).await?);
+                talk.say(HELLO, 250).await?;
+                return Ok(talk);
+            }
+            None => Talk::new(Box::new(stream) as Stream),
+        };
+        talk.expect(220).await?;
+        talk.say(HELLO, 250).await?;
+        Ok(talk)
     }
 
     fn message(&self, id: i64, mail: &wire::alerts::MailRecord, now: Moment) -> String {
@@ -117,11 +166,27 @@ fn date(now: Moment) -> String {
     format!("{weekday}, {date:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000")
 }
 
-struct Talk {
-    stream: BufReader<TcpStream>,
+struct Talk<S = Stream> {
+    stream: BufReader<S>,
 }
 
-impl Talk {
+impl<S: Duplex> Talk<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// The connection, of which nothing was read ahead.
+    fn into_inner(self) -> Result<S, Failure> {
+        if self.stream.buffer().is_empty() {
+            return Ok(self.stream.into_inner());
+        }
+        Err(Failure::Final(
+            "the relay says more than was asked before TLS began".to_owned(),
+        ))
+    }
+
     async fn say(&mut self, line: &str, want: u16) -> Result<(), Failure> {
         let bytes = format!("{line}\r\n");
         let written = self.stream.get_mut().write_all(bytes.as_bytes()).await;

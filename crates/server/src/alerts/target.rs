@@ -59,7 +59,7 @@ pub(super) fn of_all(receivers: &Receivers) -> Result<BTreeMap<String, Arc<Targe
 
 fn of(receiver: &Receiver) -> Result<Target, (String, String)> {
     let way = match receiver.kind {
-        Kind::Smtp => Way::Mail(MailTarget::new(receiver)),
+        Kind::Smtp => Way::Mail(MailTarget::new(receiver)?),
         Kind::Webhook | Kind::Slack => Way::Http(HttpTarget::new(receiver, "")?),
         Kind::Alertmanager => Way::Http(HttpTarget::new(receiver, "/api/v2/alerts")?),
     };

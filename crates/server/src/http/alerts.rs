@@ -23,6 +23,7 @@ use super::api::{WHO, finished, page, parse, respond};
 use crate::alerts::{self, Filter, SILENCE_MAX};
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::stats::BUCKETS_S;
 
 /// The longest name and the longest reason that somebody may give, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/silences/{id}", delete(end_silence))
         .route("/api/v1/deliveries", get(deliveries))
         .route("/api/v1/deliveries/{id}/retry", post(retry))
+        .route("/api/v1/prometheus/rules", get(prometheus))
         .route("/api/v1/actions", get(actions))
         .route("/api/v1/actions/{id}/reverse", post(reverse))
 }
@@ -257,6 +259,19 @@ async fn end_silence(
         app.alerts.end_silence(id).await
     };
     finished(result.await)
+}
+
+/// Rules of what is served, by the versions that have traffic.
+async fn prometheus(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
+    let models = app.catalog.models();
+    let models: Vec<_> = models
+        .iter()
+        .filter_map(|(_, model)| {
+            let traffic = model.traffic.as_ref()?;
+            Some((traffic.model.clone(), traffic.monitor.objectives.clone()))
+        })
+        .collect();
+    respond(Ok(domain::alert::prometheus::rules(&models, &BUCKETS_S)))
 }
 
 async fn deliveries(

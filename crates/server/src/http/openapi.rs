@@ -245,6 +245,11 @@ const ROUTES: &[Route] = &[
         "/api/v1/alerts/{id}/feedback",
         "Says whether it was of use",
     ),
+    (
+        "get",
+        "/api/v1/prometheus/rules",
+        "Recording and alerting rules of what is served, for Prometheus",
+    ),
     ("get", "/api/v1/silences", "The silences that hold: all"),
     (
         "post",

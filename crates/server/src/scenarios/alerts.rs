@@ -350,13 +350,13 @@ async fn receivers_that_cannot_be_told_are_refused_at_the_start() {
         assert!(!said.contains("s3cret"), "{said}");
     };
     check(
-        json!({"name": "a", "kind": "webhook", "url": "https://x:s3cret@example.org/"}),
-        "`receivers[0].url`: this server speaks no TLS yet",
+        json!({"name": "a", "kind": "webhook", "url": "https://x:s3cret@exa_mple..org/"}),
+        "`receivers[0].url`: `exa_mple..org` is no name or address that a certificate could have",
     )
     .await;
     check(
         json!({"name": "a", "kind": "slack", "url": "ftp://s3cret"}),
-        "`receivers[0].url`: it does not begin with `http://`",
+        "`receivers[0].url`: it begins neither with `https://` nor with `http://`",
     )
     .await;
     check(

@@ -42,10 +42,10 @@ pub fn parse_receivers(text: &str, file: &str) -> Result<Receivers, Refusal> {
     Ok(receivers)
 }
 
-/// The manifest as text, as [`parse`] reads it again.
-pub fn print(manifest: &Manifest) -> Result<String, Refusal> {
-    serde_saphyr::to_string(manifest).map_err(|error| Refusal::Internal {
-        what: format!("writing a manifest: {error}"),
+/// A document as YAML; a manifest so that [`parse`] reads it again.
+pub fn print<T: serde::Serialize>(document: &T) -> Result<String, Refusal> {
+    serde_saphyr::to_string(document).map_err(|error| Refusal::Internal {
+        what: format!("writing YAML: {error}"),
     })
 }
 

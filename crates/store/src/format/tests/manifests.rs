@@ -138,7 +138,7 @@ fn a_manifest_is_printed_as_it_is_read() {
         "signature: {features: {x: [a, 'on', '1']}}",
     ] {
         let manifest = parse_manifest(text).expect(text);
-        let printed = print_manifest(&manifest).expect(text);
+        let printed = print_yaml(&manifest).expect(text);
         assert_eq!(parse_manifest(&printed), Ok(manifest), "{printed}");
     }
 }
