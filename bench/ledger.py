@@ -6,6 +6,7 @@ crates/ledger/examples/ledger.rs.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -27,6 +29,9 @@ import install  # noqa: E402
 
 ALL_ROWS = (1_000_000, 10_000_000, 100_000_000)
 LABELS = 1_000_000
+ONE_CORE = "all on one core"
+ELSEWHERE = "writer on the client's core; off: no neighbour"
+BESIDE = "writer on the client's core; off: a neighbour there"
 FEATURES_AT = {100_000_000: 10}
 """Instead of 30: a hundred million rows should fit most disks, and the time of a coffee."""
 
@@ -100,7 +105,7 @@ def measure(arguments):
     growth = [grown(example, rows) for rows in wanted]
     os.sched_setaffinity(0, {int(client_core)})
 
-    bench = Bench(tools, server_core, client_core, quick)
+    bench = Bench(tools, example, server_core, client_core, quick)
     serving = bench.tabular(works["tabular"], models / works["tabular"].folder)
     serving += bench.compute_bound(works["minilm"], models / works["minilm"].folder)
     # Everything that was measured is a child of this process: what is left is somebody else's.
@@ -218,6 +223,58 @@ def serving_seconds(running):
     return machine.thread_seconds(running.process.pid, lambda it: not it.startswith("ledger "))
 
 
+def writer_seconds(running):
+    """What the threads that tend its ledger used so far."""
+    import machine
+
+    return machine.thread_seconds(running.process.pid, lambda it: it.startswith("ledger "))
+
+
+class Neighbour:
+    """The writer's work in a process of its own, for a share of each second of a core.
+
+    A writer beside the client takes from the client: with it on the client's core a server is asked less, and in
+    other portions. A server without a ledger that is asked by a client with such a neighbour is what one with a
+    ledger, whose writer has a core of its own, is to be compared with.
+    """
+
+    def __init__(self, example, core, share):
+        self.command = ["taskset", "-c", str(core), str(example), "write", "1000000000", "1"]
+        self.share, self.used_s = share, 0.0
+        self.ended = threading.Event()
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="wneighbour")
+        self.process = subprocess.Popen(
+            self.command,
+            env=os.environ | {"TMPDIR": self.folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.thread = threading.Thread(target=self.hold_back)
+        self.thread.start()
+        return self
+
+    def hold_back(self):
+        """Lets it work at the beginning of each second, as a writer does who seals a segment a second."""
+        import machine
+
+        started, works = time.monotonic(), True
+        while not self.ended.wait(0.002):
+            self.used_s = machine.thread_seconds(self.process.pid, lambda _: True)
+            seconds = int(time.monotonic() - started) + 1
+            if works != (self.used_s < self.share * seconds):
+                works = not works
+                self.process.send_signal(signal.SIGCONT if works else signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 def median(windows, name):
     return statistics.median(it[name] for it in windows)
 
@@ -225,59 +282,71 @@ def median(windows, name):
 class Bench:
     """Servers beside each other, of which one is asked at a time."""
 
-    def __init__(self, tools, server_core, client_core, quick):
-        self.tools, self.quick = tools, quick
+    def __init__(self, tools, example, server_core, client_core, quick):
+        self.tools, self.example, self.quick = tools, example, quick
         self.server_core, self.client_core = server_core, client_core
 
     def tabular(self, work, folder):
-        one, own = "all on one core", "writer on the client's core"
         pairs, few = (1, 1) if self.quick else (5, 3)
         found = []
         with self.started(work, folder) as running:
-            found.append(self.compare(running, work, one, 64, "buffered", pairs, 5))
-            found.append(self.compare(running, work, one, 1, "buffered", few, 3))
-            found.append(self.compare(running, work, one, 64, "commit", few, 5))
-            found.append(self.compare(running, work, one, 1, "commit", few, 3))
+            found.append(self.compare(running, work, ONE_CORE, 64, "buffered", pairs, 5))
+            found.append(self.compare(running, work, ONE_CORE, 1, "buffered", few, 3))
+            found.append(self.compare(running, work, ONE_CORE, 64, "commit", few, 5))
+            found.append(self.compare(running, work, ONE_CORE, 1, "commit", few, 3))
             for mode in ("buffered", "commit"):
                 running.move_writer(mode, self.client_core)
-            found.append(self.compare(running, work, own, 64, "buffered", pairs, 5))
-            found.append(self.compare(running, work, own, 1, "buffered", few, 3))
+            found.append(self.compare(running, work, ELSEWHERE, 64, "buffered", pairs, 5))
+            found.append(self.compare(running, work, BESIDE, 64, "buffered", pairs, 5))
+            found.append(self.compare(running, work, ELSEWHERE, 1, "buffered", few, 3))
         return found
 
     def compute_bound(self, work, folder):
         pairs = 1 if self.quick else 4
         with self.started(work, folder) as running:
-            return [self.compare(running, work, "all on one core", 16, "buffered", pairs, 8)]
+            return [self.compare(running, work, ONE_CORE, 16, "buffered", pairs, 8)]
 
     def started(self, work, folder):
-        return Servers(self.tools, work, folder, self.server_core)
+        return Servers(self.tools, work, modes(folder), self.server_core)
 
-    def compare(self, running, work, setup, connections, mode, pairs, seconds):
+    def compare(self, running, work, setup, connections, mode, pairs, seconds, off="off"):
         install.say(f"  {work.name}, {setup}, {connections} connections, {mode}")
         seconds = 2 if self.quick else seconds
         compared = Compared(work.name, setup, connections, mode, seconds, [], [])
         before = running.counts(mode)
-        for it in ("off", mode):
-            running.window(it, self.client_core, connections, max(1, seconds / 3), setup)
+        for it in (off, mode):
+            warm = running.window(it, self.client_core, connections, max(1, seconds / 3), setup)
         for pair in range(pairs):
             # Who goes first takes turns too.
-            for it in (("off", mode), (mode, "off"))[pair % 2]:
-                window = running.window(it, self.client_core, connections, seconds, setup)
-                (compared.off if it == "off" else compared.on).append(window)
+            for it in ((off, mode), (mode, off))[pair % 2]:
+                beside = None
+                if it == off and setup == BESIDE:
+                    share = median(compared.on or [warm], "writer_share")
+                    beside = Neighbour(self.example, self.client_core, share)
+                window = running.window(it, self.client_core, connections, seconds, setup, beside)
+                (compared.off if it == off else compared.on).append(window)
         after = running.counts(mode)
         compared.lost = after["lost"] - before["lost"]
         compared.sealed = after["sealed"] - before["sealed"]
         return compared
 
 
-class Servers:
-    """Windlass in each mode of its ledger, all started, on one core."""
+def modes(folder):
+    """A model served in each mode of its ledger: its folder and what `serve` is told."""
+    return {it: (folder, ["--ledger", it]) for it in ("off", "buffered", "commit")}
 
-    def __init__(self, tools, work, folder, core):
+
+class Servers:
+    """Windlass in variants, each a model's folder and more arguments, all started, on one core."""
+
+    behind_s = 1.1
+    """How long after a window what it left behind has begun: the threads of the ledger look once a second."""
+
+    def __init__(self, tools, work, variants, core):
         import servers
 
         self.modules = servers
-        self.tools, self.work, self.folder, self.core = tools, work, folder, core
+        self.tools, self.work, self.variants, self.core = tools, work, variants, core
         self.by_mode = {}
 
     def __enter__(self):
@@ -291,12 +360,12 @@ class Servers:
         path = self.modules.V2.format(model=self.work.folder)
         self.script = wrk.prepare(scratch / "bodies", path, asked)
         server = next(it for it in self.modules.SERVERS if it.name == "Windlass")
-        for mode in ("off", "buffered", "commit"):
+        for mode, (folder, more) in self.variants.items():
             port, inner = self.modules.port_free(), scratch / mode
             command, environment = self.modules.command(
-                server, self.tools, self.work, self.folder, port, 0, inner
+                server, self.tools, self.work, folder, port, 0, inner
             )
-            command += ["--ledger", mode]
+            command += more
             running = self.modules.Running(command, environment, self.core, inner)
             self.by_mode[mode] = (port, running.__enter__(), inner / "data" / "ledger")
             running.first_answer(port, path, asked[0], seconds_max=60)
@@ -307,8 +376,11 @@ class Servers:
             running.__exit__(*more)
         self.temporary.__exit__(*more)
 
-    def window(self, mode, client_core, connections, seconds, setup):
-        """One window, and the time that the ledger still took behind it, which is charged to it."""
+    def window(self, mode, client_core, connections, seconds, setup, beside=None):
+        """One window, and the time that the ledger still took behind it, which is charged to it.
+
+        `beside` is entered for as long as the client asks.
+        """
         import machine
         import wrk
 
@@ -316,24 +388,26 @@ class Servers:
             running.settle(seconds_max=30)
         port, running, _ = self.by_mode[mode]
         whole = max(1, round(seconds))
-        serving_before = serving_seconds(running)
-        found = wrk.measure(client_core, port, self.script, connections, whole)
+        serving_before, writer_before = serving_seconds(running), writer_seconds(running)
+        with beside or contextlib.nullcontext() as neighbour:
+            found = wrk.measure(client_core, port, self.script, connections, whole)
         if found.errors:
             raise SystemExit(f"{found.errors} errors with the ledger {mode}")
         serving_s = (serving_seconds(running) - serving_before) / (found.rate * whole)
+        writer_s = neighbour.used_s if neighbour else writer_seconds(running) - writer_before
         before = machine.seconds_of(running.pids())
-        # The threads of the ledger look once a second whether there is something to do.
-        time.sleep(1.1)
+        time.sleep(self.behind_s)
         running.settle(seconds_max=60)
         behind_s = machine.seconds_of(running.pids()) - before
         # With a core of its own the writer goes on beside the server, and not in its place.
-        charged_s = behind_s if setup == "all on one core" else 0
+        charged_s = behind_s if setup == ONE_CORE else 0
         rate = found.rate * whole / (whole + charged_s)
         return {
             "rate": rate,
             "asked_rate": found.rate,
             "behind_s": behind_s,
             "serving_s": serving_s,
+            "writer_share": writer_s / whole,
             "p50_s": found.p50_s,
             "p99_s": found.p99_s,
         }
@@ -379,20 +453,26 @@ def aims(serving, parts, growth):
         measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
         return tables.aim(text, measured, cost <= most)
 
-    cost, least, most = of("tabular", "writer on the client's core", 64).serving_cost()
+    elsewhere = of("tabular", BESIDE, 64)
+    cost, least, most = elsewhere.serving_cost()
     lines = [
         costs(
             "tabular, 64 connections, all on one core: the ledger costs at most 15 % of the throughput",
-            of("tabular", "all on one core", 64),
+            of("tabular", ONE_CORE, 64),
             0.15,
         ),
+        costs(
+            "tabular, 64 connections, the writer elsewhere, clients with like neighbours: at most 3 %",
+            elsewhere,
+            0.03,
+        ),
         tables.aim(
-            "tabular, 64 connections, the writer elsewhere: at most 3 % of what the serving core can answer",
+            "the same, of the time of the serving threads",
             f"{cost:.1%} ({least:.1%} to {most:.1%} by pair)",
             cost <= 0.03,
         ),
     ]
-    minilm = of("minilm", "all on one core", 16)
+    minilm = of("minilm", ONE_CORE, 16)
     noise = max(minilm.noise(), 0.01)
     lines.append(
         costs(
@@ -440,6 +520,7 @@ def serving_table(serving):
 
     head = ["model", "how", "connections", "ledger", "req/s off", "on", "on / off (by pair)"]
     head += ["p50 ms off", "on", "p99 ms off", "on", "serving µs a request off", "on"]
+    head += ["neighbour or writer, of a core: off", "on"]
     head += ["rows sealed meanwhile", "lost"]
     rows = []
     for it in serving:
@@ -459,6 +540,7 @@ def serving_table(serving):
                     for windows in (it.off, it.on)
                 ),
                 *(f"{median(windows, 'serving_s') * 1e6:.1f}" for windows in (it.off, it.on)),
+                *(f"{median(windows, 'writer_share'):.0%}" for windows in (it.off, it.on)),
                 f"{it.sealed:,}",
                 f"{it.lost:,}",
             ]

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
 
 /// Room that is kept ready ahead of the last record, and what is prepared at a time.
 const AHEAD_BYTES: usize = 1 << 20;
+/// The most of the next record's place that is asked for ahead.
+const EXPECTED_BYTES: usize = 512;
 /// Pages are prepared and let go in such pieces.
 const PIECE_BYTES: usize = 64 << 10;
 /// How often room is asked for again where there was none.
@@ -84,6 +86,8 @@ struct State {
     largest: usize,
     /// Somebody waits until the log is on disk.
     wanted: bool,
+    /// Who makes room was told that it runs low, and has not looked since.
+    room_asked: bool,
     /// Why no room can be made.
     no_room: Option<String>,
     /// Bytes appended since the start.
@@ -144,6 +148,7 @@ impl Log {
                 next_number: number,
                 largest: 0,
                 wanted: false,
+                room_asked: false,
                 no_room: None,
                 place: 0,
                 stopping: false,
@@ -193,7 +198,16 @@ impl Log {
         current.first_ms.get_or_insert(now_ms);
         state.place = current.base + current.at as u64;
         let place = state.place;
-        if current.prepared - current.at < AHEAD_BYTES / 2 {
+        // Where the caches fetch ahead by themselves, behind some lines, they need no word of it.
+        current
+            .segment
+            .map
+            .expect(current.at, size.min(EXPECTED_BYTES));
+        // Waking costs a call into the system, so it is done once for each room that is made.
+        let low = current.prepared < self.settings.segment_bytes
+            && current.prepared - current.at < AHEAD_BYTES / 2;
+        if low && !state.room_asked {
+            state.room_asked = true;
             self.wake_room.notify_one();
         }
         Ok(place)
@@ -437,7 +451,8 @@ impl Log {
             self.lock().no_room = Some(why_no_room("counting lost rows", &error));
             return false;
         }
-        let state = self.lock();
+        let mut state = self.lock();
+        state.room_asked = false;
         let ahead = self.ahead(&state);
         let bytes = self.settings.segment_bytes;
         let grow = state.current.as_ref().and_then(|it| {

@@ -21,6 +21,9 @@ use std::os::unix::fs::FileExt;
 
 use memmap2::{Advice, MmapRaw, UncheckedAdvice};
 
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
+
 /// Memory that is a file.
 pub(crate) struct Map {
     memory: MmapRaw,
@@ -52,6 +55,23 @@ impl Map {
                 bytes.len(),
             );
         }
+    }
+
+    /// Says that `len` bytes from a place on are stored to next, as far as they lie within the file.
+    ///
+    /// A store into memory that no cache has is waited for when the log's lock is let go: a fifth of what
+    /// recording a small request costs. What is asked for here arrives while the answer is written.
+    pub(crate) fn expect(&self, at: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for line in (at..at.saturating_add(len).min(self.memory.len())).step_by(CACHE_LINE) {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            // SAFETY: a hint reads and writes nothing, whatever its address; this one lies in the mapping.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_ET0>(self.memory.as_ptr().wrapping_add(line).cast());
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (at, len);
     }
 
     /// Brings pages into memory, to be stored to, so that a store need not wait for the disk.

@@ -1,0 +1,327 @@
+"""Measures what watching costs, and writes the table of docs/benchmarks.md.
+
+Serving with and without monitors, the ledger on in both, in windows that take turns; then a thousand models of fifty
+features in one process.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import install  # noqa: E402
+
+MODELS, FEATURES, ROWS = 1_000, 50, 2_000
+EVERY_S = 5
+"""How often the watched servers are looked at while they are asked: by default it is once an hour."""
+MIXED_EVERY_S = 60
+UNWATCHED = """monitor:
+  drift: {first_rows: 0}
+  inputs: {range: "off", missing: "off", unseen: "off", constant: "off", duplicate: "off"}
+  anomaly: {"off": true}
+"""
+WATCHED = f"monitor: {{every: {EVERY_S}s, window: 1h}}\n"
+MANY = f"monitor: {{every: {MIXED_EVERY_S}s, window: 1h, drift: {{first_rows: {ROWS // 2}}}}}\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one pair of short windows and fifty models; prints, writes no file unless --out is given",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the file with the markers, instead of docs/benchmarks.md"
+    )
+    arguments = parser.parse_args()
+    python = install.client()
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        os.execv(python, [str(python), *sys.argv])
+    # A polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; nothing was written") from None
+
+
+def measure(arguments):
+    import bodies
+    import ledger
+    import machine
+    import servers
+    import tables
+
+    quick = arguments.quick
+    server_core, client_core = machine.cores()
+    install.wrk()
+    client = install.client()
+    tools = servers.Tools(
+        windlass=(arguments.windlass or install.binary("windlass")).resolve(),
+        limit=None,
+        runtime_library=install.runtime_library(client),
+        pythons={},
+    )
+    models = install.models(client)
+    works = {it.name: it for it in bodies.WORKS}
+    os.sched_setaffinity(0, {int(client_core)})
+    watch = machine.Watch([])
+    bench = ledger.Bench(tools, None, server_core, client_core, quick)
+    found = []
+    for name, connections, pairs, seconds in (("tabular", 64, 5, 10), ("minilm", 16, 4, 10)):
+        with tempfile.TemporaryDirectory(prefix="wmonitors") as folder:
+            variants = variants_of(models / works[name].folder, Path(folder))
+            with ledger.Servers(tools, works[name], variants, server_core) as running:
+                # The look that counts what a window left is charged to it.
+                running.behind_s = EVERY_S + 1.1
+                pairs = 1 if quick else pairs
+                setup = ledger.ONE_CORE
+                found.append(
+                    bench.compare(
+                        running, works[name], setup, connections, "watched", pairs, seconds, "unwatched"
+                    )
+                )
+    os.sched_setaffinity(0, {int(server_core), int(client_core)})
+    many = thousand(tools, servers, machine, 50 if quick else MODELS)
+    # Everything that was measured is a child of this process: what is left is somebody else's.
+    stray = watch.stop([]).stray
+    describe = ["git", "-C", install.ROOT, "describe", "--always", "--dirty=+changes"]
+    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+    conditions = (
+        f"{datetime.date.today()}. {machine.description()}; server on core {server_core}, client on core {client_core}, "
+        f"the many models on both. Windlass at {commit}. Other programs used {stray:.0%} of both cores meanwhile."
+    )
+    content = "\n\n".join([aims(found), serving_table(found), many_table(many), conditions])
+    print(content)
+    install.keep("monitors", {"serving": [vars(it) for it in found], "many": many})
+    out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
+    if out:
+        tables.write(out, {"monitors": content}, {"monitors": "What watching costs"})
+
+
+def variants_of(model, folder):
+    """The model watched and unwatched, with the ledger on in both."""
+    found = {}
+    for name, manifest in (("unwatched", UNWATCHED), ("watched", WATCHED)):
+        # Both have one name.
+        to = folder / name / model.name
+        shutil.copytree(model, to)
+        (to / "windlass.yaml").write_text(f"model: {model.name}\n{manifest}")
+        found[name] = (to, ["--ledger", "buffered"])
+    return found
+
+
+# Many models.
+
+
+def thousand(tools, servers, machine, count):
+    """A process with so many models: its memory, and what a round of looks at all of them takes."""
+    with servers.scratch_folder() as scratch:
+        scratch = Path(scratch)
+        folders = [wide_model(scratch / f"m{it:04}") for it in range(count)]
+        port = servers.port_free()
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("WINDLASS_")}
+        environment |= {
+            "WINDLASS_ONNXRUNTIME": str(tools.runtime_library),
+            "TMPDIR": str(scratch),
+        }
+        data = scratch / "data"
+        command = [tools.windlass, "serve", *folders, "--port", port, "--data-dir", data]
+        install.say(f"  {count} models of {FEATURES} features")
+        cores = ",".join(str(it) for it in sorted(os.sched_getaffinity(0)))
+        with servers.Running(command, environment, cores, scratch / "server") as running:
+            started = time.monotonic()
+            until_ready(port, seconds_max=300)
+            found = {"models": count, "start_s": time.monotonic() - started}
+            found["idle_mib"] = running.memory()[0]
+            found["idle_core"] = share_of_a_core(machine, running, 20)
+            ask_all(port, count, seed=1)
+            # Their first rows become their baselines in this round.
+            time.sleep(MIXED_EVERY_S)
+            baselines(port, count, seconds_max=10 * MIXED_EVERY_S)
+            ask_all(port, count, seed=2)
+            running.settle(seconds_max=120)
+            found["watched_core"] = share_of_a_core(machine, running, 2 * MIXED_EVERY_S)
+            found["watched_mib"] = running.memory()[0]
+            found["judged"], found["question_s"] = questions(port, count)
+            found["registry_mib"] = sum(
+                it.stat().st_size for it in data.glob("registry.db*")
+            ) / 2**20
+        return found
+
+
+def wide_model(folder):
+    """Two classes of fifty floats, by a matrix: as little to compute as can be, so that what watching takes is seen."""
+    import numpy
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir()
+    weights = numpy.random.default_rng(3).normal(0, 0.3, (FEATURES, 2)).astype(numpy.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+            helper.make_node("Softmax", ["y"], ["p"], axis=1),
+        ],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "model.onnx"))
+    (folder / "windlass.yaml").write_text(f"model: {folder.name}\nsource: ./model.onnx\n{MANY}")
+    return folder
+
+
+def until_ready(port, seconds_max):
+    deadline = time.monotonic() + seconds_max
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=10):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"no answer within {seconds_max} s")
+
+
+def share_of_a_core(machine, running, seconds):
+    before, started = machine.seconds_of(running.pids()), time.monotonic()
+    time.sleep(seconds)
+    used = machine.seconds_of(running.pids()) - before
+    return used / (time.monotonic() - started)
+
+
+def ask_all(port, count, seed):
+    """Half of the rows for each model, in one request."""
+    import bodies
+    import numpy
+
+    x = numpy.random.default_rng(seed).normal(0, 1, (ROWS // 2, FEATURES)).astype(numpy.float32)
+    body = bodies.body("v2bin", {"x": x})
+    for it in range(count):
+        url = f"http://127.0.0.1:{port}/v2/models/m{it:04}/infer"
+        request = urllib.request.Request(url, body.content, body.headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answer.read()
+
+
+def baselines(port, count, seconds_max):
+    """Waits until every model has one."""
+    deadline, missing = time.monotonic() + seconds_max, list(range(count))
+    while missing:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{len(missing)} models had no baseline after {seconds_max} s")
+        time.sleep(1)
+        missing = [it for it in missing if not has_baseline(port, it)]
+
+
+def has_baseline(port, it):
+    url = f"http://127.0.0.1:{port}/api/v1/models/m{it:04}/versions/1/baseline"
+    try:
+        with urllib.request.urlopen(url, timeout=60):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return False
+
+
+def questions(port, count):
+    """How many models get a verdict when they are asked about, and the median seconds of a question."""
+    judged, took = 0, []
+    for it in range(count):
+        started = time.monotonic()
+        url = f"http://127.0.0.1:{port}/api/v1/models/m{it:04}/drift"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            judged += len(json.load(answer)["columns"]) >= FEATURES
+        took.append(time.monotonic() - started)
+    return judged, statistics.median(took)
+
+
+# Tables.
+
+
+def aims(found):
+    import tables
+
+    by_name = {it.model: it for it in found}
+    lines = []
+    for name, most in (("tabular", 0.05), ("minilm", None)):
+        it = by_name[name]
+        cost, (low, high) = 1 - it.ratio(), it.spread()
+        noise = max(it.noise(), 0.01)
+        bound = noise if most is None else most
+        text = (
+            "tabular, 64 connections, all on one core: watching costs at most 5 % of the throughput"
+            if most
+            else f"MiniLM: no more than the windows without it differ among themselves ({noise:.1%})"
+        )
+        measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
+        lines.append(tables.aim(text, measured, cost <= bound))
+    return tables.table(["aim", "measured", ""], lines)
+
+
+def serving_table(found):
+    import ledger
+    import tables
+
+    head = ["model", "connections", "req/s unwatched", "watched", "watched / unwatched (by pair)"]
+    head += ["p50 ms unwatched", "watched", "p99 ms unwatched", "watched", "behind a window, s", "watched"]
+    rows = []
+    for it in found:
+        low, high = it.spread()
+        rows.append(
+            [
+                it.model,
+                str(it.connections),
+                *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
+                f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
+                *(
+                    tables.milliseconds(ledger.median(each, name))
+                    for name in ("p50_s", "p99_s")
+                    for each in (it.off, it.on)
+                ),
+                *(f"{ledger.median(each, 'behind_s'):.2f}" for each in (it.off, it.on)),
+            ]
+        )
+    return tables.table(head, rows)
+
+
+def many_table(many):
+    import tables
+
+    rows = [
+        ["models, features of each, rows of each", f"{many['models']:,}, {FEATURES}, {ROWS:,}"],
+        ["start to ready", f"{many['start_s']:.1f} s"],
+        ["memory before the first row", f"{many['idle_mib']:,.0f} MiB"],
+        ["memory when all are watched", f"{many['watched_mib']:,.0f} MiB"],
+        ["baselines and all else of the registry", f"{many['registry_mib']:.0f} MiB"],
+        ["of a core, without a row", f"{many['idle_core']:.1%}"],
+        [f"of a core, each looked at every {MIXED_EVERY_S} s", f"{many['watched_core']:.1%}"],
+        [
+            "so one look at one model",
+            f"{(many['watched_core'] - many['idle_core']) * MIXED_EVERY_S / many['models'] * 1000:.1f} ms of a core",
+        ],
+        ["models whose columns are all judged", f"{many['judged']:,}"],
+        ["`windlass drift` of one, median", f"{many['question_s'] * 1000:.1f} ms"],
+    ]
+    return tables.table(["many models", ""], rows)
+
+
+if __name__ == "__main__":
+    main()
