@@ -147,6 +147,7 @@ def thousand(tools, servers, machine, count):
             started = time.monotonic()
             until_ready(port, seconds_max=300)
             found = {"models": count, "start_s": time.monotonic() - started}
+            running.settle(seconds_max=120)
             found["idle_mib"] = running.memory()[0]
             found["idle_core"] = share_of_a_core(machine, running, 20)
             ask_all(port, count, seed=1)
