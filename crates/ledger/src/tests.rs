@@ -14,6 +14,7 @@ use futures::TryStreamExt;
 use super::*;
 
 mod baselines;
+mod levels;
 
 /// 2026-11-24, noon.
 const NOW_MS: i64 = 1_795_521_600_000;

@@ -1,4 +1,4 @@
-//! Whether a model's latency, errors, traffic and cost are as usual for the time of the day and the week.
+//! Whether a model's latency, errors, traffic, cost and answers are as usual for the time of the day and the week.
 //!
 //! How far a span's value is from what is usual is `stats::series::spans`'s to say; here is what may be set, and
 //! when so many unusual spans are an alarm.
@@ -13,7 +13,7 @@ use crate::alert::Verdict;
 use crate::manifest::Span;
 use crate::refusal::Refusal;
 
-/// Whether latency, errors, traffic and cost are as usual.
+/// Whether latency, errors, traffic, cost and the level of the answers are as usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Anomaly {
@@ -32,7 +32,7 @@ pub struct Anomaly {
     #[schemars(range(min = 1, max = 64))]
     pub of: u32,
     /// Requests of a span without which nothing is said of its latency; rows without which nothing is said of its
-    /// errors and its cost; rows that must be usual before traffic is looked at.
+    /// errors, its cost and its answers; rows that must be usual before traffic is looked at.
     pub rows_min: u64,
     /// The smallest moves that matter.
     pub margins: Margins,
@@ -53,6 +53,8 @@ pub struct Margins {
     pub traffic: f64,
     /// Of what 1000 rows cost, as a part of what is usual.
     pub cost: f64,
+    /// Of the mean answer, in standard deviations of answers.
+    pub score: f64,
 }
 
 /// What is looked at, span by span.
@@ -67,11 +69,19 @@ pub enum Series {
     Traffic,
     /// What 1000 rows cost.
     Cost,
+    /// The mean of the positive class's scores, or of the values.
+    Score,
 }
 
 impl Series {
     /// Every series.
-    pub const ALL: [Self; 4] = [Self::Latency, Self::Errors, Self::Traffic, Self::Cost];
+    pub const ALL: [Self; 5] = [
+        Self::Latency,
+        Self::Errors,
+        Self::Traffic,
+        Self::Cost,
+        Self::Score,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -80,12 +90,13 @@ impl Series {
             Self::Errors => "errors",
             Self::Traffic => "traffic",
             Self::Cost => "cost",
+            Self::Score => "score",
         }
     }
 
     /// Whether less than usual is out of the ordinary too. Nobody is woken because it is faster or cheaper.
     pub fn both_ways(self) -> bool {
-        self == Self::Traffic
+        matches!(self, Self::Traffic | Self::Score)
     }
 }
 
@@ -111,6 +122,7 @@ impl Default for Margins {
             errors: 0.01,
             traffic: 1.0,
             cost: 0.25,
+            score: 0.2,
         }
     }
 }
@@ -171,6 +183,7 @@ impl Anomaly {
             Series::Errors => self.margins.errors,
             Series::Traffic => self.margins.traffic,
             Series::Cost => self.margins.cost,
+            Series::Score => self.margins.score,
         }
     }
 
@@ -211,7 +224,7 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         check("{}", "fine");
         check(r#"{"off":true,"leave_out":["cost"]}"#, "fine");
-        check(r#"{"leave_out":["score"]}"#, "unknown variant `score`");
+        check(r#"{"leave_out":["scores"]}"#, "unknown variant `scores`");
         check(r#"{"spam":"5m"}"#, "unknown field `spam`");
         for span in ["30s", "7m", "2h", "90500ms"] {
             check(&format!(r#"{{"span":"{span}"}}"#), "`monitor.anomaly.span`");
@@ -224,7 +237,7 @@ mod tests {
             r#"{"margins":{"cost":-1}}"#,
             "`monitor.anomaly.margins.cost`",
         );
-        check(r#"{"margins":{"score":1}}"#, "unknown field `score`");
+        check(r#"{"margins":{"scores":1}}"#, "unknown field `scores`");
     }
 
     /// `!` is unusual, `.` is usual, `?` is not known.

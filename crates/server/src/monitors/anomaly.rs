@@ -1,4 +1,4 @@
-//! Whether latency, errors, traffic and cost are as usual, span by span.
+//! Whether latency, errors, traffic, cost and answers are as usual, span by span.
 //!
 //! Of each model what the ledger counted of five weeks is kept, and only new spans are asked for. After the
 //! start the weeks before are read a day at a time, one day a tick, so that no question takes long.
@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ::ledger::{Kpi, KpiBy, Range};
+use ::ledger::{Kpi, KpiBy, Level, Range};
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::monitor::anomaly::{Anomaly, Series};
 use domain::{ModelName, Refusal};
@@ -32,10 +32,18 @@ pub(crate) struct Watch {
     histories: HashMap<ModelName, History>,
 }
 
+/// What was counted in a span.
+#[derive(Clone, Debug)]
+struct Counted {
+    kpi: Kpi,
+    /// Of its answers, where they have one.
+    level: Option<Level>,
+}
+
 struct History {
     every_us: i64,
     /// What was counted by the number of the span; those without rows are not there.
-    spans: BTreeMap<i64, Kpi>,
+    spans: BTreeMap<i64, Counted>,
     /// The first span that was read.
     first: i64,
     /// The first span that was not, and not judged.
@@ -104,7 +112,7 @@ impl Watch {
             (history.next - AGAIN, current)
         };
         history.not_before = current + 1;
-        let read = read(app, model, every_us, from, to).await?;
+        let read = read(app, running, every_us, from, to).await?;
         history.not_before = current;
         history.spans.extend(read);
         if filling {
@@ -123,25 +131,41 @@ impl Watch {
 
 async fn read(
     app: &App,
-    model: &ModelName,
+    running: &Running,
     every_us: i64,
     from: i64,
     to: i64,
-) -> Result<Vec<(i64, Kpi)>, Refusal> {
+) -> Result<Vec<(i64, Counted)>, Refusal> {
     let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
     let range = Range {
         from_us: from * every_us,
         to_us: to * every_us,
     };
-    let name = model.to_string();
+    let name = running.model.to_string();
+    let watched = !running.monitor.anomaly.leave_out.contains(&Series::Score);
+    let column = running.recorder.layout().level_column();
+    let column = column.filter(|_| watched).map(str::to_owned);
     let question = async move {
         let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
         let kpis = snapshot.kpi(&name, range, KpiBy::All, Some(every_us), limits);
-        kpis.await
+        let kpis = kpis.await?;
+        let levels = match column {
+            Some(column) if !kpis.is_empty() => {
+                let levels = snapshot.levels(&name, &column, range, every_us, limits);
+                levels.await?
+            }
+            _ => Vec::new(),
+        };
+        Ok((kpis, levels))
     };
-    let kpis = app.questions.ask(LOOK_MAX, question).await?;
-    let number = |it: Kpi| it.at_us.map(|at| (at.div_euclid(every_us), it));
-    Ok(kpis.into_iter().filter_map(number).collect())
+    let (kpis, levels) = app.questions.ask(LOOK_MAX, question).await?;
+    let levels: BTreeMap<i64, Level> = levels.into_iter().collect();
+    let counted = |kpi: Kpi| {
+        let span = kpi.at_us?.div_euclid(every_us);
+        let level = levels.get(&span).copied();
+        Some((span, Counted { kpi, level }))
+    };
+    Ok(kpis.into_iter().filter_map(counted).collect())
 }
 
 /// All that is judged, apart from the history, so that it can be done elsewhere.
@@ -152,7 +176,7 @@ struct Judged {
     /// From this place on spans are judged; those before are compared with.
     since: usize,
     /// From the first span that has rows to the last that has ended.
-    spans: Vec<Option<Kpi>>,
+    spans: Vec<Option<Counted>>,
 }
 
 impl Judged {
@@ -176,8 +200,8 @@ impl Judged {
     }
 
     /// A series' value in a span; NaN where there is too little to tell.
-    fn value(&self, series: Series, span: Option<&Kpi>) -> f64 {
-        let Some(kpi) = span else {
+    fn value(&self, series: Series, span: Option<&Counted>) -> f64 {
+        let Some(Counted { kpi, level }) = span else {
             return if series == Series::Traffic {
                 0.0
             } else {
@@ -192,6 +216,9 @@ impl Judged {
             Series::Latency if enough(kpi.requests) => p99_us,
             Series::Errors if enough(kpi.rows) => kpi.failed as f64 / rows,
             Series::Cost if enough(kpi.rows) => kpi.cost.map_or(f64::NAN, |it| it / rows * 1000.0),
+            Series::Score => level
+                .filter(|it| enough(it.rows))
+                .map_or(f64::NAN, |it| it.mean),
             Series::Latency | Series::Errors | Series::Cost => f64::NAN,
         }
     }
@@ -200,7 +227,11 @@ impl Judged {
         let spans = || self.spans.iter().map(Option::as_ref);
         let values: Vec<f64> = spans().map(|it| self.value(series, it)).collect();
         let rows: Vec<f64> = spans()
-            .map(|it| it.map_or(0.0, |it| it.rows as f64))
+            .map(|it| it.map_or(0.0, |it| it.kpi.rows as f64))
+            .collect();
+        let levels = || spans().map(|it| it?.level);
+        let errors: Vec<f64> = levels()
+            .map(|it| it.map_or(0.0, |it| it.deviation / (it.rows as f64).sqrt()))
             .collect();
         let margin = self.setting.margin(series);
         let (kind, margin, margin_least) = match series {
@@ -208,6 +239,11 @@ impl Judged {
             Series::Errors => (Kind::Share(&rows), 0.0, margin),
             Series::Traffic => (Kind::Count, margin, 0.0),
             Series::Cost => (Kind::Positive, margin, 0.0),
+            Series::Score => {
+                let deviations: Vec<f64> = levels().flatten().map(|it| it.deviation).collect();
+                let usual = stats::series::robust::median(deviations).unwrap_or(0.0);
+                (Kind::Mean(&errors), 0.0, margin * usual)
+            }
         };
         let terms = Terms {
             day: self.day,
@@ -229,10 +265,15 @@ impl Judged {
         seen
     }
 
-    /// None where the series never had a value: nothing has a price.
+    /// None where the series never had a value: nothing has a price, answers have no level.
     fn finding(&self, series: Series) -> Option<Finding> {
-        let priced = || self.spans.iter().flatten().any(|it| it.cost.is_some());
-        if series == Series::Cost && !priced() {
+        let any = |is: fn(&Counted) -> bool| self.spans.iter().flatten().any(is);
+        let is = match series {
+            Series::Cost => any(|it| it.kpi.cost.is_some()),
+            Series::Score => any(|it| it.level.is_some()),
+            Series::Latency | Series::Errors | Series::Traffic => true,
+        };
+        if !is {
             return None;
         }
         let seen = self.seen(series);
@@ -284,6 +325,7 @@ impl Judged {
             Series::Errors => format!("{:.2} % of rows", value * 100.0),
             Series::Traffic => format!("{value:.0} rows in {}", self.setting.span),
             Series::Cost => format!("{value:.6} for 1000 rows"),
+            Series::Score => format!("{value:.4} on average"),
         };
         format!(
             "{what} is not as usual: {} where {} was to be expected of {}",

@@ -20,6 +20,8 @@ pub enum Kind<'a> {
     Count,
     /// Shares of so many: as they are, and scattering at least as draws do (binomial).
     Share(&'a [f64]),
+    /// Means: as they are, and scattering at least by their standard errors.
+    Mean(&'a [f64]),
 }
 
 /// What may be found.
@@ -86,8 +88,8 @@ const AROUND_MAX: usize = 24;
 /// each.
 pub fn look(values: &[f64], from: usize, terms: Terms<'_>) -> Vec<Option<Seen>> {
     assert!(terms.day > 0, "a day without spans");
-    if let Kind::Share(of) = terms.kind {
-        assert_eq!(of.len(), values.len(), "each share is one of some number");
+    if let Kind::Share(of) | Kind::Mean(of) = terms.kind {
+        assert_eq!(of.len(), values.len(), "each value has its number or error");
     }
     let scaled: Vec<f64> = values.iter().map(|it| terms.kind.scaled(*it)).collect();
     let mut residuals = Residuals::of(&scaled, Season::default());
@@ -110,7 +112,7 @@ impl Kind<'_> {
             Self::Positive if value > 0.0 => value.ln(),
             Self::Positive => f64::NAN,
             Self::Count => value.max(0.0).sqrt(),
-            Self::Share(_) => value,
+            Self::Share(_) | Self::Mean(_) => value,
         }
     }
 
@@ -119,6 +121,7 @@ impl Kind<'_> {
             Self::Positive => value.exp(),
             Self::Count => value.max(0.0).powi(2),
             Self::Share(_) => value.clamp(0.0, 1.0),
+            Self::Mean(_) => value,
         }
     }
 
@@ -133,6 +136,8 @@ impl Kind<'_> {
                 let share = expected.max(mean).clamp(1.0 / of, 1.0 - 0.5 / of);
                 (share * (1.0 - share) / of).sqrt()
             }
+            // Answers that are all the same have no error.
+            Self::Mean(errors) => errors[index].max(f64::MIN_POSITIVE),
         }
     }
 }
@@ -153,9 +158,9 @@ impl Terms<'_> {
         let expected = self.kind.unscaled(usual.expected);
         let far = if self.both { score.abs() } else { score };
         let matters = match self.kind {
-            Kind::Positive | Kind::Share(_) => {
+            Kind::Positive | Kind::Share(_) | Kind::Mean(_) => {
                 let moved = (value - expected).abs();
-                moved > self.margin * expected && moved > self.margin_least
+                moved > self.margin * expected.abs() && moved > self.margin_least
             }
             Kind::Count => {
                 let weeks = matches!(against, Against::Weeks(_));

@@ -4,12 +4,12 @@ impl Watch {
     /// The rows that are known of a model.
     pub(crate) fn rows(&self, model: &ModelName) -> u64 {
         let spans = self.histories.get(model).map(|it| it.spans.values());
-        spans.into_iter().flatten().map(|it| it.rows).sum()
+        spans.into_iter().flatten().map(|it| it.kpi.rows).sum()
     }
 }
 
-fn kpi(rows: u64, failed: u64, p99_us: f64) -> Kpi {
-    Kpi {
+fn kpi(rows: u64, failed: u64, p99_us: f64) -> Counted {
+    let kpi = Kpi {
         by: None,
         at_us: None,
         rows,
@@ -21,16 +21,33 @@ fn kpi(rows: u64, failed: u64, p99_us: f64) -> Kpi {
         accelerator_us: 0.0,
         memory_mib_s: 0.0,
         cost: None,
+    };
+    Counted { kpi, level: None }
+}
+
+/// The same with answers around a mean.
+fn answers(mean: f64) -> Counted {
+    Counted {
+        level: Some(Level {
+            rows: 1000,
+            mean,
+            deviation: 0.3,
+        }),
+        ..kpi(1000, 2, 20_000.0)
     }
 }
 
 /// Two days of hours of 1000 rows in 20 ms, and then some others.
-fn found(then: &[Option<Kpi>]) -> Vec<String> {
+fn found(then: &[Option<Counted>]) -> Vec<String> {
+    found_after(&kpi(1000, 2, 20_000.0), then)
+}
+
+fn found_after(usual: &Counted, then: &[Option<Counted>]) -> Vec<String> {
     let setting = Anomaly {
         span: "1h".parse().expect("a span"),
         ..Anomaly::default()
     };
-    let mut spans = vec![Some(kpi(1000, 2, 20_000.0)); 48];
+    let mut spans = vec![Some(usual.clone()); 48];
     spans.extend(then.iter().cloned());
     let judged = Judged {
         model: "m".parse().expect("a name"),
@@ -76,4 +93,32 @@ fn a_model_that_is_seldom_asked_is_not_judged() {
     let found = found(&few);
     assert!(found[0].starts_with("Unknown") && found[1].starts_with("Unknown"));
     assert!(found[2].starts_with("Bad traffic"), "{found:?}");
+}
+
+#[test]
+fn answers_that_leave_their_level_are_found_either_way() {
+    let of = |mean: f64| {
+        let then = vec![Some(answers(mean)); 3];
+        found_after(&answers(0.4), &then).pop().expect("a series")
+    };
+    // A fifth of a standard deviation, 0.06, is the smallest move that matters.
+    assert_eq!(of(0.45), "Fine score of m is as usual");
+    assert_eq!(
+        of(0.5),
+        "Bad score of m is not as usual: 0.5000 on average where 0.4000 on average was to be expected of the day before"
+    );
+    assert!(of(0.3).starts_with("Bad score"));
+    let seldom = Counted {
+        level: Some(Level {
+            rows: 99,
+            mean: 0.9,
+            deviation: 0.3,
+        }),
+        ..kpi(1000, 2, 20_000.0)
+    };
+    let found = found_after(
+        &answers(0.4),
+        &[Some(seldom.clone()), Some(seldom.clone()), Some(seldom)],
+    );
+    assert!(found[3].starts_with("Unknown score"), "{found:?}");
 }

@@ -110,13 +110,18 @@ const DAY: usize = 288;
 
 /// A model as it is served: ten times the traffic at noon that there is at night, and `weekend` of it on two
 /// days of seven; noise that lasts (AR 1, 0.9), days that are busier as a whole than others, a time that grows
-/// with traffic and jumps to its triple in one span of fifty, 3 failures of 1000.
+/// with traffic and jumps to its triple in one span of fifty, 3 failures of 1000, answers of a standard deviation of
+/// [`ANSWERS`] whose mean is another by day than by night and wanders besides.
 struct Model {
     rows: Vec<f64>,
     latency: Vec<f64>,
     errors: Vec<f64>,
     cost: Vec<f64>,
+    score: Vec<f64>,
+    score_error: Vec<f64>,
 }
+
+const ANSWERS: f64 = 0.25;
 
 impl Model {
     fn of(seed: u64, spans: usize, weekend: f64) -> Self {
@@ -129,7 +134,12 @@ impl Model {
             latency: Vec::new(),
             errors: Vec::new(),
             cost: Vec::new(),
+            score: Vec::new(),
+            score_error: Vec::new(),
         };
+        // Its own, so that the other series are what they are without it.
+        let mut answers = Dice(seed.wrapping_mul(0xD1B5_4A32_D192_ED03) | 1);
+        let mut wander = 0.0;
         let (mut slow, mut busy, mut busy_day) = (0.0, 0.0, 0.0);
         for span in 0..spans {
             if span % DAY == 0 {
@@ -149,12 +159,17 @@ impl Model {
             model.errors.push(dice.count(0.003 * rows) / rows);
             model.cost.push(0.02 * (0.03 * dice.normal()).exp());
             model.rows.push(rows);
+            wander = 0.9 * wander + 0.01 * 0.19_f64.sqrt() * answers.normal();
+            let error = ANSWERS / rows.max(1.0).sqrt();
+            let mean = 0.3 - 0.05 * phase.cos() + wander;
+            model.score.push(mean + error * answers.normal());
+            model.score_error.push(error);
         }
         model
     }
 
     /// What the monitor's defaults say of each series from `from` on.
-    fn seen(&self, from: usize) -> [Vec<Option<Seen>>; 4] {
+    fn seen(&self, from: usize) -> [Vec<Option<Seen>>; 5] {
         let five = Terms { day: DAY, ..TERMS };
         let latency = Terms {
             margin: 0.5,
@@ -173,11 +188,19 @@ impl Model {
             margin: 1.0,
             ..five
         };
+        let score = Terms {
+            kind: Kind::Mean(&self.score_error),
+            both: true,
+            margin: 0.0,
+            margin_least: 0.2 * ANSWERS,
+            ..five
+        };
         [
             look(&self.latency, from, latency),
             look(&self.errors, from, errors),
             look(&self.rows, from, rows),
             look(&self.cost, from, five),
+            look(&self.score, from, score),
         ]
     }
 }
@@ -203,9 +226,9 @@ fn alarms(seen: &[Option<Seen>]) -> (u32, Option<usize>) {
 
 const SEEDS: u64 = 6;
 
-/// Alarms in 30 days of one model's four series.
-fn rate(weeks: usize, from: usize, weekend: f64) -> [f64; 4] {
-    let mut sums = [0; 4];
+/// Alarms in 30 days of one model's five series.
+fn rate(weeks: usize, from: usize, weekend: f64) -> [f64; 5] {
+    let mut sums = [0; 5];
     for seed in 1..=SEEDS {
         let model = Model::of(seed, weeks * 7 * DAY, weekend);
         for (sum, seen) in sums.iter_mut().zip(model.seen(from)) {
@@ -239,10 +262,14 @@ fn planted_changes_are_found() {
         model.latency[from..].iter_mut().for_each(|it| *it *= 2.0);
         model.errors[from..].iter_mut().for_each(|it| *it += 0.05);
         model.cost[from..].iter_mut().for_each(|it| *it *= 1.5);
-        let [latency, errors, _, cost] = model.seen(from);
+        let down = if seed % 2 == 0 { -1.0 } else { 1.0 };
+        model.score[from..]
+            .iter_mut()
+            .for_each(|it| *it += down * 0.5 * ANSWERS);
+        let [latency, errors, _, cost, score] = model.seen(from);
         model.rows[from..].fill(0.0);
-        let [_, _, rows, _] = model.seen(from);
-        let found = [latency, errors, rows, cost].map(|it| alarms(&it).1);
+        let [_, _, rows, ..] = model.seen(from);
+        let found = [latency, errors, rows, cost, score].map(|it| alarms(&it).1);
         assert!(
             found.iter().all(|it| it.is_some_and(|it| it <= 5)),
             "{found:?}"
