@@ -9,9 +9,12 @@ use ::ledger::baseline::{Baseline, Column};
 use arc_swap::ArcSwap;
 use domain::access::{Permission, Read};
 use domain::contract::{Contract, Input, Known, Rule, Term, check_columns};
-use domain::monitor::inputs::Inputs as Setting;
-use domain::{ModelName, Reference, Refusal, Signature, Tensor};
+use domain::lifecycle::State;
+use domain::monitor::inputs::{Inputs as Setting, Strictness};
+use domain::{ModelName, Reference, Refusal, Selector, Signature, Tensor};
 use stats::drift::column::Cells;
+use store::Store;
+use store::registry::actions::Action;
 use store::registry::{BaselineRecord, UnixMillis};
 use wire::api::inputs as api;
 
@@ -23,12 +26,32 @@ pub(crate) struct Inputs {
     setting: Setting,
     inputs: Vec<Input>,
     now: ArcSwap<Current>,
+    /// What rules of alerts want of it. Held while another contract is made, so that none is lost.
+    strict: Mutex<Strict>,
     rows: AtomicU64,
     /// Rows by the contract's places, which stay the same when a new baseline makes another contract.
     found: Box<[AtomicU64]>,
     /// The same by rule, without what is tolerated.
     violations: [AtomicU64; Rule::ALL.len()],
     looked: Mutex<Counts>,
+}
+
+/// How strict rules of alerts make the inputs of a model, and by which of their actions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strict {
+    strictness: Strictness,
+    by: Vec<i64>,
+}
+
+impl Strict {
+    /// By the actions that stand.
+    pub(crate) fn of(actions: &[Action]) -> Self {
+        let all = actions.iter().filter_map(|it| it.inputs);
+        Self {
+            strictness: all.fold(Strictness::default(), Strictness::and),
+            by: actions.iter().map(|it| it.id).collect(),
+        }
+    }
 }
 
 struct Current {
@@ -46,16 +69,22 @@ pub(crate) struct Counts {
 
 impl Inputs {
     /// Of a version that is loaded. A baseline that cannot be read is left alone: whoever asks for it is told why.
-    pub(crate) fn new(setting: &Setting, layout: &Layout, kept: Option<&BaselineRecord>) -> Self {
+    pub(crate) fn new(
+        setting: &Setting,
+        layout: &Layout,
+        kept: Option<&BaselineRecord>,
+        strict: Strict,
+    ) -> Self {
         let inputs = inputs_of(layout);
-        let read = kept.and_then(|it| Some((it.made_at, Baseline::from_json(&it.body).ok()?)));
-        let (made_at, baseline) = read.unzip();
-        let contract = contract(setting, &inputs, baseline.as_ref());
+        let (made_at, baseline) = read(kept).unzip();
+        let stricter = setting.at_least(strict.strictness);
+        let contract = contract(&stricter, &inputs, baseline.as_ref());
         let found = (0..contract.places()).map(|_| AtomicU64::new(0)).collect();
         Self {
             setting: setting.clone(),
             inputs,
             now: ArcSwap::from_pointee(Current { contract, made_at }),
+            strict: Mutex::new(strict),
             rows: AtomicU64::new(0),
             found,
             violations: Default::default(),
@@ -65,11 +94,45 @@ impl Inputs {
 
     /// Expects what this baseline has from now on. What was counted stays.
     pub(crate) fn follow(&self, kept: &BaselineRecord, baseline: &Baseline) {
+        let strict = self.strict.lock().unwrap_or_else(PoisonError::into_inner);
+        let stricter = self.setting.at_least(strict.strictness);
         let current = Current {
-            contract: contract(&self.setting, &self.inputs, Some(baseline)),
+            contract: contract(&stricter, &self.inputs, Some(baseline)),
             made_at: Some(kept.made_at),
         };
         self.now.store(Arc::new(current));
+    }
+
+    /// Is as strict as rules of alerts want from now on. What was counted stays.
+    fn enforce(&self, wanted: &Strict, kept: Option<&BaselineRecord>) {
+        let mut strict = self.strict.lock().unwrap_or_else(PoisonError::into_inner);
+        let stricter = self.setting.at_least(wanted.strictness);
+        let (made_at, baseline) = read(kept).unzip();
+        let contract = contract(&stricter, &self.inputs, baseline.as_ref());
+        self.now.store(Arc::new(Current { contract, made_at }));
+        *strict = wanted.clone();
+    }
+
+    fn strict(&self) -> Strict {
+        let strict = self.strict.lock().unwrap_or_else(PoisonError::into_inner);
+        strict.clone()
+    }
+
+    /// How many rules would be stricter than they are.
+    fn gains(&self, strictness: Strictness, kept: Option<&BaselineRecord>) -> usize {
+        let strictness = strictness.and(self.strict().strictness);
+        let stricter = self.setting.at_least(strictness);
+        let baseline = read(kept).map(|(_, it)| it);
+        let wanted = contract(&stricter, &self.inputs, baseline.as_ref());
+        let present: Vec<(usize, Term)> = self.terms();
+        let is_gain = |place: usize, term: &Term| {
+            let before = present.iter().find(|it| it.0 == place);
+            !term.tolerated && before.is_none_or(|(_, it)| it.action < term.action)
+        };
+        wanted
+            .terms()
+            .filter(|(place, it)| is_gain(*place, it))
+            .count()
     }
 
     /// When the baseline was made that is followed.
@@ -156,7 +219,59 @@ impl Inputs {
             version: running.version.number(),
             rows: counts.rows,
             baseline_ms: self.follows().map(|it| it.0),
+            stricter_by: self.strict().by,
             rules: self.terms().into_iter().map(rule).collect(),
+        }
+    }
+}
+
+/// How strict rules of alerts make the inputs of a model.
+pub(crate) async fn strict_of(store: &Store, model: &ModelName) -> Result<Strict, Refusal> {
+    Ok(Strict::of(&store.registry.strict_actions(model).await?))
+}
+
+/// Whether a rule of an alert could make the version that has the traffic stricter; else why not.
+pub(crate) async fn could_be_stricter(
+    app: &App,
+    model: &ModelName,
+    strictness: Strictness,
+) -> Result<(), Refusal> {
+    let running = app.catalog.find(&Reference {
+        model: model.clone(),
+        selector: Selector::Traffic,
+    })?;
+    let version = running.version;
+    let kept = app.store.registry.baseline(model, version).await?;
+    if running.inputs.gains(strictness, kept.as_ref()) > 0 {
+        return Ok(());
+    }
+    let reason = match running.inputs.terms().is_empty() {
+        true => "neither a baseline nor `monitor.inputs` says what they may hold",
+        false => "they are checked as strictly already",
+    };
+    let why = format!("nothing about the inputs of {model}:{version} would be stricter: {reason}");
+    Err(Refusal::Conflict { why })
+}
+
+/// Has every version of a model that is loaded be as strict as the registry says.
+pub(crate) async fn enforce(app: &App, model: &ModelName) -> Result<(), Refusal> {
+    let mut changes = app.catalog.changes();
+    loop {
+        changes.mark_unchanged();
+        let strict = strict_of(&app.store, model).await?;
+        let Some(found) = app.catalog.model(model) else {
+            return Ok(());
+        };
+        for running in found.ready.values() {
+            if running.inputs.strict() != strict {
+                let kept = app.store.registry.baseline(model, running.version).await?;
+                running.inputs.enforce(&strict, kept.as_ref());
+            }
+        }
+        // One that is being loaded may have asked the registry before.
+        let loading = |state: &State| matches!(state, State::Loading);
+        if !found.states.values().any(loading) || changes.changed().await.is_err() {
+            return Ok(());
         }
     }
 }
@@ -195,6 +310,10 @@ pub(crate) fn check(
         caller: None,
     })?;
     check_columns(setting, &inputs_of(&layout))
+}
+
+fn read(kept: Option<&BaselineRecord>) -> Option<(UnixMillis, Baseline)> {
+    kept.and_then(|it| Some((it.made_at, Baseline::from_json(&it.body).ok()?)))
 }
 
 fn inputs_of(layout: &Layout) -> Vec<Input> {

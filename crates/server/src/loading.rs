@@ -14,7 +14,7 @@ use store::registry::VersionRecord;
 use crate::catalog::Loader;
 use crate::clock::{Clock, wall_ms};
 use crate::engines::Engines;
-use crate::inputs::Inputs;
+use crate::inputs::{self, Inputs};
 use crate::ledger::{self, Budgets, Keeper, Recorder};
 use crate::memory;
 use crate::package::{self, Opened, blocking};
@@ -84,7 +84,8 @@ impl Loader for StoreLoader {
         }
         let layout = layout_of(&model, &record, &manifest)?;
         let kept = self.store.registry.baseline(&model, version).await?;
-        let inputs = Inputs::new(&manifest.monitor.inputs, &layout, kept.as_ref());
+        let strict = inputs::strict_of(&self.store, &model).await?;
+        let inputs = Inputs::new(&manifest.monitor.inputs, &layout, kept.as_ref(), strict);
         if mode != Mode::Off {
             let (keeper, layout) = (Arc::clone(&keeper), layout.clone());
             let keep = keep_of(&manifest.ledger);

@@ -51,6 +51,7 @@ fn show(inputs: &InputsRecord, all: bool) -> String {
         version,
         rows,
         baseline_ms,
+        stricter_by,
         rules,
     } = inputs;
     let baseline = match baseline_ms {
@@ -62,6 +63,13 @@ fn show(inputs: &InputsRecord, all: bool) -> String {
         count(*rows, "row"),
         count(rules.len() as u64, "rule"),
     )];
+    if !stricter_by.is_empty() {
+        let by: Vec<String> = stricter_by.iter().map(ToString::to_string).collect();
+        parts.push(format!(
+            "stricter than its owner says, by what alerts made of it: `windlass actions --reverse {}`",
+            by.join(", ")
+        ));
+    }
     let shown: Vec<&InputRuleRecord> = rules.iter().filter(|it| all || it.rows > 0).collect();
     match (rules.is_empty(), shown.is_empty()) {
         (true, _) => parts.push(format!(
@@ -123,6 +131,7 @@ mod tests {
             version: 3,
             rows: 200,
             baseline_ms: None,
+            stricter_by: vec![7],
             rules: vec![
                 rule(Some("age"), "missing", 50),
                 rule(Some("sex"), "missing", 0),
@@ -132,6 +141,7 @@ mod tests {
         let text = show(&inputs, false);
         for want in [
             "credit:3  200 rows looked at, 3 rules, without a baseline",
+            "`windlass actions --reverse 7`",
             "age",
             "(the row)",
         ] {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::label::ALERTNAME;
 use super::{Alert, Evidence, Fingerprint, Incident, Moment};
 use crate::manifest::Span;
+use crate::monitor::inputs::Strictness;
 use crate::name::{Alias, ModelName, Reference, Selector, Version};
 
 /// One deed that a rule permits, with its bounds.
@@ -27,6 +28,10 @@ pub struct Act {
     /// For `shift`: the version or alias that the traffic goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// For `stricter_inputs`: what the rules of `monitor.inputs` are at least; without it `range`, `missing` and
+    /// `unseen` are `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Strictness>,
     /// For `scale`: how many sessions run at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
@@ -145,6 +150,11 @@ impl Act {
                 target(to).map_err(|why| ("to", why))?;
             }
             (_, Some(_)) => return Err(("to", needs("shift"))),
+            (_, None) => {}
+        }
+        match (self.deed, self.inputs) {
+            (Deed::StricterInputs, Some(said)) => said.check().map_err(|why| ("inputs", why))?,
+            (_, Some(_)) => return Err(("inputs", needs("stricter_inputs"))),
             (_, None) => {}
         }
         match (self.deed, self.instances) {
@@ -270,8 +280,8 @@ pub enum Step {
     Rollback(Option<Version>),
     /// To what this names.
     Shift(Reference),
-    /// Check inputs more strictly.
-    StricterInputs,
+    /// Check the inputs of all versions at least so strictly, until it is taken back.
+    StricterInputs(Strictness),
     /// Train.
     Retrain,
     /// Run so many sessions.
@@ -284,7 +294,7 @@ impl Step {
         match self {
             Self::Rollback(_) => Deed::Rollback,
             Self::Shift(_) => Deed::Shift,
-            Self::StricterInputs => Deed::StricterInputs,
+            Self::StricterInputs(_) => Deed::StricterInputs,
             Self::Retrain => Deed::Retrain,
             Self::Scale(_) => Deed::Scale,
         }
@@ -352,7 +362,7 @@ pub fn plan(alert: &Alert, act: &Act, tried: &[Tried], now: Moment) -> Result<Pl
                 selector: target(to).unwrap_or(Selector::Traffic),
             })
         }
-        Deed::StricterInputs => Step::StricterInputs,
+        Deed::StricterInputs => Step::StricterInputs(act.inputs.unwrap_or(Strictness::REFUSE)),
         Deed::Retrain => Step::Retrain,
         Deed::Scale => Step::Scale(act.instances.unwrap_or(1)),
     };

@@ -526,6 +526,14 @@ fn a_rule_that_cannot_be_kept_names_its_setting() {
         "alerts[0].act[0].to: only `shift` takes it",
     );
     check(
+        r#"[{"name": "q", "monitor": "x", "act": [{"do": "stricter_inputs", "inputs": {"range": "off"}}]}]"#,
+        "alerts[0].act[0].inputs: `range: off` is not strict; want `warn` or `refuse`",
+    );
+    check(
+        r#"[{"name": "q", "monitor": "x", "act": [{"do": "rollback", "inputs": {"range": "warn"}}]}]"#,
+        "alerts[0].act[0].inputs: only `stricter_inputs` takes it",
+    );
+    check(
         r#"[{"name": "q", "monitor": "x", "act": [{"do": "scale"}]}]"#,
         "alerts[0].act[0].instances: `scale` needs 1 to 256",
     );

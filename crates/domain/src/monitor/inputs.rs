@@ -1,6 +1,7 @@
 //! What requests may hold: ranges, missing values, levels, and rows that say that something upstream is broken.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,27 @@ pub struct Inputs {
     pub columns: BTreeMap<String, Column>,
 }
 
+/// How much becomes at least of what requests may not hold, whatever else is said of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Strictness {
+    /// Of numbers out of range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<Action>,
+    /// Of missing values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Action>,
+    /// Of texts that are none of the known ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Action>,
+    /// Of rows of numbers that are all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant: Option<Action>,
+    /// Of rows that are there twice in one request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Action>,
+}
+
 /// What one column may hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -107,7 +129,89 @@ impl Default for Inputs {
     }
 }
 
+impl Strictness {
+    /// What no value of a column may be is refused.
+    pub const REFUSE: Self = Self {
+        range: Some(Action::Refuse),
+        missing: Some(Action::Refuse),
+        unseen: Some(Action::Refuse),
+        constant: None,
+        duplicate: None,
+    };
+
+    /// Every rule of which something is said, by name.
+    pub fn said(self) -> impl Iterator<Item = (&'static str, Action)> {
+        let all = [
+            ("range", self.range),
+            ("missing", self.missing),
+            ("unseen", self.unseen),
+            ("constant", self.constant),
+            ("duplicate", self.duplicate),
+        ];
+        all.into_iter().filter_map(|(name, it)| Some((name, it?)))
+    }
+
+    /// What satisfies both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            range: self.range.max(other.range),
+            missing: self.missing.max(other.missing),
+            unseen: self.unseen.max(other.unseen),
+            constant: self.constant.max(other.constant),
+            duplicate: self.duplicate.max(other.duplicate),
+        }
+    }
+
+    /// Whether it makes anything stricter; else why not.
+    pub(crate) fn check(self) -> Result<(), String> {
+        if let Some((name, action)) = self.said().find(|(_, it)| *it < Action::Warn) {
+            let action = action.name();
+            return Err(format!(
+                "`{name}: {action}` is not strict; want `warn` or `refuse`"
+            ));
+        }
+        match self.said().next() {
+            Some(_) => Ok(()),
+            None => Err("it says nothing; leave it out or say `range: refuse`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Strictness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self
+            .said()
+            .map(|(name, it)| format!("{name} {}", it.name()));
+        f.write_str(&all.collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl Inputs {
+    /// The same, at least so strict. A column that its owner has set to `off` stays so: it was meant.
+    #[must_use]
+    pub fn at_least(&self, strictness: Strictness) -> Self {
+        let raise =
+            |action: &mut Action, to: Option<Action>| *action = to.unwrap_or(*action).max(*action);
+        let column = |said: &mut Option<Action>, to: Option<Action>| {
+            if let Some(action) = said.as_mut().filter(|it| **it != Action::Off) {
+                raise(action, to);
+            }
+        };
+        let mut stricter = self.clone();
+        raise(&mut stricter.range, strictness.range);
+        raise(&mut stricter.missing, strictness.missing);
+        raise(&mut stricter.unseen, strictness.unseen);
+        stricter.constant = stricter.constant.max(strictness.constant);
+        stricter.duplicate = stricter.duplicate.max(strictness.duplicate);
+        for it in stricter.columns.values_mut() {
+            column(&mut it.range, strictness.range);
+            column(&mut it.missing, strictness.missing);
+            column(&mut it.unseen, strictness.unseen);
+        }
+        stricter
+    }
+
     /// Refuses what makes no sense, by the setting's name.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         if self.rows_min == 0 {
@@ -153,6 +257,7 @@ impl Inputs {
 
 #[cfg(test)]
 mod tests {
+    use super::{Inputs, Strictness};
     use crate::monitor::Setting;
 
     fn check(text: &str, want: &str) {
@@ -165,6 +270,37 @@ mod tests {
             },
         };
         assert!(got.contains(want), "{got}");
+    }
+
+    #[test]
+    fn rules_become_at_least_as_strict_as_is_said_and_never_less() {
+        let inputs = |text: &str| -> Inputs { serde_json::from_str(text).expect("a setting") };
+        let said: Strictness =
+            serde_json::from_str(r#"{"range":"warn","duplicate":"refuse"}"#).expect("a setting");
+        let own = inputs(
+            r#"{"range":"off","missing":"refuse","constant":"off","columns":
+                {"a":{"range":"refuse"},"b":{"range":"count"},"c":{"range":"off"},"d":{"unseen":"off"}}}"#,
+        );
+        let want = inputs(
+            r#"{"range":"warn","missing":"refuse","constant":"off","duplicate":"refuse","columns":
+                {"a":{"range":"refuse"},"b":{"range":"warn"},"c":{"range":"off"},"d":{"unseen":"off"}}}"#,
+        );
+        assert_eq!(own.at_least(said), want);
+        assert_eq!(own.at_least(Strictness::default()), own);
+        assert_eq!(
+            said.and(Strictness::REFUSE).to_string(),
+            "range refuse, missing refuse, unseen refuse, duplicate refuse"
+        );
+        for (said, want) in [
+            ("{}", "it says nothing; leave it out or say `range: refuse`"),
+            (
+                r#"{"range":"refuse","unseen":"count"}"#,
+                "`unseen: count` is not strict; want `warn` or `refuse`",
+            ),
+        ] {
+            let said: Strictness = serde_json::from_str(said).expect("a setting");
+            assert_eq!(said.check(), Err(want.to_owned()));
+        }
     }
 
     #[test]

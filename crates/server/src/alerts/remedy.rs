@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::inputs;
 use crate::models::{self, change};
 use crate::task::Tasks;
 
@@ -63,15 +64,23 @@ async fn carry_out(app: &App, Remedy { id, plan }: Remedy) {
     let registry = &app.store.registry;
     if let Err(refusal) = registry.finish_action(id, &outcome, moved, &event).await {
         tracing::error!(%refusal, "what became of an action cannot be written down");
+        return;
+    }
+    if let (Step::StricterInputs(_), Outcome::Done) = (&plan.step, &outcome)
+        && let Err(refusal) = inputs::enforce(app, &plan.model).await
+    {
+        tracing::error!(%refusal, %model, "its inputs are stricter only when it is loaded again");
     }
 }
 
 /// What the alert's history says of an action.
 pub(super) fn event(plan: &Plan, outcome: &Outcome, moved: Option<Moved>, now: Moment) -> Event {
     let deed = plan.step.deed().name();
-    let way = moved.map_or_else(String::new, |(from, to)| {
-        format!(": traffic from version {from} to {to}")
-    });
+    let way = match (&plan.step, moved) {
+        (Step::StricterInputs(inputs), _) => format!(": {inputs}"),
+        (_, Some((from, to))) => format!(": traffic from version {from} to {to}"),
+        (_, None) => String::new(),
+    };
     let why = match outcome {
         Outcome::DryRun => format!("`{deed}` would be done{way}"),
         Outcome::Unavailable { why } => format!("`{deed}` is not possible: {why}"),
@@ -103,8 +112,14 @@ async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Ref
             rollback_target(&moves, *about).map_err(conflict)?
         }
         Step::Shift(reference) => registry.resolve(reference).await?,
-        Step::StricterInputs => {
-            return unavailable("this server has no stricter checks of inputs yet");
+        Step::StricterInputs(strictness) => {
+            inputs::could_be_stricter(app, &plan.model, *strictness).await?;
+            let outcome = match plan.dry_run {
+                true => Outcome::DryRun,
+                // It holds from when it is written down.
+                false => Outcome::Done,
+            };
+            return Ok((outcome, None));
         }
         Step::Retrain => return unavailable("this server starts no training runs yet"),
         Step::Scale(_) => {
@@ -129,7 +144,8 @@ async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Ref
     Ok((Outcome::Done, moved))
 }
 
-/// Takes back what an action did: the traffic goes where it was. Refused where it has moved on since.
+/// Takes back what an action did: the traffic goes where it was, and inputs are as strict as they were. Refused where
+/// the traffic has moved on since.
 pub(crate) async fn reverse(
     app: &Arc<App>,
     permission: Permission<Change>,
@@ -139,6 +155,20 @@ pub(crate) async fn reverse(
     let registry = &app.store.registry;
     let action = registry.action(id).await?;
     let conflict = |why: String| Refusal::Conflict { why };
+    let back = |way: String| Event {
+        at: Moment(wall_ms()),
+        fingerprint: action.tried.fingerprint,
+        incident: action.tried.incident,
+        kind: EventKind::Action,
+        why: format!("`{}` taken back by {who}: {way}", action.tried.deed.name()),
+        evidence: action.evidence.clone(),
+    };
+    if let (Some(strictness), Outcome::Done) = (action.inputs, &action.outcome) {
+        let event = back(format!("no longer at least {strictness}"));
+        registry.reverse_action(id, who, &event).await?;
+        inputs::enforce(app, &action.tried.model).await?;
+        return registry.action(id).await;
+    }
     let moved = action.from.zip(action.to);
     let Some((from, to)) = moved.filter(|_| action.outcome == Outcome::Done) else {
         let outcome = action.outcome.name();
@@ -157,17 +187,7 @@ pub(crate) async fn reverse(
     }
     let change = change(who, why);
     models::set_traffic(app, permission, &tried.model, from, change).await?;
-    let event = Event {
-        at: Moment(wall_ms()),
-        fingerprint: tried.fingerprint,
-        incident: tried.incident,
-        kind: EventKind::Action,
-        why: format!(
-            "`{}` taken back by {who}: traffic from version {to} to {from}",
-            tried.deed.name()
-        ),
-        evidence: action.evidence.clone(),
-    };
+    let event = back(format!("traffic from version {to} to {from}"));
     registry.reverse_action(id, who, &event).await?;
     registry.action(id).await
 }

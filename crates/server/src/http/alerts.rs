@@ -351,6 +351,11 @@ fn action_record(action: Action) -> api::ActionRecord {
         evidence: action.evidence,
         from: action.from.map(Version::number),
         to: action.to.map(Version::number),
+        inputs: action.inputs.map_or_else(Default::default, |it| {
+            let said = it.said();
+            said.map(|(rule, it)| (rule.to_owned(), it.name().to_owned()))
+                .collect()
+        }),
         reversed: action.reversed.map(|it| api::ByRecord {
             who: it.who,
             at_ms: it.at.0,

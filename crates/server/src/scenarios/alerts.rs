@@ -601,6 +601,111 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     site.end().await;
 }
 
+/// A model of which column `a` is from 0 to 10, and what a rule does about it.
+fn ranged(act: &str) -> String {
+    let inputs = "signature: {features: {x: [a, b]}}\nmonitor: {inputs: {columns: {a: {least: 0, greatest: 10}}}}";
+    format!("{inputs}\n{}", manifest(act))
+}
+
+const TWO: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
+
+impl Site {
+    async fn ranged(act: &str) -> Self {
+        let site = Self::telling(&json!([])).await;
+        let pushed = site.push_with("m", TWO, &ranged(act)).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+        let loaded = site.call(Method::POST, "/api/v1/models/m/load", "").await;
+        assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+        site
+    }
+
+    /// The status of a request with an `a` that is out of range.
+    async fn out_of_range(&self) -> u16 {
+        let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [11, 1]}]});
+        let reply = self
+            .call(Method::POST, "/v2/models/m/infer", body.to_string())
+            .await;
+        reply.status.as_u16()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_are_checked_more_strictly_until_that_is_taken_back() {
+    let act = "{do: stricter_inputs, inputs: {range: refuse}, at_most: 2 per 1d}";
+    let site = Site::ranged(act).await;
+    assert_eq!(site.out_of_range().await, 200);
+    site.found(Verdict::Bad, 1).await;
+    let action = site.acted().await;
+    assert_eq!(
+        (&action["outcome"], &action["inputs"], &action["evidence"]),
+        (
+            &json!("done"),
+            &json!({"range": "refuse"}),
+            &json!({"accuracy": 0.5})
+        ),
+        "{action}"
+    );
+    // It is written down before it holds.
+    let by = |it: &Value| it["stricter_by"] == json!([action["id"]]);
+    let inputs = site.until("/api/v1/models/m/inputs", by).await;
+    assert_eq!(inputs["rules"][0]["action"], "refuse", "{inputs}");
+    assert_eq!(site.out_of_range().await, 400);
+    // It is the model's and not the version's, and it outlives the server.
+    let other = ranged(act).replace("rows_max: 4", "rows_max: 8");
+    let pushed = site.push_with("m", TWO, &other).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    assert_eq!(site.traffic("m", 2).await.status, StatusCode::OK);
+    assert_eq!(site.out_of_range().await, 400);
+    let folder = site.end().await;
+    let site = Site::alerting(folder, receivers(&json!([]))).await;
+    assert_eq!(site.out_of_range().await, 400);
+    // Done again it would change nothing, and says so.
+    site.found(Verdict::Bad, 2).await;
+    let again =
+        |it: &Value| it["items"][0]["id"] != action["id"] && it["items"][0]["outcome"] != "trying";
+    let again = site.until("/api/v1/actions?model=m", again).await["items"][0].clone();
+    assert_eq!(
+        (&again["outcome"], &again["why"]),
+        (
+            &json!("failed"),
+            &json!(
+                "nothing about the inputs of m:2 would be stricter: they are checked as strictly already"
+            )
+        )
+    );
+    let path = format!("/api/v1/actions/{}/reverse", action["id"]);
+    let back = site.post(&path, json!({"who": "ann"})).await;
+    assert_eq!(back["outcome"], "reversed");
+    assert_eq!(site.out_of_range().await, 200);
+    let history = site.get("/api/v1/events?limit=1000").await;
+    let last = history["items"].as_array().and_then(|it| it.last());
+    assert_eq!(
+        last.map(|it| &it["detail"]["why"]),
+        Some(&json!(
+            "`stricter_inputs` taken back by ann: no longer at least range refuse"
+        ))
+    );
+    assert_eq!(site.call(Method::POST, &path, "").await.status, 409);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_makes_nothing_stricter() {
+    let site = Site::ranged("{do: stricter_inputs, dry_run: true}").await;
+    site.found(Verdict::Bad, 1).await;
+    let action = site.acted().await;
+    assert_eq!(
+        (&action["outcome"], &action["inputs"]),
+        (
+            &json!("dry_run"),
+            &json!({"range": "refuse", "missing": "refuse", "unseen": "refuse"})
+        ),
+        "{action}"
+    );
+    assert_eq!(site.out_of_range().await, 200);
+    site.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_written_down() {
     for (act, outcome, why) in [
@@ -616,8 +721,9 @@ async fn what_cannot_be_done_is_written_down() {
         ),
         (
             "{do: stricter_inputs}",
-            "unavailable",
-            "this server has no stricter checks of inputs yet",
+            "failed",
+            "nothing about the inputs of m:2 would be stricter: neither a baseline nor `monitor.inputs` says what \
+             they may hold",
         ),
         ("{do: shift, to: safe}", "failed", "no alias `m@safe`"),
         (

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use domain::alert::act::{Deed, Outcome, Plan, Tried};
+use domain::alert::act::{Deed, Outcome, Plan, Step, Tried};
 use domain::alert::{Acknowledgement, Event, Evidence, Fingerprint, Incident, Moment};
+use domain::monitor::inputs::Strictness;
 use domain::{ModelName, Refusal, Version};
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -14,7 +15,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::alerts::{append_alert_event, get, parsed, stored, text};
 use super::events::{self, NewEvent};
-use super::{Registry, UnixMillis, limited, version_of};
+use super::{Change, Registry, UnixMillis, limited, version_of};
 use crate::failure;
 
 /// For how long actions and ended silences are kept.
@@ -35,6 +36,8 @@ pub struct Action {
     pub from: Option<Version>,
     /// The version that has it since.
     pub to: Option<Version>,
+    /// How strict it made the rules about inputs, at least.
+    pub inputs: Option<Strictness>,
     /// When and by whom it was taken back.
     pub reversed: Option<Acknowledgement>,
 }
@@ -42,10 +45,14 @@ pub struct Action {
 impl Registry {
     /// Writes down that an action is begun.
     pub async fn begin_action(&self, plan: &Plan, now: Moment) -> Result<i64, Refusal> {
+        let inputs = match &plan.step {
+            Step::StricterInputs(inputs) => Some(text(inputs)?),
+            Step::Rollback(_) | Step::Shift(_) | Step::Retrain | Step::Scale(_) => None,
+        };
         let done = sqlx::query(
             "INSERT INTO alert_actions
-             (at, model, rule, fingerprint, incident, deed, outcome, why, evidence)
-             VALUES (?, ?, ?, ?, ?, ?, 'trying', '', ?)",
+             (at, model, rule, fingerprint, incident, deed, outcome, why, evidence, inputs)
+             VALUES (?, ?, ?, ?, ?, ?, 'trying', '', ?, ?)",
         )
         .bind(now.0)
         .bind(plan.model.as_str())
@@ -54,6 +61,7 @@ impl Registry {
         .bind(plan.incident.0)
         .bind(plan.step.deed().name())
         .bind(text(&plan.evidence)?)
+        .bind(inputs)
         .execute(&self.writer)
         .await
         .map_err(failure::of_sql)?;
@@ -151,6 +159,20 @@ impl Registry {
         rows.iter().map(read_action).collect()
     }
 
+    /// The actions that keep a model's inputs strict: those that were done and not taken back.
+    pub async fn strict_actions(&self, model: &ModelName) -> Result<Vec<Action>, Refusal> {
+        let rows = sqlx::query(
+            "SELECT * FROM alert_actions
+             WHERE model = ? AND deed = 'stricter_inputs' AND outcome = 'done' ORDER BY id LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(limited(super::LIST_MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        rows.iter().map(read_action).collect()
+    }
+
     /// What a model's rule tried since a moment, and whatever it tried in an incident.
     pub async fn tried(
         &self,
@@ -192,6 +214,7 @@ async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result
         "outcome": action.outcome.name(),
         "from": action.from.map(Version::number),
         "to": action.to.map(Version::number),
+        "inputs": action.inputs,
         "why": event.why,
         "evidence": action.evidence,
     });
@@ -202,6 +225,26 @@ async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result
         detail,
     };
     events::append(db, event).await?;
+    Ok(())
+}
+
+/// Ends the actions that keep the inputs of a model strict that is being removed: what is pushed under its name later
+/// is another model.
+pub(super) async fn end_strict_actions(
+    db: &mut SqliteConnection,
+    model: &ModelName,
+    change: &Change,
+) -> Result<(), Refusal> {
+    sqlx::query(
+        "UPDATE alert_actions SET outcome = 'reversed', reversed_at = ?, reversed_by = ?
+         WHERE model = ? AND deed = 'stricter_inputs' AND outcome = 'done'",
+    )
+    .bind(change.at.0)
+    .bind(&change.who)
+    .bind(model.as_str())
+    .execute(db)
+    .await
+    .map_err(failure::of_sql)?;
     Ok(())
 }
 
@@ -229,6 +272,10 @@ fn read_action(row: &SqliteRow) -> Result<Action, Refusal> {
         evidence: stored(row, "evidence")?,
         from: number("from_number")?,
         to: number("to_number")?,
+        inputs: match get::<Option<String>>(row, "inputs")? {
+            None => None,
+            Some(text) => Some(serde_json::from_str(&text).map_err(|it| wrong(it.to_string()))?),
+        },
         reversed: reversed.map(|(who, at)| Acknowledgement {
             who,
             at: Moment(at),

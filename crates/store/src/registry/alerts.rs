@@ -269,7 +269,12 @@ impl Registry {
             ),
             ("DELETE FROM alert_feedback WHERE at < ?", older),
             ("DELETE FROM silences WHERE until < ?", older),
-            ("DELETE FROM alert_actions WHERE at < ?", older),
+            (
+                // What still keeps a model's inputs strict is not forgotten.
+                "DELETE FROM alert_actions
+                 WHERE at < ? AND NOT (deed = 'stricter_inputs' AND outcome = 'done')",
+                older,
+            ),
             (
                 "DELETE FROM deliveries WHERE state = 'dead' AND at < ?",
                 dead,

@@ -174,6 +174,7 @@ impl Registry {
         .await
         .map_err(failure::of_sql)?;
         run(&mut db, "DELETE FROM versions WHERE model_id = ?", id).await?;
+        super::actions::end_strict_actions(&mut db, model, change).await?;
         tell(&mut db, model, "model_removed", json!({}), change).await?;
         db.commit().await.map_err(failure::of_sql)
     }

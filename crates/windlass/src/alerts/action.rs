@@ -20,7 +20,7 @@ pub(crate) struct ActionsArgs {
     /// The model; without it every one
     #[arg(conflicts_with = "reverse")]
     model: Option<ModelName>,
-    /// Takes one back: the traffic goes where it was
+    /// Takes one back: the traffic goes where it was, inputs are as strict as they were
     #[arg(long, value_name = "NUMBER")]
     reverse: Option<i64>,
     #[command(flatten)]
@@ -41,6 +41,13 @@ async fn work(client: &Client, context: &Context, args: &ActionsArgs) -> anyhow:
         let change = args.by.change();
         let action: ActionRecord = client.send(Method::POST, &path, &change).await?;
         return context.output.answer(&action, |it| {
+            if !it.inputs.is_empty() {
+                return format!(
+                    "the inputs of {} are no longer at least {}",
+                    it.model,
+                    rules(it)
+                );
+            }
             let from = it.from.map_or_else(String::new, |it| it.to_string());
             format!("{} is answered by {}:{from} again", it.model, it.model)
         });
@@ -54,8 +61,8 @@ async fn work(client: &Client, context: &Context, args: &ActionsArgs) -> anyhow:
         }
         let row = |it: &ActionRecord| {
             let way = match (it.from, it.to) {
-                (Some(from), Some(to)) => format!("{from} to {to}"),
-                _ => String::new(),
+                (Some(from), Some(to)) => format!("traffic {from} to {to}"),
+                _ => rules(it),
             };
             vec![
                 it.id.to_string(),
@@ -69,8 +76,17 @@ async fn work(client: &Client, context: &Context, args: &ActionsArgs) -> anyhow:
             ]
         };
         let headers = [
-            "NUMBER", "WHEN", "MODEL", "RULE", "ACTION", "OUTCOME", "TRAFFIC", "WHY",
+            "NUMBER", "WHEN", "MODEL", "RULE", "ACTION", "OUTCOME", "CHANGE", "WHY",
         ];
         table(&headers, actions.iter().map(row))
     })
+}
+
+/// How strict it made the rules about inputs.
+fn rules(action: &ActionRecord) -> String {
+    let rules = action
+        .inputs
+        .iter()
+        .map(|(rule, it)| format!("{rule} {it}"));
+    rules.collect::<Vec<_>>().join(", ")
 }

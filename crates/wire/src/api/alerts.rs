@@ -208,6 +208,9 @@ pub struct ActionRecord {
     /// The version that has it since, or would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u32>,
+    /// For `stricter_inputs`: what each rule about inputs is since, or would be, at least.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
     /// Who took it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed: Option<ByRecord>,

@@ -14,6 +14,9 @@ pub struct InputsRecord {
     /// When the baseline was made that ranges and levels are taken from; none where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_ms: Option<i64>,
+    /// The actions of rules of alerts that make them stricter than the version's owner says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stricter_by: Vec<i64>,
     /// Every rule that holds, by column; those about whole rows last.
     pub rules: Vec<InputRuleRecord>,
 }
