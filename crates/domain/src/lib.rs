@@ -8,6 +8,7 @@ pub mod alert;
 pub mod batch;
 pub mod budget;
 pub mod contract;
+pub mod decision;
 pub mod frame;
 pub mod ledger;
 pub mod lifecycle;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::decision::Decision;
 use crate::refusal::Refusal;
 use crate::task::Task;
 use crate::tensor::DataType;
@@ -137,6 +138,7 @@ impl Signature {
         if let Some(task) = task {
             self.check_task(&task)?;
             self.task = Some(task);
+            Decision::of(&self)?;
         }
         Ok(self)
     }

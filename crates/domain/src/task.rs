@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::decision::ByGroup;
+
 /// The question that a model answers. The outputs named here must be outputs of its signature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
@@ -24,6 +26,9 @@ pub enum Task {
         /// The output that holds the class.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
+        /// Thresholds of groups, in place of the one for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_group: Option<ByGroup>,
     },
     /// One of several classes.
     Multiclass {

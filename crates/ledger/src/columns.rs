@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BooleanBuilder, DictionaryArray, FixedSizeBinaryArray,
-    Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array,
+    Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array, new_null_array,
 };
-use arrow::datatypes::{Float32Type, Schema, TimestampMicrosecondType, UInt32Type};
+use arrow::datatypes::{
+    DataType as Arrow, Float32Type, Float64Type, Schema, TimestampMicrosecondType, UInt32Type,
+};
 use domain::DataType;
+use domain::decision::Groups;
 
-use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot};
+use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot, words};
 use reader::Head;
 pub(crate) use reader::{Place, Read, Reader, Unreadable};
 use tensor::{Column, Numbers, Raw};
@@ -40,6 +43,8 @@ pub(crate) struct Collector {
     used: [Numbers<Float32Type>; 4],
     class: Words,
     class_from: ClassFrom,
+    /// Which threshold held for each row, where groups have their own.
+    applied: Option<Applied>,
     /// The keys in `class` of answers that were seen before, by their bytes.
     answers_known: Vec<(u64, Option<i32>)>,
     outputs: Vec<Column>,
@@ -47,6 +52,15 @@ pub(crate) struct Collector {
     /// The input and column in it that is the key, and the caller.
     key_at: Option<(usize, usize)>,
     caller_at: Option<(usize, usize)>,
+}
+
+/// Groups that have thresholds of their own, and those of the rows.
+struct Applied {
+    groups: Groups,
+    /// The input that holds the group, and the column in it.
+    at: (usize, usize),
+    group: Words,
+    threshold: Numbers<Float64Type>,
 }
 
 /// The outputs that tell a row's class, by their places.
@@ -91,6 +105,22 @@ impl Collector {
             layout.inputs.iter().enumerate().find_map(find)
         };
         let class_from = ClassFrom::new(&layout);
+        let applied = match &layout.meaning {
+            Meaning::Classes {
+                by_group: Some(by_group),
+                threshold,
+                ..
+            } => place(&Some(by_group.column.clone())).and_then(|at| {
+                let datatype = layout.inputs[at.0].datatype();
+                Some(Applied {
+                    groups: Groups::new(&by_group.thresholds, *threshold, datatype)?,
+                    at,
+                    group: Words::new(rows),
+                    threshold: Numbers::new(rows),
+                })
+            }),
+            _ => None,
+        };
         let output = |(index, slot)| Column::new(slot, class_from.answer == Some(index), rows);
         Self {
             rows: 0,
@@ -107,6 +137,7 @@ impl Collector {
             used: std::array::from_fn(|_| Numbers::new(rows)),
             class: Words::new(rows),
             class_from,
+            applied,
             answers_known: Vec::new(),
             outputs: layout.outputs.iter().enumerate().map(output).collect(),
             inputs: layout
@@ -149,7 +180,11 @@ impl Collector {
         for (column, raw) in columns.zip(&raws) {
             column.push(raw, count);
         }
-        self.classes(of_outputs, count);
+        let groups = self.groups(of_inputs, count);
+        let called = self.classes(of_outputs, groups.as_deref(), count);
+        if let Some(applied) = &mut self.applied {
+            applied.push(groups.filter(|_| called), count);
+        }
         let [arm, key, caller, request_id, code] = head.texts;
         for _ in 0..count {
             self.ids.extend_from_slice(&head.place.id);
@@ -203,8 +238,32 @@ impl Collector {
         raws.get(input)?.show(datatype, row * names.len() + column)
     }
 
-    /// The class of each row: what the model answered, or what its scores say.
-    fn classes(&mut self, outputs: &[Raw<'_>], count: usize) {
+    /// The group of each row, where groups have thresholds of their own and the inputs are there.
+    fn groups(&self, inputs: &[Raw<'_>], count: usize) -> Option<Vec<Option<usize>>> {
+        let Applied { groups, at, .. } = self.applied.as_ref()?;
+        let (input, column) = *at;
+        let raw = inputs.get(input).filter(|it| !matches!(it, Raw::Absent))?;
+        let datatype = self.inputs.get(input)?.datatype();
+        let Kept::Columns(names) = &self.layout.inputs.get(input)?.kept else {
+            return None;
+        };
+        let group = |row: usize| {
+            let place = row * names.len() + column;
+            match datatype {
+                DataType::Bytes => groups.of_text(raw.show(datatype, place)?.as_bytes()),
+                _ => groups.of_number(raw.number(datatype, place)?),
+            }
+        };
+        Some((0..count).map(group).collect())
+    }
+
+    /// The class of each row: what was answered, or what its scores say. Whether there was either.
+    fn classes(
+        &mut self,
+        outputs: &[Raw<'_>],
+        groups: Option<&[Option<usize>]>,
+        count: usize,
+    ) -> bool {
         let Meaning::Classes {
             classes,
             positive,
@@ -214,7 +273,7 @@ impl Collector {
             ..
         } = &self.layout.meaning
         else {
-            return;
+            return false;
         };
         let found = |at: Option<usize>| {
             let (raw, column) = (outputs.get(at?)?, self.outputs.get(at?)?);
@@ -238,17 +297,28 @@ impl Collector {
                     self.answers_known.push((bits, key));
                 }
             }
-            return;
+            return true;
         }
         let Some((raw, datatype)) = found(self.class_from.scores) else {
-            return self.class.push(None, count);
+            self.class.push(None, count);
+            return false;
         };
+        if self.applied.is_some() && groups.is_none() {
+            // Nobody knows which threshold it was.
+            self.class.push(None, count);
+            return false;
+        }
         for row in 0..count {
             let score = |index: usize| raw.number(datatype, row * scores.len() + index);
-            let decided = decide(score, classes.len(), *positive, *threshold, *single);
+            let threshold = match (&self.applied, groups) {
+                (Some(applied), Some(groups)) => Some(applied.groups.threshold(groups[row])),
+                _ => *threshold,
+            };
+            let decided = decide(score, classes.len(), *positive, threshold, *single);
             let class = decided.and_then(|it| classes.get(it));
             self.class.push(class.map(String::as_str), 1);
         }
+        true
     }
 
     /// The rows collected, as the layout's schema has them.
@@ -287,10 +357,35 @@ impl Collector {
         if matches!(self.layout.meaning, Meaning::Classes { .. }) {
             columns.push(self.class.finish());
         }
+        match self.applied {
+            Some(Applied {
+                group, threshold, ..
+            }) => columns.extend([group.finish(), number_column(threshold)]),
+            // Of a layout that another Windlass wrote, which this one cannot apply.
+            None if self.layout.meaning.by_group().is_some() => {
+                columns.push(new_null_array(&words(), rows));
+                columns.push(new_null_array(&Arrow::Float64, rows));
+            }
+            None => {}
+        }
         for column in self.outputs.into_iter().chain(self.inputs) {
             columns.extend(column.finish());
         }
         RecordBatch::try_new(schema, columns).map_err(|_| Unreadable)
+    }
+}
+
+impl Applied {
+    fn push(&mut self, groups: Option<Vec<Option<usize>>>, count: usize) {
+        let Some(groups) = groups else {
+            self.group.push(None, count);
+            return self.threshold.push_nulls(count);
+        };
+        for group in groups {
+            let name = group.map(|it| self.groups.name(it));
+            self.group.push(name, 1);
+            self.threshold.push_n(self.groups.threshold(group), 1);
+        }
     }
 }
 

@@ -9,14 +9,17 @@
 //! R5. A layout is written down with the rows and never changed. A version that is loaded with other settings
 //!     has another one; readers put them side by side.
 
+mod meaning;
+
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType as Arrow, Field, Schema, TimeUnit};
 use domain::ledger::Source;
 use domain::signature::Rows;
-use domain::task::Task;
-use domain::{DataType, Dimension, Refusal, Signature, TensorSpec};
+use domain::{DataType, Refusal, Signature, TensorSpec};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use meaning::Meaning;
 
 /// The most values a row that become columns.
 pub const VALUES_MAX: usize = 256;
@@ -87,27 +90,8 @@ impl Slot {
     }
 }
 
-/// What the answers mean, as far as quality needs it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum Meaning {
-    /// One of these classes; with two and a `positive` one the question is whether it is that.
-    Classes {
-        classes: Vec<String>,
-        positive: Option<usize>,
-        threshold: Option<f64>,
-        /// The column of each class's score, where there are scores.
-        scores: Vec<String>,
-        /// The model gives the probability of the positive class alone.
-        single: bool,
-        /// Whether the model answers the class itself; else it is told from the scores.
-        answered: bool,
-    },
-    /// A number, in this column.
-    Value { column: String },
-    /// Something else.
-    None,
-}
+/// What was applied to each row where groups have thresholds of their own.
+const APPLIED: [SystemColumn; 2] = [("threshold_group", words), ("threshold", || Arrow::Float64)];
 
 /// The columns of one version's rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,8 +131,12 @@ impl Layout {
     pub fn new(version: &Version<'_>) -> Result<Self, Refusal> {
         let signature = version.signature;
         let mut names = Names::new();
-        let meaning_of = meaning(signature.task.as_ref(), signature);
-        let named = named_outputs(signature, &meaning_of);
+        let mut meaning_of = Meaning::of(signature);
+        if meaning_of.by_group().is_some() {
+            let applied = APPLIED.iter().map(|(name, _)| (*name).to_owned());
+            names.taken.extend(applied);
+        }
+        let named = meaning_of.outputs(signature);
         for (_, columns) in &named {
             names.taken.extend(columns.iter().cloned());
         }
@@ -168,6 +156,15 @@ impl Layout {
             }
         });
         let outputs = outputs.collect();
+        if let Meaning::Classes {
+            by_group: Some(by_group),
+            ..
+        } = &mut meaning_of
+        {
+            let source = Source::Input(by_group.column.clone());
+            let column = input_column("task.by_group.column", Some(&source), signature, &inputs)?;
+            by_group.column = column.unwrap_or_default();
+        }
         let key = input_column("ledger.key", version.key, signature, &inputs)?;
         let caller = input_column("ledger.caller", version.caller, signature, &inputs)?;
         Ok(Self {
@@ -238,6 +235,10 @@ impl Layout {
             .collect();
         if matches!(self.meaning, Meaning::Classes { .. }) {
             fields.push(Field::new("class", words(), true));
+        }
+        if self.meaning.by_group().is_some() {
+            let applied = APPLIED.iter();
+            fields.extend(applied.map(|(name, datatype)| Field::new(*name, datatype(), true)));
         }
         for slot in self.outputs.iter().chain(&self.inputs) {
             fields.extend(self.fields(slot));
@@ -316,18 +317,8 @@ impl Names {
     }
 }
 
-/// Values of one row; none where that differs from row to row. Where requests are wholes, so is the tensor.
-fn width(spec: &TensorSpec, rows: Rows) -> Option<usize> {
-    let outer = usize::from(rows == Rows::Outermost);
-    let inner = spec.shape.get(outer..).unwrap_or_default();
-    inner.iter().try_fold(1usize, |width, it| match it {
-        Dimension::Fixed(size) => width.checked_mul(*size),
-        Dimension::Variable(_) => None,
-    })
-}
-
 fn slot(spec: &TensorSpec, rows: Rows, names: &mut Names, prefix: &str) -> Slot {
-    let kept = match width(spec, rows) {
+    let kept = match spec.width(rows) {
         Some(width) if width <= VALUES_MAX => {
             let wanted: Vec<String> = if spec.features.len() == width {
                 spec.features.clone()
@@ -375,131 +366,10 @@ fn input_column(
     })
 }
 
-fn meaning(task: Option<&Task>, signature: &Signature) -> Meaning {
-    let binary = matches!(task, Some(Task::Binary { .. }));
-    let scores_width = |name: &Option<String>| {
-        let spec = signature.output(name.as_deref()?)?;
-        let width = width(spec, signature.rows)?;
-        (spec.datatype.is_float() && width <= VALUES_MAX).then_some(width)
-    };
-    match task {
-        Some(
-            Task::Binary {
-                classes,
-                scores,
-                label,
-                ..
-            }
-            | Task::Multiclass {
-                classes,
-                scores,
-                label,
-            },
-        ) => {
-            let width = scores_width(scores);
-            let count = match (classes.len(), width) {
-                (0, _) if binary => 2,
-                (0, width) => width.unwrap_or(0),
-                (count, _) => count,
-            };
-            let classes: Vec<String> = (0..count)
-                .map(|it| classes.get(it).cloned().unwrap_or_else(|| it.to_string()))
-                .collect();
-            let (positive, threshold) = match task {
-                Some(Task::Binary {
-                    positive,
-                    threshold,
-                    ..
-                }) => {
-                    let place = |name: &String| classes.iter().position(|it| it == name);
-                    // Without a word about it the second class is, as scikit-learn has it.
-                    (
-                        Some(positive.as_ref().and_then(place).unwrap_or(1)),
-                        *threshold,
-                    )
-                }
-                _ => (None, None),
-            };
-            let single = binary && width == Some(1);
-            let scores = match (width, positive) {
-                (Some(1), Some(positive)) => vec![format!("score_{}", classes[positive])],
-                (Some(width), _) if width == classes.len() => {
-                    classes.iter().map(|it| format!("score_{it}")).collect()
-                }
-                _ => Vec::new(),
-            };
-            let answered = label
-                .as_deref()
-                .and_then(|it| signature.output(it))
-                .is_some_and(|it| self::width(it, signature.rows) == Some(1));
-            Meaning::Classes {
-                classes,
-                positive,
-                threshold,
-                scores,
-                single,
-                answered,
-            }
-        }
-        Some(Task::Regression { value }) => {
-            let only = || match &signature.outputs[..] {
-                [only] => Some(only),
-                _ => None,
-            };
-            let output = value
-                .as_deref()
-                .map_or_else(only, |name| signature.output(name));
-            match output {
-                Some(it)
-                    if width(it, signature.rows) == Some(1) && it.datatype != DataType::Bytes =>
-                {
-                    Meaning::Value {
-                        column: "value".to_owned(),
-                    }
-                }
-                _ => Meaning::None,
-            }
-        }
-        Some(Task::Embedding { .. }) | None => Meaning::None,
-    }
-}
-
-/// The outputs that the task names and the columns that they become (R3).
-fn named_outputs(signature: &Signature, meaning: &Meaning) -> Vec<(String, Vec<String>)> {
-    let mut named = Vec::new();
-    match (signature.task.as_ref(), meaning) {
-        (
-            Some(Task::Binary { scores, label, .. } | Task::Multiclass { scores, label, .. }),
-            Meaning::Classes {
-                scores: columns,
-                answered,
-                ..
-            },
-        ) => {
-            if let Some(name) = scores
-                && !columns.is_empty()
-            {
-                named.push((name.clone(), columns.clone()));
-            }
-            if let Some(name) = label
-                && *answered
-            {
-                named.push((name.clone(), vec!["class".to_owned()]));
-            }
-        }
-        (Some(Task::Regression { value }), Meaning::Value { column }) => {
-            let name = value
-                .clone()
-                .or_else(|| Some(signature.outputs.first()?.name.clone()));
-            named.extend(name.map(|it| (it, vec![column.clone()])));
-        }
-        _ => {}
-    }
-    named
-}
-
 #[cfg(test)]
 mod tests {
+    use domain::Dimension;
+
     use super::*;
 
     fn spec(name: &str, datatype: DataType, shape: &[Option<usize>]) -> TensorSpec {

@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use wire::oip::{Content, OutputRecord, Parameter, ResponseRecord};
+use wire::oip::{Content, OutputRecord, ResponseRecord};
 use wire::proto::inference as pb;
 use wire::proto::inference::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
@@ -27,10 +27,7 @@ use wire::proto::inference::grpc_inference_service_server::{
 
 use crate::app::App;
 use crate::http::oip;
-use crate::http::{
-    PREDICTION_ID, PREDICTION_ID_PARAMETER, WARNING, WARNING_PARAMETER, ascii, caller, reference,
-    request_id,
-};
+use crate::http::{DECISION, PREDICTION_ID, WARNING, ascii, caller, reference, request_id};
 use crate::infer::{Told, infer};
 use crate::ledger::{Asked, arm};
 use crate::models;
@@ -135,17 +132,7 @@ async fn answer(
         timeout,
     };
     let (told, outputs) = infer(app, permission, &running, &mut request, asked).await?;
-    let warning = told.warning.as_deref();
-    let parameters = [
-        (
-            PREDICTION_ID_PARAMETER,
-            Parameter::Text(told.id.to_string()),
-        ),
-        (
-            WARNING_PARAMETER,
-            Parameter::Text(warning.unwrap_or("").to_owned()),
-        ),
-    ];
+    let (parameters, count) = told.parameters(&told.id.to_string());
     let records: Vec<OutputRecord<'_>> = outputs
         .iter()
         .map(|output| {
@@ -166,7 +153,7 @@ async fn answer(
         model_name: running.model.as_str(),
         model_version: &running.version_text,
         id: request.id.as_deref(),
-        parameters: &parameters[..1 + usize::from(warning.is_some())],
+        parameters: &parameters[..count],
         outputs: &records,
     })?;
     Ok((response, told))
@@ -247,8 +234,10 @@ impl GrpcInferenceService for Service {
                 if let Ok(id) = told.id.to_string().parse() {
                     metadata.insert(PREDICTION_ID, id);
                 }
-                if let Some(warning) = told.warning.and_then(|it| ascii(&it).parse().ok()) {
-                    metadata.insert(WARNING, warning);
+                for (name, said) in [(WARNING, told.warning), (DECISION, told.decision)] {
+                    if let Some(said) = said.and_then(|it| ascii(&it).parse().ok()) {
+                        metadata.insert(name, said);
+                    }
                 }
                 Ok(response)
             }

@@ -46,9 +46,16 @@ pub(crate) const WARNING: &str = "windlass-warning";
 /// The parameter of an answer in the Open Inference Protocol that carries it.
 pub(crate) const WARNING_PARAMETER: &str = "warning";
 
+/// The header that says which thresholds of groups held.
+pub(crate) const DECISION: &str = "windlass-decision";
+
+/// The parameter of an answer in the Open Inference Protocol that says it.
+pub(crate) const DECISION_PARAMETER: &str = "decision";
+
 // As values, so that no request pays for reading their names.
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
 const WARNING_HEADER: HeaderName = HeaderName::from_static(WARNING);
+const DECISION_HEADER: HeaderName = HeaderName::from_static(DECISION);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.
@@ -225,11 +232,13 @@ pub(crate) fn ascii(text: &str) -> String {
     ascii
 }
 
-/// Puts what is odd about a request into the header of its answer.
-fn warn(headers: &mut HeaderMap, warning: Option<&str>) {
-    let value = warning.and_then(|it| HeaderValue::from_str(&ascii(it)).ok());
-    if let Some(value) = value {
-        headers.insert(WARNING_HEADER, value);
+/// Puts what is odd about a request, and how its rows were decided, into the headers of its answer.
+fn tell(headers: &mut HeaderMap, warning: Option<&str>, decision: Option<&str>) {
+    for (name, said) in [(WARNING_HEADER, warning), (DECISION_HEADER, decision)] {
+        let value = said.and_then(|it| HeaderValue::from_str(&ascii(it)).ok());
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
     }
 }
 

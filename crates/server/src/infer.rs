@@ -6,11 +6,12 @@ use std::time::Duration;
 use domain::access::{Permission, Predict};
 use domain::request::NamedTensor;
 use domain::{Refusal, Tensor};
-use wire::oip::{InferenceRequest, Region, RequestedOutput, Source};
+use wire::oip::{InferenceRequest, Parameter, Region, RequestedOutput, Source};
 
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::{DECISION_PARAMETER, PREDICTION_ID_PARAMETER, WARNING_PARAMETER};
 use crate::ledger::Asked;
 use crate::running::{Answer, Running};
 
@@ -30,6 +31,35 @@ pub(crate) struct Told {
     pub(crate) id: Uuid,
     /// What is odd about the request.
     pub(crate) warning: Option<String>,
+    /// Which thresholds of groups held.
+    pub(crate) decision: Option<String>,
+}
+
+impl Told {
+    /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it
+    /// does not have.
+    pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 3], usize) {
+        let text = |it: &str| Parameter::Text(it.to_owned());
+        let mut all = [
+            PREDICTION_ID_PARAMETER,
+            WARNING_PARAMETER,
+            DECISION_PARAMETER,
+        ]
+        .map(|name| (name, text("")));
+        all[0].1 = text(id);
+        let further = [
+            (WARNING_PARAMETER, &self.warning),
+            (DECISION_PARAMETER, &self.decision),
+        ];
+        let mut count = 1;
+        for (name, said) in further {
+            if let Some(said) = said {
+                all[count] = (name, text(said));
+                count += 1;
+            }
+        }
+        (all, count)
+    }
 }
 
 /// Answers a request. The timeout in `asked` is what the transport said; the
@@ -72,9 +102,13 @@ pub(crate) async fn infer(
     let id = request.id.clone();
     asked.request_id = id.as_deref().or(asked.request_id);
     let mut answer = running.answer(inputs?, &wanted, &asked).await?;
-    let (id, warning) = (answer.id, answer.warning.take());
+    let told = Told {
+        id: answer.id,
+        warning: answer.warning.take(),
+        decision: answer.decision.take(),
+    };
     let outputs = finish(app, running, &mut request.outputs, answer)?;
-    Ok((Told { id, warning }, outputs))
+    Ok((told, outputs))
 }
 
 fn finish(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::ledger::Layout;
 use domain::budget::Prices;
+use domain::decision::Decision;
 use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::manifest::{BatchSetting, Manifest, Off};
@@ -83,6 +84,7 @@ impl Loader for StoreLoader {
             blocking(move || keeper.start()).await?;
         }
         let layout = layout_of(&model, &record, &manifest)?;
+        let decision = Decision::of(&record.signature)?;
         let kept = self.store.registry.baseline(&model, version).await?;
         let strict = inputs::strict_of(&self.store, &model).await?;
         let inputs = Inputs::new(&manifest.monitor.inputs, &layout, kept.as_ref(), strict);
@@ -166,6 +168,7 @@ impl Loader for StoreLoader {
                 stats: Stats::default(),
                 monitor: manifest.monitor.clone(),
                 inputs,
+                decision,
                 pool,
                 clock,
                 sample,

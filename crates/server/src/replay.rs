@@ -157,7 +157,7 @@ impl Replay<'_> {
     /// What the other version answers about some rows.
     async fn again(&self, first: usize, end: usize) -> Result<Vec<Said>, Refusal> {
         let inputs = self.part.inputs(&self.running.signature, first..end)?;
-        let answer = self.running.answer_again(inputs).await?;
+        let (answer, inputs) = self.running.answer_again(inputs).await?;
         let outputs: Vec<(usize, &domain::Tensor)> = answer
             .outputs
             .iter()
@@ -174,7 +174,8 @@ impl Replay<'_> {
             request_id: None,
             code: None,
             spent: Spent::default(),
-            inputs: None,
+            // Which class a score makes may depend on them.
+            inputs: Some(&inputs),
             outputs: &outputs,
             sample: domain::ledger::Share::default(),
         };

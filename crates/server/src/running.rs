@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::decision::Decision;
 use domain::request::{NamedTensor, fit};
 use domain::{ModelName, Refusal, Signature, Tensor, Version, batch};
 
@@ -34,6 +35,8 @@ pub(crate) struct Running {
     pub(crate) monitor: domain::monitor::Setting,
     /// What requests may hold, and what they held.
     pub(crate) inputs: Inputs,
+    /// Which class an answer has, where groups have thresholds of their own.
+    pub(crate) decision: Option<Decision>,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
     /// One row that it answers; none where none was found.
@@ -53,6 +56,8 @@ pub(crate) struct Answer {
     pub(crate) tensors: Vec<Tensor>,
     /// What is odd about the request.
     pub(crate) warning: Option<String>,
+    /// Which thresholds of groups held for its rows.
+    pub(crate) decision: Option<String>,
 }
 
 impl Running {
@@ -81,12 +86,13 @@ impl Running {
         };
         // What the ledger is told of, as far as it came to be known.
         let (mut rows, mut fitted_inputs, mut fitted_outputs) = (1, None, Vec::new());
-        let mut warning = None;
+        let (mut warning, mut decision, mut asked_for) = (None, None, 0);
         let result = async {
             self.recorder.admit(self.model.as_str(), time_us / 1000)?;
             let fitted = fit(&self.signature, inputs, outputs)?;
             rows = fitted.rows;
             fitted_outputs = fitted.outputs;
+            asked_for = fitted_outputs.len();
             if let Some(limit) = self.request_rows_max
                 && rows > limit as usize
             {
@@ -96,6 +102,10 @@ impl Running {
             let inputs = Arc::new(fitted.inputs);
             fitted_inputs = Some(Arc::clone(&inputs));
             warning = self.inputs.check(&inputs, rows)?;
+            let decides = self.decision.as_ref().map(|it| (it, Arc::clone(&inputs)));
+            if let Some((decision, _)) = &decides {
+                fitted_outputs.extend(decision.also(&fitted_outputs));
+            }
             let job = Job {
                 inputs,
                 outputs: fitted_outputs.clone(),
@@ -103,7 +113,11 @@ impl Running {
                 asked: start,
                 deadline: start + timeout,
             };
-            self.pool.run(job).await
+            let mut done = self.pool.run(job).await?;
+            if let Some((it, inputs)) = decides {
+                decision = Some(it.apply(&inputs, rows, &fitted_outputs, &mut done.outputs)?);
+            }
+            Ok(done)
         };
         let result = result.await;
         let total = self.clock.now().since(start);
@@ -132,36 +146,54 @@ impl Running {
             refusal
         };
         // A request that failed is told why it did, whatever became of its row.
-        let Done { outputs, timing } = result.map_err(refused)?;
+        let Done {
+            mut outputs,
+            timing,
+        } = result.map_err(refused)?;
         kept.map_err(refused)?;
         self.stats
             .answered(rows, total, &timing, self.clock.wall_ms(end));
+        // Scores that nobody asked for were needed to decide.
+        fitted_outputs.truncate(asked_for);
+        outputs.truncate(asked_for);
         Ok(Answer {
             id,
             outputs: fitted_outputs,
             tensors: outputs,
             warning,
+            decision,
         })
     }
 
-    /// Answers inputs that were answered before. Neither recorded nor counted: nobody asked.
-    pub(crate) async fn answer_again(&self, inputs: Vec<NamedTensor>) -> Result<Answer, Refusal> {
+    /// Answers inputs that were answered before, and gives them back as they were run. Neither recorded nor counted:
+    /// nobody asked.
+    pub(crate) async fn answer_again(
+        &self,
+        inputs: Vec<NamedTensor>,
+    ) -> Result<(Answer, Arc<Vec<Tensor>>), Refusal> {
         let fitted = fit(&self.signature, inputs, &[])?;
         let asked = self.clock.now();
+        let inputs = Arc::new(fitted.inputs);
         let job = Job {
-            inputs: Arc::new(fitted.inputs),
+            inputs: Arc::clone(&inputs),
             outputs: fitted.outputs.clone(),
             rows: fitted.rows,
             asked,
             deadline: asked + self.timeout,
         };
-        let done = self.pool.run(job).await?;
-        Ok(Answer {
+        let mut done = self.pool.run(job).await?;
+        let decision = match &self.decision {
+            None => None,
+            Some(it) => Some(it.apply(&inputs, fitted.rows, &fitted.outputs, &mut done.outputs)?),
+        };
+        let answer = Answer {
             id: Uuid::nil(),
             outputs: fitted.outputs,
             tensors: done.outputs,
             warning: None,
-        })
+            decision,
+        };
+        Ok((answer, inputs))
     }
 
     /// A request that works, as JSON; none where a string in it is not UTF-8.

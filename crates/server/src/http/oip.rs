@@ -14,12 +14,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use uuid::Uuid;
-use wire::oip::{self, Content, OutputRecord, Parameter, ResponseRecord};
+use wire::oip::{self, Content, OutputRecord, ResponseRecord};
 
-use super::{
-    Allowed, PREDICTION_ID_HEADER, PREDICTION_ID_PARAMETER, WARNING_PARAMETER, done, json,
-    reference, refuse,
-};
+use super::{Allowed, PREDICTION_ID_HEADER, done, json, reference, refuse};
 use crate::app::App;
 use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
@@ -384,7 +381,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 fn encode(
-    Told { id, warning }: &Told,
+    told: &Told,
     running: &Running,
     request: &oip::InferenceRequest,
     outputs: &[Output],
@@ -410,18 +407,13 @@ fn encode(
         })
         .collect();
     let mut id_text = Uuid::encode_buffer();
-    let id_text = id.hyphenated().encode_lower(&mut id_text);
-    // In one array, so that no answer pays for a warning that it does not have.
-    let text = |it: &str| Parameter::Text(it.to_owned());
-    let parameters = [
-        (PREDICTION_ID_PARAMETER, text(id_text)),
-        (WARNING_PARAMETER, text(warning.as_deref().unwrap_or(""))),
-    ];
+    let id_text = told.id.hyphenated().encode_lower(&mut id_text);
+    let (parameters, count) = told.parameters(id_text);
     let encoded = oip::encode_response(&ResponseRecord {
         model_name: running.model.as_str(),
         model_version: &running.version_text,
         id: request.id.as_deref(),
-        parameters: &parameters[..1 + usize::from(warning.is_some())],
+        parameters: &parameters[..count],
         outputs: &records,
     })?;
     let content_type = match encoded.json_length {
@@ -437,7 +429,7 @@ fn encode(
     if let Ok(value) = HeaderValue::from_str(id_text) {
         headers.insert(PREDICTION_ID_HEADER, value);
     }
-    super::warn(headers, warning.as_deref());
+    super::tell(headers, told.warning.as_deref(), told.decision.as_deref());
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }

@@ -128,7 +128,8 @@ async fn answer(
     if let Ok(id) = HeaderValue::from_str(&answer.id.to_string()) {
         response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
-    super::warn(response.headers_mut(), answer.warning.as_deref());
+    let (warning, decision) = (answer.warning.as_deref(), answer.decision.as_deref());
+    super::tell(response.headers_mut(), warning, decision);
     Ok(response)
 }
 

@@ -80,7 +80,7 @@ fn a_manifest_that_is_wrong_is_refused_with_key_line_and_remedy() {
     );
     check(
         "task:\\n  type: binary\\n  treshold: 1",
-        "`treshold`: windlass.yaml:3: not a setting; the settings here are `positive`, `threshold`, `classes`, `scores`, `label`",
+        "`treshold`: windlass.yaml:3: not a setting; the settings here are `positive`, `threshold`, `classes`, `scores`, `label`, `by_group`",
     );
     check(
         "serve:\\n  batch: {rows: 3}",
