@@ -1,5 +1,7 @@
 //! Whether a version treats groups alike, from what the ledger counted of each.
 
+mod mitigate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use crate::clock::wall_ms;
 use crate::drift::{version_of, version_record};
 use crate::http::{limit, metric_record};
 use crate::loading::layout_of;
+
+pub(crate) use mitigate::{thresholds, weights};
 
 /// What is asked.
 pub(crate) struct Asking {
@@ -60,15 +64,7 @@ pub(crate) async fn fairness(
         threads: app.questions.threads,
         now_us,
     };
-    let ledger = Arc::clone(&app.keeper.ledger);
-    let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);
-    let quality = or_nothing(app.questions.compute(limit(app), counting).await)?;
-    let compared = Compared::new(quality.groups.iter());
-    if compared.groups.is_empty() && !quality.groups.is_empty() {
-        return Err(Refusal::InvalidQuery {
-            why: format!("the fairness of `{model}:{version}`: its task is not binary"),
-        });
-    }
+    let (quality, compared) = counted(app, question).await?;
     let terms = Terms {
         level,
         support_min: support.unwrap_or(manifest.monitor.fairness.support),
@@ -95,6 +91,22 @@ pub(crate) async fn fairness(
             .collect(),
         theil_index: compared.labelled().overall().theil_index(),
     })
+}
+
+/// What is counted of the groups of a version whose task is binary.
+async fn counted(app: &App, question: Question) -> Result<(Quality, Compared), Refusal> {
+    let of = (question.model.clone(), question.version.unwrap_or(0));
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let counting = move || ledger.snapshot(question.now_us / 1000)?.quality(&question);
+    let quality = or_nothing(app.questions.compute(limit(app), counting).await)?;
+    let compared = Compared::new(quality.groups.iter());
+    if compared.groups.is_empty() && !quality.groups.is_empty() {
+        let (model, version) = of;
+        return Err(Refusal::InvalidQuery {
+            why: format!("the fairness of `{model}:{version}`: its task is not binary"),
+        });
+    }
+    Ok((quality, compared))
 }
 
 /// A version that has no rows yet has no groups either: its layout has the columns, the ledger does not.

@@ -11,6 +11,7 @@ pub mod counts;
 pub mod gap;
 pub mod optimiser;
 pub mod signed;
+pub mod thresholds;
 
 use counts::{Counts, Rates, Share};
 use gap::Gap;

@@ -1,4 +1,8 @@
-//! `windlass fairness`: whether a model of two classes treats groups alike.
+//! `windlass fairness`: whether a model of two classes treats groups alike, and what could be done about it.
+
+mod fix;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use domain::monitor::fairness::Metric;
@@ -23,11 +27,17 @@ use crate::threshold::Threshold;
 A gap is over groups with enough rows alone; the others are named. `--fail-over` looks at the lower bound of a gap, so
 that a small group that differs by chance fails nothing. `gap` stands for every rate.
 
+`--fix thresholds` finds a threshold for each group that makes one rate alike, from one half of the labelled rows, and
+shows what it would do to the other half. `--fix weights` weighs labelled rows so that group and label are independent,
+to train the next version with.
+
 Examples:
   windlass fairness credit --by Sex --last 30d
   windlass fairness credit --by Sex,Home --support 200
   windlass fairness credit --by Sex --fail-over gap=0.1
-  windlass fairness credit --by Sex --fail-over selection=0.05 --fail-over equalised_odds=0.1")]
+  windlass fairness credit --by Sex --fail-over selection=0.05 --fail-over equalised_odds=0.1
+  windlass fairness credit --by Sex --fix thresholds --criterion true_positive --out task.yaml
+  windlass fairness credit --by Sex --fix weights --out weights.csv --rows rows.csv")]
 pub(crate) struct FairnessArgs {
     /// The model
     model: ModelName,
@@ -47,6 +57,18 @@ pub(crate) struct FairnessArgs {
     /// Ends with status 3 where a gap is over this for certain; as often as needed
     #[arg(long, value_name = "RATE=GAP")]
     fail_over: Vec<Threshold>,
+    /// Finds what could be done about it
+    #[arg(long, conflicts_with = "fail_over")]
+    fix: Option<fix::Fix>,
+    /// The rate that thresholds make alike
+    #[arg(long, default_value = "selection", requires = "fix")]
+    criterion: fix::Criterion,
+    /// Where that goes: `task:` of a windlass.yaml, or weights of groups as CSV
+    #[arg(long, value_name = "FILE", requires = "fix")]
+    out: Option<PathBuf>,
+    /// Where the weight of each labelled row goes, by its prediction's id: `.csv` or `.parquet`
+    #[arg(long, value_name = "FILE", requires = "fix")]
+    rows: Option<PathBuf>,
     #[command(flatten)]
     range: RangeArgs,
 }
@@ -57,23 +79,32 @@ const ANY: &str = "gap";
 /// Runs `windlass fairness`.
 pub(crate) async fn run(context: &Context, args: &FairnessArgs) -> anyhow::Result<()> {
     check_names(&args.fail_over)?;
-    let path = asked(
-        &format!("/api/v1/models/{}/fairness", args.model),
-        &[
-            ("by", Some(args.by.join(","))),
-            ("from", args.range.from()),
-            ("to", args.range.to()),
-            ("level", args.level.map(|it| it.to_string())),
-            ("support", args.support.map(|it| it.to_string())),
-            ("version", args.version.map(|it| it.to_string())),
-        ],
-    );
+    if let Some(fix) = args.fix {
+        return fix::run(context, args, fix).await;
+    }
+    let path = path(args, "", None);
     let client = Client::connect(context).await?;
     let fairness = client.get::<FairnessRecord>(&path).await;
     client.close().await;
     let fairness = fairness?;
     context.output.answer(&fairness, show)?;
     Ok(judge(&fairness, &args.fail_over)?)
+}
+
+/// What is asked about fairness, or about something below it.
+fn path(args: &FairnessArgs, below: &str, criterion: Option<String>) -> String {
+    asked(
+        &format!("/api/v1/models/{}/fairness{below}", args.model),
+        &[
+            ("by", Some(args.by.join(","))),
+            ("criterion", criterion),
+            ("from", args.range.from()),
+            ("to", args.range.to()),
+            ("level", args.level.map(|it| it.to_string())),
+            ("support", args.support.map(|it| it.to_string())),
+            ("version", args.version.map(|it| it.to_string())),
+        ],
+    )
 }
 
 fn check_names(over: &[Threshold]) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use wire::api::ledger as api;
 use wire::labels::Kind as Format;
 
 use super::api::{parse, refuse, respond};
-use super::quality::{fairness, kpi, quality};
+use super::quality::{fairness, kpi, quality, thresholds, weights};
 use super::{Allowed, json};
 use crate::app::App;
 use crate::body::Sent;
@@ -41,6 +41,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/predictions/{id}", get(prediction))
         .route("/api/v1/models/{model}/quality", get(quality))
         .route("/api/v1/models/{model}/fairness", get(fairness))
+        .route(
+            "/api/v1/models/{model}/fairness/thresholds",
+            get(thresholds),
+        )
+        .route("/api/v1/models/{model}/fairness/weights", get(weights))
         .route("/api/v1/models/{model}/kpi", get(kpi))
         .route("/api/v1/models/{model}/replay", post(replayed))
 }

@@ -166,6 +166,16 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/fairness/thresholds",
+        "Thresholds of groups that make a rate alike: by, criterion, version, from, to, level, support",
+    ),
+    (
+        "get",
+        "/api/v1/models/{model}/fairness/weights",
+        "Weights for training that make group and label independent: by, version, from, to",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/kpi",
         "How much a model answered, how fast, and what that cost: from, to, by, every",
     ),

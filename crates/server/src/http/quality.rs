@@ -162,6 +162,8 @@ pub(super) struct FairnessQuery {
     to: Option<String>,
     level: Option<f64>,
     support: Option<u64>,
+    /// Of thresholds: the rate that they make alike.
+    criterion: Option<String>,
 }
 
 pub(super) async fn fairness(
@@ -171,24 +173,55 @@ pub(super) async fn fairness(
     Query(query): Query<FairnessQuery>,
 ) -> Response {
     let result = async {
-        let by = columns_of(query.by.as_deref());
-        check_columns(&by)?;
-        if by.is_empty() {
-            return Err(Refusal::Malformed {
-                what: "`by`",
-                why: "it names no column, so there are no groups".to_owned(),
-            });
-        }
-        let (from, to) = (query.from.as_deref(), query.to.as_deref());
-        let asking = Asking {
-            model: model.parse()?,
-            version: query.version.as_deref().map(str::parse).transpose()?,
-            by,
-            range: range_of(from, to, wall_ms() * 1000)?,
-            level: level_of(query.level)?,
-            support: query.support,
-        };
+        let asking = asking(&model, &query)?;
         crate::fairness::fairness(&app, permission, asking).await
+    };
+    respond(result.await)
+}
+
+fn asking(model: &str, query: &FairnessQuery) -> Result<Asking, Refusal> {
+    let by = columns_of(query.by.as_deref());
+    check_columns(&by)?;
+    if by.is_empty() {
+        return Err(Refusal::Malformed {
+            what: "`by`",
+            why: "it names no column, so there are no groups".to_owned(),
+        });
+    }
+    let (from, to) = (query.from.as_deref(), query.to.as_deref());
+    Ok(Asking {
+        model: model.parse()?,
+        version: query.version.as_deref().map(str::parse).transpose()?,
+        by,
+        range: range_of(from, to, wall_ms() * 1000)?,
+        level: level_of(query.level)?,
+        support: query.support,
+    })
+}
+
+pub(super) async fn thresholds(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<FairnessQuery>,
+) -> Response {
+    let result = async {
+        let asking = asking(&model, &query)?;
+        let criterion = query.criterion.as_deref();
+        crate::fairness::thresholds(&app, permission, asking, criterion).await
+    };
+    respond(result.await)
+}
+
+pub(super) async fn weights(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<FairnessQuery>,
+) -> Response {
+    let result = async {
+        let asking = asking(&model, &query)?;
+        crate::fairness::weights(&app, permission, asking).await
     };
     respond(result.await)
 }

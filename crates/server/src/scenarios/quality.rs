@@ -169,3 +169,81 @@ async fn groups_by_a_column_that_is_not_there_are_refused_with_the_version() {
     assert!(refused.contains("no column `Age`"), "{refused}");
     assert!(refused.contains("monitor.fairness.by"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_called_what_the_threshold_of_its_group_says() {
+    let by_group =
+        "scores: y, threshold: 0.5, by_group: {column: Sex, thresholds: {'0': 0.7, '1': 0.3}}}";
+    let manifest = TASK.replace("scores: y}", by_group);
+    let site = Site::judged(&manifest).await;
+    let ask = async |path: &str, body: Value| {
+        let reply = site.call(Method::POST, path, body.to_string()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        reply
+    };
+    let rows = json!({"inputs": [
+        {"name": "x", "datatype": "FP32", "shape": [3, 2], "data": [0.4, 0.6, 0.6, 0.4, 0.6, 0.4]},
+        {"name": "g", "datatype": "FP32", "shape": [3, 1], "data": [0, 1, 2]},
+    ]});
+    let said = "Sex: 0 from 0.7, 1 from 0.3, others from 0.5";
+    let told = ask("/v2/models/credit/infer", rows).await;
+    assert_eq!(told.body["parameters"]["decision"], said);
+    assert_eq!(told.headers["windlass-decision"], said);
+    assert_eq!(told.body["outputs"][0]["data"][1], 0.6, "scores are left");
+    let rows = json!({"instances": [{"x": [0.4, 0.6], "g": [1]}]});
+    let told = ask("/v1/models/credit:predict", rows).await;
+    assert_eq!(told.headers["windlass-decision"], "Sex: 1 from 0.3");
+    let sql = "select class, threshold_group, threshold from credit order by time, row";
+    let kept = ask("/api/v1/query", json!({"sql": sql})).await;
+    assert_eq!(
+        kept.body["rows"],
+        json!([
+            ["good", "0", 0.7],
+            ["bad", "1", 0.3],
+            ["good", null, 0.5],
+            ["bad", "1", 0.3]
+        ])
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thresholds_and_weights_are_found_from_labelled_rows() {
+    let site = Site::judged(TASK).await;
+    site.answers("a", &groups(), 400).await;
+    let path = "/api/v1/models/credit/fairness/weights?by=Sex";
+    let weights = site.call(Method::GET, path, "").await.body;
+    // Half of each group is bad: nothing is to be weighed.
+    assert_eq!(
+        weights["weights"].as_array().map(Vec::len),
+        Some(4),
+        "{weights}"
+    );
+    assert_eq!(weights["weights"][0]["weight"], 1.0);
+    let path = "/api/v1/models/credit/fairness/thresholds?by=Sex&criterion=selection";
+    let found = site.call(Method::GET, path, "").await.body;
+    assert_eq!(found["criterion"], "selection", "{found}");
+    let rows = |name: &str| found[name].as_u64().expect("a number");
+    assert_eq!(rows("learned") + rows("held_out"), 400);
+    let gap = |name: &str| found[name]["gap"]["gap"]["value"].as_f64().expect("a gap");
+    // With two scores a group there is little to choose from: all of one, and 8 in 10 of the other.
+    assert!(gap("before") > 0.4 && gap("after") < 0.3, "{found}");
+    assert_eq!(found["task"]["by_group"]["column"], "Sex");
+    for (query, want) in [
+        (
+            "by=Sex&criterion=equalised_odds",
+            "`equalised_odds` are two",
+        ),
+        ("by=Sex,score_bad", "2 columns"),
+        (
+            "by=score_bad",
+            "no input of one value a row, and no feature, named `score_bad`",
+        ),
+        ("by=Sex&support=300", "of no two values of `Sex`"),
+    ] {
+        let path = format!("/api/v1/models/credit/fairness/thresholds?{query}");
+        let refused = show(&site.call(Method::GET, &path, "").await);
+        assert!(refused.contains(want), "{refused}");
+    }
+    site.end().await;
+}

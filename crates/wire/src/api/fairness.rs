@@ -79,3 +79,82 @@ pub struct GapRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
+
+/// Thresholds of groups that make a rate alike, and what they would do:
+/// `GET /api/v1/models/MODEL/fairness/thresholds?by=&criterion=&version=&from=&to=&level=&support=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdsRecord {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// The class that the threshold is about.
+    pub positive: String,
+    /// The column whose values are the groups.
+    pub by: String,
+    /// The rate that they make alike: `selection`, `true_positive` or `false_positive`.
+    pub criterion: String,
+    /// The level of the intervals.
+    pub level: f64,
+    /// The fewest rows under the rate with which a group gets a threshold.
+    pub support: u64,
+    /// Labelled rows of which the thresholds were learned.
+    pub learned: u64,
+    /// Labelled rows that they were tried on.
+    pub held_out: u64,
+    /// Labelled rows whose score is not from 0 to 1.
+    pub skipped: u64,
+    /// The threshold of rows whose group has none.
+    pub otherwise: f64,
+    /// By group; none where it has too few rows.
+    pub thresholds: BTreeMap<String, Option<f64>>,
+    /// Rows that were held out, as they were called.
+    pub before: OutcomeRecord,
+    /// The same rows, as they would be called.
+    pub after: OutcomeRecord,
+    /// `task` of the version's manifest with these thresholds.
+    pub task: serde_json::Value,
+}
+
+/// How rows were called, or would be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// How far groups are apart in the rate.
+    pub gap: GapRecord,
+    /// Rows called what they are, of all; none without rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<MetricRecord>,
+}
+
+/// Weights for training that make group and label independent:
+/// `GET /api/v1/models/MODEL/fairness/weights?by=&version=&from=&to=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightsRecord {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// Predictions from this time on, in microseconds since 1970.
+    pub from_us: Option<i64>,
+    /// Predictions before this time.
+    pub to_us: Option<i64>,
+    /// The columns whose values are the groups.
+    pub by: Vec<String>,
+    /// Whether more labels are to be expected.
+    pub provisional: bool,
+    /// One for each group and label that there are rows of.
+    pub weights: Vec<WeightRecord>,
+}
+
+/// What rows of a group with a label count for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightRecord {
+    /// The value of each column.
+    pub by: BTreeMap<String, String>,
+    /// The label.
+    pub label: String,
+    /// Rows that have it.
+    pub rows: u64,
+    /// What each of them counts for.
+    pub weight: f64,
+}

@@ -1,0 +1,305 @@
+//! `windlass fairness --fix`: thresholds for serving, weights for training.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::ValueEnum;
+use domain::monitor::fairness::Metric;
+use wire::api::fairness::{OutcomeRecord, ThresholdsRecord, WeightRecord, WeightsRecord};
+use wire::api::ledger::QueryRecord;
+
+use super::{FairnessArgs, between, interval, path};
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{number, share, table};
+use crate::predict::Format;
+use crate::replacement::{self, Replacement};
+
+/// What can be done about groups that are not treated alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Fix {
+    /// A threshold for each group, for `task.by_group` of windlass.yaml
+    Thresholds,
+    /// A weight for each group and label, to train with
+    Weights,
+}
+
+/// A rate that thresholds can make alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum Criterion {
+    /// Called positive, of all
+    #[value(alias = "demographic_parity")]
+    Selection,
+    /// Called positive, of the positive
+    #[value(alias = "equal_opportunity")]
+    TruePositive,
+    /// Called positive, of the negative
+    FalsePositive,
+}
+
+impl Criterion {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Selection => Metric::Selection.name(),
+            Self::TruePositive => Metric::TruePositive.name(),
+            Self::FalsePositive => Metric::FalsePositive.name(),
+        }
+    }
+}
+
+pub(super) async fn run(context: &Context, args: &FairnessArgs, fix: Fix) -> anyhow::Result<()> {
+    if let (Fix::Thresholds, Some(_)) = (fix, &args.rows) {
+        let message = "`--rows` is of weights";
+        let hint = "give `--fix weights`, or leave it out";
+        return Err(Failure::usage(message, hint).into());
+    }
+    let client = Client::connect(context).await?;
+    let done = match fix {
+        Fix::Thresholds => thresholds(&client, context, args).await,
+        Fix::Weights => weights(&client, context, args).await,
+    };
+    client.close().await;
+    done
+}
+
+async fn thresholds(client: &Client, context: &Context, args: &FairnessArgs) -> anyhow::Result<()> {
+    let criterion = args.criterion.name().to_owned();
+    let path = path(args, "/thresholds", Some(criterion));
+    let found: ThresholdsRecord = client.get(&path).await?;
+    if let Some(out) = &args.out {
+        replacement::write(out, section(&found).as_bytes())?;
+    }
+    context.output.answer(&found, show)
+}
+
+/// `task:` as it is in windlass.yaml; JSON is YAML in one line.
+fn section(found: &ThresholdsRecord) -> String {
+    format!("task: {}\n", found.task)
+}
+
+fn show(found: &ThresholdsRecord) -> String {
+    let ThresholdsRecord {
+        model,
+        version,
+        positive,
+        by,
+        criterion,
+        level,
+        support,
+        learned,
+        held_out,
+        skipped,
+        otherwise,
+        thresholds,
+        before,
+        after,
+        task: _,
+    } = found;
+    let mut parts = vec![format!(
+        "{model}:{version}  `{positive}` from these scores on; learned of {learned} labelled rows, tried on {held_out} \
+         others, intervals at {}",
+        share(*level)
+    )];
+    let line = |(group, threshold): (&String, &Option<f64>)| match threshold {
+        Some(threshold) => vec![group.clone(), threshold.to_string(), String::new()],
+        None => {
+            let why = format!("under {support} rows, as all others");
+            vec![group.clone(), otherwise.to_string(), why]
+        }
+    };
+    parts.push(table(&[by, "THRESHOLD", ""], thresholds.iter().map(line)));
+    let outcome = |name: &str, it: &OutcomeRecord| {
+        let (least, most) = between(&it.gap);
+        let figure = |it: Option<wire::api::ledger::MetricRecord>| {
+            it.map_or_else(|| "-".to_owned(), |it| interval(it.value, it.low, it.high))
+        };
+        vec![
+            name.to_owned(),
+            figure(it.gap.gap),
+            least.to_owned(),
+            most.to_owned(),
+            figure(it.accuracy),
+        ]
+    };
+    let gap = format!("GAP OF {}", criterion.to_uppercase());
+    let head = ["", &gap, "LEAST", "MOST", "ACCURACY"];
+    parts.push(table(
+        &head,
+        [outcome("before", before), outcome("after", after)],
+    ));
+    if *skipped > 0 {
+        parts.push(format!(
+            "{skipped} rows have a score that is not from 0 to 1 and took no part"
+        ));
+    }
+    parts.push(format!(
+        "To serve with them, put this into windlass.yaml and push:\n{}",
+        section(found).trim_end()
+    ));
+    parts.join("\n\n")
+}
+
+async fn weights(client: &Client, context: &Context, args: &FairnessArgs) -> anyhow::Result<()> {
+    let found: WeightsRecord = client.get(&path(args, "/weights", None)).await?;
+    if let Some(out) = &args.out {
+        replacement::write(out, lines(&found).as_bytes())?;
+    }
+    if let Some(rows) = &args.rows {
+        let accept = match Format::of_name(rows) {
+            Some(Format::Csv) => "text/csv",
+            Some(Format::Parquet) => "application/vnd.apache.parquet",
+            _ => {
+                let message = format!("`{}` is neither `.csv` nor `.parquet`", rows.display());
+                return Err(Failure::usage(message, "name the file so").into());
+            }
+        };
+        export(client, rows, &found, accept).await?;
+    }
+    context.output.answer(&found, shown)
+}
+
+async fn export(
+    client: &Client,
+    to: &Path,
+    found: &WeightsRecord,
+    accept: &'static str,
+) -> anyhow::Result<()> {
+    let record = QueryRecord {
+        sql: of_rows(found),
+        rows_max: None,
+    };
+    let mut replacement = Replacement::of(to)?;
+    let file = replacement.file.as_file_mut();
+    client
+        .download("/api/v1/query", &record, accept, file)
+        .await?;
+    Ok(replacement.persist()?)
+}
+
+/// The question whose answer is the weight of each labelled row.
+fn of_rows(found: &WeightsRecord) -> String {
+    let name = |it: &str| format!("\"{}\"", it.replace('"', "\"\""));
+    let text = |it: &str| format!("'{}'", it.replace('\'', "''"));
+    let when = |it: &WeightRecord| {
+        let groups = it.by.iter().map(|(column, value)| match value.as_str() {
+            "(none)" => format!("{} is null", name(column)),
+            value => format!("cast({} as varchar) = {}", name(column), text(value)),
+        });
+        let label = format!("label = {}", text(&it.label));
+        let all: Vec<String> = groups.chain([label]).collect();
+        format!("when {} then {}", all.join(" and "), it.weight)
+    };
+    let cases: Vec<String> = found.weights.iter().map(when).collect();
+    let case = match cases.is_empty() {
+        true => "cast(null as double)".to_owned(),
+        false => format!("case {} end", cases.join(" ")),
+    };
+    let mut sql = format!(
+        "select prediction_id, weight from (select prediction_id, {case} as weight from {} \
+         where version = {} and code is null and label is not null",
+        name(&found.model),
+        found.version
+    );
+    for (bound, operator) in [(found.from_us, ">="), (found.to_us, "<")] {
+        if let Some(us) = bound {
+            // Writing to a string cannot fail.
+            let _ = write!(sql, " and cast(time as bigint) {operator} {us}");
+        }
+    }
+    sql + ") where weight is not null order by prediction_id"
+}
+
+/// CSV: the columns, the label, its rows and their weight.
+fn lines(found: &WeightsRecord) -> String {
+    let cell = |it: &str| match it.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", it.replace('"', "\"\"")),
+        false => it.to_owned(),
+    };
+    let head = found.by.iter().map(|it| cell(it));
+    let head: Vec<String> = head
+        .chain(["label", "rows", "weight"].map(str::to_owned))
+        .collect();
+    let mut text = head.join(",") + "\n";
+    for it in &found.weights {
+        let groups = found
+            .by
+            .iter()
+            .map(|column| cell(it.by.get(column).map_or("", String::as_str)));
+        let row: Vec<String> = groups
+            .chain([cell(&it.label), it.rows.to_string(), it.weight.to_string()])
+            .collect();
+        text += &(row.join(",") + "\n");
+    }
+    text
+}
+
+fn shown(found: &WeightsRecord) -> String {
+    if found.weights.is_empty() {
+        return format!(
+            "no labelled predictions of {}:{} in that time",
+            found.model, found.version
+        );
+    }
+    let mut head: Vec<&str> = found.by.iter().map(String::as_str).collect();
+    head.extend(["LABEL", "ROWS", "WEIGHT"]);
+    let line = |it: &WeightRecord| {
+        let groups = found
+            .by
+            .iter()
+            .map(|column| it.by.get(column).cloned().unwrap_or_default());
+        groups
+            .chain([it.label.clone(), it.rows.to_string(), number(it.weight)])
+            .collect()
+    };
+    let mut text = table(&head, found.weights.iter().map(line));
+    if found.provisional {
+        text += "\n\nlabels are to come: the weights may change";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn weights() -> WeightsRecord {
+        let weight = |group: &str, label: &str, weight| WeightRecord {
+            by: BTreeMap::from([("Ho\"me".to_owned(), group.to_owned())]),
+            label: label.to_owned(),
+            rows: 7,
+            weight,
+        };
+        WeightsRecord {
+            model: "credit".to_owned(),
+            version: 2,
+            from_us: Some(5),
+            to_us: None,
+            by: vec!["Ho\"me".to_owned()],
+            provisional: false,
+            weights: vec![
+                weight("it's, own", "bad", 1.5),
+                weight("(none)", "good", 0.5),
+            ],
+        }
+    }
+
+    #[test]
+    fn weights_are_lines_and_a_question() {
+        assert_eq!(
+            lines(&weights()),
+            "\"Ho\"\"me\",label,rows,weight\n\"it's, own\",bad,7,1.5\n(none),good,7,0.5\n"
+        );
+        assert_eq!(
+            of_rows(&weights()),
+            "select prediction_id, weight from (select prediction_id, case \
+             when cast(\"Ho\"\"me\" as varchar) = 'it''s, own' and label = 'bad' then 1.5 \
+             when \"Ho\"\"me\" is null and label = 'good' then 0.5 end as weight from \"credit\" \
+             where version = 2 and code is null and label is not null and cast(time as bigint) >= 5) \
+             where weight is not null order by prediction_id"
+        );
+    }
+}
