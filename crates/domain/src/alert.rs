@@ -15,6 +15,7 @@ pub mod act;
 pub mod address;
 mod book;
 pub mod label;
+pub mod margin;
 pub mod notify;
 pub mod prometheus;
 pub mod receiver;

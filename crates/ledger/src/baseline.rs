@@ -17,7 +17,7 @@ use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::Cells;
 
 pub use count::Counter;
-pub use drift::{ColumnDrift, Drift};
+pub use drift::{Attention, ColumnDrift, Drift};
 pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
 pub use source::Source;

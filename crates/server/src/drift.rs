@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::ledger::Range;
-use ::ledger::baseline::{Asked, Baseline, ColumnDrift, Counter, Drift, Source};
+use ::ledger::baseline::{Asked, Attention, Baseline, ColumnDrift, Counter, Drift, Source};
 use arrow::array::RecordBatch;
 use domain::access::{Change, Permission, Read};
 use domain::manifest::Manifest;
@@ -23,9 +23,12 @@ use crate::app::App;
 use crate::clock::wall_ms;
 use crate::http::limit;
 use crate::loading::layout_of;
+use crate::margins::Widened;
 
 /// The level of the intervals that are shown.
 pub(crate) const LEVEL: f64 = 0.95;
+/// The monitor's name.
+pub(crate) const MONITOR: &str = "drift";
 /// How often files that are compared once may be called drifted where nothing changed.
 pub const ALPHA: f64 = 0.05;
 
@@ -81,8 +84,14 @@ pub fn compare(files: &Files<'_>) -> Result<api::DriftRecord, Refusal> {
         rows: baseline.rows,
         made_ms: None,
     };
-    let drift = baseline.drift(&current, terms, |_| 1.0);
-    Ok(record(&baseline, reference, drift, terms))
+    let drift = baseline.drift(&current, terms, |_| Attention::PLAIN);
+    Ok(record(
+        &baseline,
+        reference,
+        drift,
+        terms,
+        &Widened::default(),
+    ))
 }
 
 /// What a drift question asks.
@@ -121,17 +130,26 @@ pub(crate) async fn drift(
         level: LEVEL,
     };
     let (baseline, counter) = count(app, &model, version, range, baseline).await?;
-    let drift = baseline.drift(&counter, terms, |it| weight(&setting, it));
-    let mut record = record(&baseline, reference_record(&kept), drift, terms);
+    // A margin that is asked for is that, whatever was said of alerts.
+    let widened = match asking.margin {
+        Some(_) => Widened::default(),
+        None => Widened::of(app, &model, MONITOR).await?,
+    };
+    let attention = |it: &str| attention(&setting, &widened, it);
+    let drift = baseline.drift(&counter, terms, attention);
+    let mut record = record(&baseline, reference_record(&kept), drift, terms, &widened);
     record.model = Some(model.to_string());
     record.version = Some(version.number());
     (record.from_us, record.to_us) = (Some(range.from_us), Some(range.to_us));
     Ok(record)
 }
 
-/// How much a column matters beside the others.
-pub(crate) fn weight(setting: &Setting, column: &str) -> f64 {
-    setting.drift.weights.get(column).copied().unwrap_or(1.0)
+/// How a column is looked at.
+pub(crate) fn attention(setting: &Setting, widened: &Widened, column: &str) -> Attention {
+    Attention {
+        weight: setting.drift.weights.get(column).copied().unwrap_or(1.0),
+        widened: widened.factor(column),
+    }
 }
 
 /// The predictions that are looked at.
@@ -391,6 +409,7 @@ fn record(
     reference: api::ReferenceRecord,
     drift: Drift,
     terms: Terms,
+    widened: &Widened,
 ) -> api::DriftRecord {
     let mut columns: Vec<(&Cells, ColumnDrift)> = baseline
         .columns
@@ -414,7 +433,10 @@ fn record(
         margin: terms.margin,
         alpha: terms.alpha,
         level: terms.level,
-        columns: columns.into_iter().map(column_record).collect(),
+        columns: columns
+            .into_iter()
+            .map(|it| column_record(it, widened))
+            .collect(),
         left_out: left_out(baseline),
     }
 }
@@ -429,7 +451,10 @@ pub(crate) fn question_name(question: Question) -> &'static str {
     }
 }
 
-fn column_record((cells, column): (&Cells, ColumnDrift)) -> api::ColumnDriftRecord {
+fn column_record(
+    (cells, column): (&Cells, ColumnDrift),
+    widened: &Widened,
+) -> api::ColumnDriftRecord {
     let effect = |it: &Judged| api::EffectRecord {
         question: question_name(it.effect.question).to_owned(),
         verdict: it.verdict.name().to_owned(),
@@ -444,6 +469,7 @@ fn column_record((cells, column): (&Cells, ColumnDrift)) -> api::ColumnDriftReco
     };
     api::ColumnDriftRecord {
         effects: column.answers.iter().map(effect).collect(),
+        widened: Some(widened.factor(&column.name)).filter(|it| *it > 1.0),
         verdict: column.verdict.name().to_owned(),
         distances: column.distances.map(distances_record),
         cells: cells_record(cells),

@@ -21,6 +21,7 @@ mod labels;
 mod ledger;
 mod listen;
 mod loading;
+mod margins;
 mod memory;
 mod models;
 mod monitors;

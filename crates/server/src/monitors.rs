@@ -106,7 +106,7 @@ impl Watch {
         let looks = [
             ("drift", drift::look(app, running, &self.kept).await),
             // After drift, which has it expect what a new baseline has.
-            ("data_quality", Ok(data_quality::look(running))),
+            ("data_quality", data_quality::look(app, running).await),
             ("quality", quality::look(app, running).await),
             (
                 "estimated_quality",

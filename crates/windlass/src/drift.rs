@@ -241,6 +241,16 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         parts.push(table(&head, lines));
         parts.push(distances_table(&shown));
     }
+    let widened = columns
+        .iter()
+        .filter_map(|it| Some((&it.name, it.widened?)))
+        .map(|(name, times)| {
+            let times = number(times);
+            format!(
+                "the margin of `{name}` is {times} times as wide: alerts about it were not useful"
+            )
+        });
+    parts.extend(Some(widened.collect::<Vec<_>>().join("\n")).filter(|it| !it.is_empty()));
     let unsure = columns.iter().filter(|it| it.verdict == "not enough data");
     let (unsure, fine) = (unsure.count(), columns.len());
     let drifted = columns.iter().filter(|it| it.verdict == "drift").count();

@@ -35,19 +35,43 @@ pub struct ColumnDrift {
     pub distances: Option<Distances>,
 }
 
+/// How a column is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// How much it matters beside the others.
+    pub weight: f64,
+    /// Its margin is so many times that of all; at least 1.
+    pub widened: f64,
+}
+
+impl Attention {
+    /// Like all others.
+    pub const PLAIN: Self = Self {
+        weight: 1.0,
+        widened: 1.0,
+    };
+}
+
 impl Baseline {
-    /// Compares rows, counted in these cells, with the baseline. `terms.alpha` is that of all columns together;
-    /// `weight` says how much a column matters beside the others.
-    pub fn drift(&self, current: &Counter, terms: Terms, weight: impl Fn(&str) -> f64) -> Drift {
+    /// Compares rows, counted in these cells, with the baseline. `terms.alpha` is that of all columns together, `of`
+    /// tells how each is looked at.
+    pub fn drift(&self, current: &Counter, terms: Terms, of: impl Fn(&str) -> Attention) -> Drift {
         let each = Terms {
             alpha: alpha_of_one(terms.alpha, self.columns.len() * QUESTIONS),
             ..terms
         };
         let pairs = || self.columns.iter().zip(&current.columns);
         let asked: Vec<Asked> = pairs()
-            .map(|(column, now)| Asked {
-                weight: weight(&column.name),
-                effects: column.cells.effects(&column.counted, now, each),
+            .map(|(column, now)| {
+                let Attention { weight, widened } = of(&column.name);
+                let terms = Terms {
+                    margin: each.margin * widened,
+                    ..each
+                };
+                Asked {
+                    weight,
+                    effects: column.cells.effects(&column.counted, now, terms),
+                }
             })
             .collect();
         let judged = judge(&asked, terms.alpha);

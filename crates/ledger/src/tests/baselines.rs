@@ -10,7 +10,7 @@ use arrow::datatypes::Int32Type;
 use stats::drift::effect::Terms;
 
 use super::*;
-use crate::baseline::{Asked, Baseline, HOUR_US, Kept, Source, Watched};
+use crate::baseline::{Asked, Attention, Baseline, HOUR_US, Kept, Source, Watched};
 
 const TERMS: Terms = Terms {
     margin: 0.1,
@@ -97,7 +97,7 @@ fn rows_of_another_type_are_missing_where_they_cannot_be_read() {
         RecordBatch::try_from_iter([("age", Arc::new(texts) as ArrayRef)]).expect("a batch");
     let now = Source::Batch(&batch).count(1, &made).expect("counted");
     assert_eq!((now.rows, now.columns[0].missing), (1000, 500));
-    let drift = made.drift(&now, TERMS, |_| 1.0);
+    let drift = made.drift(&now, TERMS, |_| Attention::PLAIN);
     assert_eq!(drift.verdict.name(), "drift");
     let other = RecordBatch::try_from_iter([("x", batch.column(0).clone())]).expect("a batch");
     let without = Source::Batch(&other).count(1, &made).expect("counted");

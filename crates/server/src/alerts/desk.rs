@@ -228,7 +228,9 @@ impl Desk {
             who,
             why,
         };
-        self.store.registry.set_feedback(&feedback, &event).await
+        let labels = &alert.labels;
+        let registry = &self.store.registry;
+        registry.set_feedback(&feedback, labels, &event).await
     }
 
     fn list(&self, filter: &Filter) -> Vec<Listed> {

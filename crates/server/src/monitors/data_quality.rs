@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::contract::{Rule, Term};
 use domain::monitor::Setting;
 use stats::interval::wilson;
 
+use crate::app::App;
 use crate::inputs::share;
+use crate::margins::Widened;
 use crate::running::Running;
+
+/// The monitor's name.
+const MONITOR: &str = "data_quality";
 
 /// What is found of one rule about a column.
 struct Judged {
@@ -20,10 +26,17 @@ struct Judged {
     excess: f64,
     /// The least that it may be.
     low: f64,
+    /// What it may be.
+    margin: f64,
 }
 
 /// Looks at every rule that holds for a version's inputs. A column has one finding: of the rule that is most against.
-pub(super) fn look(running: &Running) -> Vec<Finding> {
+pub(super) async fn look(app: &App, running: &Running) -> Result<Vec<Finding>, Refusal> {
+    let widened = Widened::of(app, &running.model, MONITOR).await?;
+    Ok(judged(running, &widened))
+}
+
+fn judged(running: &Running, widened: &Widened) -> Vec<Finding> {
     let inputs = &running.inputs;
     let terms = inputs.terms();
     let watched: Vec<(usize, Term)> = terms.into_iter().filter(|(_, it)| it.watched).collect();
@@ -36,8 +49,10 @@ pub(super) fn look(running: &Running) -> Vec<Finding> {
     let alpha = (setting.alpha() / watched.len() as f64).min(0.25);
     let mut worst: BTreeMap<String, Judged> = BTreeMap::new();
     for (place, term) in watched {
-        let judged = judge(term, (since.found[place], since.rows), alpha, setting);
-        let subject = subject(&judged.term);
+        let subject = subject(&term);
+        let margin = setting.inputs.share_max.get() * widened.factor(&subject);
+        let counts = (since.found[place], since.rows);
+        let judged = judge(term, counts, alpha, (setting, margin));
         let worse = worst.get(&subject).is_none_or(|it| {
             let order = |it: &Judged| (it.verdict == Verdict::Bad, it.excess);
             order(&judged) > order(it)
@@ -47,7 +62,7 @@ pub(super) fn look(running: &Running) -> Vec<Finding> {
         }
     }
     let all = worst.into_iter();
-    all.map(|(subject, judged)| finding(running, subject, judged, setting))
+    all.map(|(subject, judged)| finding(running, subject, judged))
         .collect()
 }
 
@@ -60,7 +75,12 @@ fn subject(term: &Term) -> String {
 
 /// The lower end of a difference of shares is Newcombe's: Stat. Med. 17 (1998), 873-890, method 10. What its owner says
 /// is wrong, and not the reference, has no share in the reference.
-fn judge(term: Term, (found, rows): (u64, u64), alpha: f64, setting: &Setting) -> Judged {
+fn judge(
+    term: Term,
+    (found, rows): (u64, u64),
+    alpha: f64,
+    (setting, margin): (&Setting, f64),
+) -> Judged {
     // Rows are counted beside each other, not together.
     let found = found.min(rows);
     let level = 1.0 - 2.0 * alpha;
@@ -75,7 +95,6 @@ fn judge(term: Term, (found, rows): (u64, u64), alpha: f64, setting: &Setting) -
     let excess = now.value - reference;
     let down = now.value - now.low.unwrap_or(0.0);
     let low = excess - down.hypot(high - reference);
-    let margin = setting.inputs.share_max.get();
     let verdict = if rows < setting.inputs.rows_min {
         Verdict::Unknown
     } else if low > margin {
@@ -92,10 +111,11 @@ fn judge(term: Term, (found, rows): (u64, u64), alpha: f64, setting: &Setting) -
         found,
         excess,
         low,
+        margin,
     }
 }
 
-fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting) -> Finding {
+fn finding(running: &Running, subject: String, judged: Judged) -> Finding {
     let Judged {
         term,
         verdict,
@@ -103,8 +123,8 @@ fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting
         found,
         excess: _,
         low,
+        margin,
     } = &judged;
-    let margin = setting.inputs.share_max;
     let reference = term.reference.map_or(0.0, share);
     let evidence = Evidence::from([
         ("rule".to_owned(), Fact::Text(term.rule.name().to_owned())),
@@ -114,7 +134,7 @@ fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting
         ("share".to_owned(), Fact::Number(share((*found, *rows)))),
         ("reference_share".to_owned(), Fact::Number(reference)),
         ("excess_low".to_owned(), Fact::Number(*low)),
-        ("margin".to_owned(), Fact::Number(margin.get())),
+        ("margin".to_owned(), Fact::Number(*margin)),
     ]);
     let what = match (&term.column, term.rule) {
         (Some(column), Rule::Missing) => format!("have no value of `{column}`"),
@@ -136,7 +156,7 @@ fn finding(running: &Running, subject: String, judged: Judged, setting: &Setting
     Finding {
         model: running.model.clone(),
         version: Some(running.version),
-        monitor: "data_quality".to_owned(),
+        monitor: MONITOR.to_owned(),
         subject,
         segment: None,
         verdict: *verdict,
@@ -163,7 +183,9 @@ mod tests {
             reference,
             watched: true,
         };
-        let judged = judge(term, now, 0.001, &Setting::default());
+        let setting = Setting::default();
+        let margin = setting.inputs.share_max.get();
+        let judged = judge(term, now, 0.001, (&setting, margin));
         assert_eq!(judged.verdict, want, "{now:?} {reference:?} {}", judged.low);
     }
 

@@ -17,6 +17,7 @@ use super::{LOOK_MAX, WHO};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{self, LEVEL, question_name};
+use crate::margins::Widened;
 use crate::models::change;
 use crate::running::Running;
 
@@ -36,10 +37,12 @@ pub(super) async fn look(
     if running.inputs.follows() != Some(kept.made_at) {
         running.inputs.follow(&kept, &baseline);
     }
-    let drift = compared(app, running, counted, kept.made_at, baseline).await?;
+    let widened = Widened::of(app, model, drift::MONITOR).await?;
+    let of = (kept.made_at, baseline, widened.clone());
+    let drift = compared(app, running, counted, of).await?;
     let all = drift.columns.iter();
     Ok(all
-        .map(|it| finding(running, &drift, it, setting))
+        .map(|it| finding(running, &drift, it, (setting, &widened)))
         .collect())
 }
 
@@ -47,8 +50,7 @@ async fn compared(
     app: &Arc<App>,
     running: &Running,
     counted: &Arc<Kept>,
-    UnixMillis(made_ms): UnixMillis,
-    baseline: Baseline,
+    (UnixMillis(made_ms), baseline, widened): (UnixMillis, Baseline, Widened),
 ) -> Result<Drift, Refusal> {
     let setting = running.monitor.clone();
     let (model, version) = (running.model.clone(), running.version.number());
@@ -71,7 +73,8 @@ async fn compared(
             alpha: setting.alpha(),
             level: LEVEL,
         };
-        Ok(baseline.drift(&counter, terms, |it| drift::weight(&setting, it)))
+        let attention = |it: &str| drift::attention(&setting, &widened, it);
+        Ok(baseline.drift(&counter, terms, attention))
     };
     app.questions.compute(LOOK_MAX, counting).await
 }
@@ -109,7 +112,12 @@ async fn has_rows(app: &Arc<App>, running: &Running, rows: u64) -> Result<bool, 
 }
 
 /// What is found of one column.
-fn finding(running: &Running, drift: &Drift, column: &ColumnDrift, setting: &Setting) -> Finding {
+fn finding(
+    running: &Running,
+    found: &Drift,
+    column: &ColumnDrift,
+    (setting, widened): (&Setting, &Widened),
+) -> Finding {
     let verdict = match column.verdict {
         DriftVerdict::Drift => Verdict::Bad,
         DriftVerdict::NoMaterialDrift => Verdict::Fine,
@@ -120,13 +128,16 @@ fn finding(running: &Running, drift: &Drift, column: &ColumnDrift, setting: &Set
         .iter()
         .find(|it| it.verdict == column.verdict);
     let mut evidence = Evidence::from([
-        ("rows".to_owned(), Fact::Number(drift.current_rows as f64)),
+        ("rows".to_owned(), Fact::Number(found.current_rows as f64)),
         (
             "reference_rows".to_owned(),
-            Fact::Number(drift.reference_rows as f64),
+            Fact::Number(found.reference_rows as f64),
         ),
         ("window".to_owned(), Fact::Text(setting.window.to_string())),
-        ("margin_sd".to_owned(), Fact::Number(setting.drift.margin)),
+        (
+            "margin_sd".to_owned(),
+            Fact::Number(setting.drift.margin * widened.factor(&column.name)),
+        ),
     ]);
     if let Some(Judged {
         effect, adjusted_p, ..
@@ -150,12 +161,12 @@ fn finding(running: &Running, drift: &Drift, column: &ColumnDrift, setting: &Set
     Finding {
         model: running.model.clone(),
         version: Some(running.version),
-        monitor: "drift".to_owned(),
+        monitor: drift::MONITOR.to_owned(),
         subject: column.name.clone(),
         segment: None,
         verdict,
         severity: Severity::Ticket,
-        summary: summary(running, drift, column, worst, setting),
+        summary: summary(running, found, column, worst, setting),
         evidence,
     }
 }

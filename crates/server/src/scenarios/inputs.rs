@@ -257,3 +257,61 @@ async fn over_grpc_it_is_the_same() {
     );
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_was_not_useful_widens_its_margin() {
+    let site = Site::open().await;
+    site.serve_with("monitor: {drift: {margin: 0.2}}").await;
+    let ramp: Vec<f32> = (0..500).map(|it| it as f32).collect();
+    site.baseline([("a", ramp.clone()), ("b", ramp.clone()), ("c", ramp)])
+        .await;
+    site.ask_rows(&json!([[1, 2, 3]])).await;
+    let found = |subject: &str| domain::alert::Finding {
+        model: "m".parse().expect("a name"),
+        version: domain::Version::new(1),
+        monitor: "drift".to_owned(),
+        subject: subject.to_owned(),
+        segment: None,
+        verdict: domain::alert::Verdict::Bad,
+        severity: domain::alert::Severity::Ticket,
+        summary: format!("`{subject}` has drifted"),
+        evidence: domain::alert::Evidence::new(),
+    };
+    site.app.alerts.report(vec![found("a")]).await;
+    let listed = site.call(Method::GET, "/api/v1/alerts", "").await.body;
+    let id = listed["items"][0]["id"]
+        .as_str()
+        .expect("an alert")
+        .to_owned();
+    let margin = async |query: &str| {
+        let path = format!("/api/v1/models/m/drift{query}");
+        let drift = site.call(Method::GET, &path, "").await.body;
+        let columns = drift["columns"].as_array().cloned().unwrap_or_default();
+        let of = |name: &str| {
+            let column = columns.iter().find(|it| it["name"] == name);
+            let column = column.unwrap_or_else(|| panic!("{drift}"));
+            let effects = column["effects"].as_array().cloned().unwrap_or_default();
+            let missing = effects.iter().find(|it| it["question"] == "missing");
+            // Cohen's h has the margin in its own unit.
+            let margin = missing
+                .and_then(|it| it["margin"].as_f64())
+                .expect("a margin");
+            (margin, column["widened"].as_f64())
+        };
+        (of("a"), of("b"))
+    };
+    let plain = (0.2, None);
+    assert_eq!(margin("").await, (plain, plain));
+    for (useful, want) in [(false, 0.25), (true, 0.2)] {
+        let said = json!({"useful": useful}).to_string();
+        let path = format!("/api/v1/alerts/{id}/feedback");
+        let reply = site.call(Method::POST, &path, said).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        let (a, b) = margin("").await;
+        assert!((a.0 - want).abs() < 1e-6, "{a:?}");
+        assert_eq!((a.1.is_some(), b), (!useful, plain));
+        // What is asked for is what is meant.
+        assert_eq!(margin("?margin=0.2").await, (plain, plain));
+    }
+    site.end().await;
+}

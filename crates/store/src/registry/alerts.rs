@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::Refusal;
+use domain::alert::margin::Said;
 use domain::alert::notify::Silence;
 use domain::alert::{
     Acknowledgement, Alert, Event, Evidence, Fingerprint, Incident, Labels, Matcher, Moment,
-    Patience, State,
+    Patience, State, label,
 };
+use domain::{ModelName, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Registry, limited};
+use super::{LIST_MAX, Registry, limited};
 use crate::failure;
 
 /// The format of the JSON in these tables.
@@ -126,12 +127,18 @@ impl Registry {
         rows.iter().map(read).collect()
     }
 
-    /// Notes whether an incident's alert was of use; what was said before gives way.
-    pub async fn set_feedback(&self, feedback: &Feedback, event: &Event) -> Result<(), Refusal> {
+    /// Notes whether an incident's alert was of use, which has these labels; what was said before gives way.
+    pub async fn set_feedback(
+        &self,
+        feedback: &Feedback,
+        labels: &Labels,
+        event: &Event,
+    ) -> Result<(), Refusal> {
         let mut db = self.begin().await?;
         sqlx::query(
-            "INSERT OR REPLACE INTO alert_feedback (fingerprint, incident, useful, at, who, why)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO alert_feedback
+             (fingerprint, incident, useful, at, who, why, model, monitor, subject)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(event.fingerprint.to_string())
         .bind(feedback.incident.0)
@@ -139,6 +146,9 @@ impl Registry {
         .bind(feedback.at.0)
         .bind(&feedback.who)
         .bind(&feedback.why)
+        .bind(labels.get(label::MODEL))
+        .bind(labels.get(label::MONITOR))
+        .bind(labels.get(label::SUBJECT))
         .execute(&mut *db)
         .await
         .map_err(failure::of_sql)?;
@@ -171,6 +181,33 @@ impl Registry {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// What was said of the alerts of a model's monitor, by subject: the newest thousand.
+    pub async fn said(
+        &self,
+        model: &ModelName,
+        monitor: &str,
+    ) -> Result<BTreeMap<String, Vec<Said>>, Refusal> {
+        let rows = sqlx::query(
+            "SELECT subject, useful, at FROM alert_feedback
+             WHERE model = ? AND monitor = ? ORDER BY at DESC LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(monitor)
+        .bind(limited(LIST_MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        let mut said: BTreeMap<String, Vec<Said>> = BTreeMap::new();
+        for row in &rows {
+            let subject: String = get(row, "subject")?;
+            said.entry(subject).or_default().push(Said {
+                useful: get(row, "useful")?,
+                at: Moment(get(row, "at")?),
+            });
+        }
+        Ok(said)
     }
 
     /// Adds a silence and gives it its number; the one it has is not looked at.

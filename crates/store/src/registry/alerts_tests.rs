@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::ModelName;
 use domain::alert::act::{Act, Outcome, plan};
+use domain::alert::margin::Said;
 use domain::alert::notify::{Place, Sent, Silence};
 use domain::alert::{
     Alert, Book, Event, EventKind, Evidence, Fact, Finding, Labels, Moment, Rule, Severity, Verdict,
@@ -124,12 +126,20 @@ async fn the_last_word_on_an_incident_is_kept() {
         feedback.useful = useful;
         let event = alert.event(EventKind::Feedback, "not useful".to_owned(), Moment(5));
         registry
-            .set_feedback(&feedback, &event)
+            .set_feedback(&feedback, &alert.labels, &event)
             .await
             .expect("written");
     }
     let said = registry.feedback(alert.fingerprint(), 10).await;
     assert_eq!(said, Ok(vec![feedback]));
+    let said = registry.said(&model(), "drift").await.expect("answers");
+    let last = Said {
+        useful: false,
+        at: Moment(5),
+    };
+    assert_eq!(said, BTreeMap::from([("age".to_owned(), vec![last])]));
+    let said = registry.said(&model(), "quality").await;
+    assert_eq!(said, Ok(BTreeMap::new()));
     registry.close().await;
 }
 

@@ -58,6 +58,9 @@ pub struct ColumnDriftRecord {
     pub verdict: String,
     /// Each question that could be asked; the farthest from its margin first.
     pub effects: Vec<EffectRecord>,
+    /// How many times its margins are those of all columns, because alerts about it were not useful.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widened: Option<f64>,
     /// Distances between the shares of cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distances: Option<DistancesRecord>,
