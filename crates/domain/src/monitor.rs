@@ -1,6 +1,7 @@
 //! What is watched of a model: how often, over how much time, and how seldom a false alarm may be.
 
 pub mod anomaly;
+pub mod concept_drift;
 pub mod estimated_quality;
 pub mod fairness;
 pub mod inputs;
@@ -37,6 +38,9 @@ pub struct Setting {
     /// How right it should be, by the labels that have come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<quality::Demand>,
+    /// Whether it is wrong more often than it was, by the labels that have come.
+    #[serde(skip_serializing_if = "concept_drift::Setting::is_default")]
+    pub concept_drift: concept_drift::Setting,
     /// Whether it treats groups alike.
     #[serde(skip_serializing_if = "fairness::Setting::is_default")]
     pub fairness: fairness::Setting,
@@ -78,6 +82,7 @@ impl Default for Setting {
             drift: Drift::default(),
             inputs: inputs::Inputs::default(),
             quality: Vec::new(),
+            concept_drift: concept_drift::Setting::default(),
             fairness: fairness::Setting::default(),
             anomaly: Anomaly::default(),
             objectives: Vec::new(),
@@ -141,7 +146,9 @@ impl Setting {
                 );
             }
         }
-        let checked = quality::check(&self.quality).and_then(|()| self.fairness.check());
+        let checked = quality::check(&self.quality)
+            .and_then(|()| self.concept_drift.check())
+            .and_then(|()| self.fairness.check());
         checked.or_else(|(field, why)| wrong(&field, why))?;
         self.anomaly.check()?;
         slo::check(&self.objectives)
@@ -261,6 +268,15 @@ mod tests {
             r#"{"by":["Sex"],"metrics":["parity"]}"#,
             "unknown variant `parity`",
         );
+    }
+
+    #[test]
+    fn what_is_said_of_concept_drift_makes_sense() {
+        let of = |said: &str, want: &str| check(&format!(r#"{{"concept_drift":{said}}}"#), want);
+        of(r#"{"off":true}"#, "0.001389");
+        of(r#"{"margin":1.1}"#, "`monitor.concept_drift.margin`");
+        of(r#"{"support":0}"#, "`monitor.concept_drift.support`");
+        of(r#"{"detector":"ddm"}"#, "unknown field `detector`");
     }
 
     #[test]

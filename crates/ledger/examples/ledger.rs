@@ -497,6 +497,7 @@ fn question(by: &[&str]) -> Question {
         by: by.iter().map(|it| (*it).to_owned()).collect(),
         spans: None,
         scored_max: 0,
+        losses: None,
         level: 0.95,
         threads: 2,
         now_us: now_ms() * 1000,

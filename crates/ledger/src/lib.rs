@@ -52,7 +52,9 @@ pub use kpi::{Kpi, KpiBy};
 pub use label::{LABEL_BYTES_MAX, Label, Target};
 pub use layout::{Layout, VALUES_MAX, Version};
 pub use level::Level;
-pub use quality::{Called, Group, LabelCounts, Quality, Question, Report, Scored, Spans};
+pub use quality::{
+    Called, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored, Spans,
+};
 pub use read::{Range, Snapshot};
 pub use record::{Rows, Spent};
 pub use replay::{Page, Recorded, Said, Telling, Wanted, answers};

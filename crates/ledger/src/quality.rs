@@ -4,6 +4,7 @@
 //! several threads. The metrics are those of `stats`.
 
 mod labels;
+mod losses;
 mod rows;
 mod slices;
 mod tally;
@@ -27,6 +28,7 @@ use slices::{Interner, codes};
 use tally::{Counted, Counter, Key, Tally, add};
 
 pub(crate) use labels::Truths;
+pub use losses::{Loss, Losses};
 pub(crate) use slices::Slicer;
 
 /// What is asked.
@@ -44,6 +46,8 @@ pub struct Question {
     pub spans: Option<Spans>,
     /// The most scored rows of a group that are kept one by one, of a binary task: of more a sample is.
     pub scored_max: usize,
+    /// Whether labelled rows are kept one by one with their losses.
+    pub losses: Option<Losses>,
     /// The level of the intervals.
     pub level: f64,
     /// Threads that count.
@@ -101,6 +105,8 @@ pub struct Group {
     pub called: Called,
     /// Its scored rows, or a sample of them.
     pub scored: Vec<Scored>,
+    /// The losses of its labelled rows, or a sample of them.
+    pub losses: Vec<Loss>,
     /// The metrics.
     pub report: Report,
 }
@@ -180,11 +186,16 @@ impl Snapshot<'_> {
         }
         check(question, &layouts)?;
         let texts = TextLabels::load(self, &question.model, &log.labels)?;
+        let read_max = question.losses.map(|it| it.read_max);
+        let windows = match read_max.and_then(|it| losses::parts(&files, question.range, it)) {
+            Some(parts) => parts,
+            None => labels::windows(self, &question.model, &files)?,
+        };
         let work = Work {
             snapshot: self,
             question,
             by: self.slicers(&question.by, &layouts, &files, &log)?,
-            windows: labels::windows(self, &question.model, &files)?,
+            windows,
             layouts,
             files,
             log,
@@ -193,6 +204,14 @@ impl Snapshot<'_> {
         };
         let counted = work.count()?;
         Ok(counted.finish(question, work.texts.count))
+    }
+
+    /// Whether anybody told what became of a model's predictions.
+    pub fn has_labels(&self, model: &str) -> Result<bool, Refusal> {
+        let is_sealed = [Kind::Labels, Kind::TextLabels]
+            .iter()
+            .any(|it| !self.files(*it, model, Range::ALL).is_empty());
+        Ok(is_sealed || !self.of_log(model)?.labels.is_empty())
     }
 
     /// How each column that is asked for is told, from rows of the newest file or of the log.
@@ -514,6 +533,9 @@ impl<'a> Counting<'a> {
             day.1.labelled += 1;
             if day.1.labelled % DELAYS_EVERY == 1 {
                 self.delays_us.push(at_us.saturating_sub(made_us).max(0));
+            }
+            if let Some(losses) = work.question.losses {
+                tally.keep_loss(rows.loss(row, value, id), losses.kept_max);
             }
             rows.count(&mut tally.counter, row, value, id);
         }

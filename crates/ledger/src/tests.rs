@@ -211,6 +211,7 @@ impl Site {
             by: by.iter().map(|it| (*it).to_owned()).collect(),
             spans: None,
             scored_max: 0,
+            losses: None,
             level: 0.95,
             threads: 2,
             now_us: NOW_MS * 1000,
@@ -577,6 +578,7 @@ fn quality_is_told_by_slice_over_versions_of_different_columns() {
             by: vec!["town".to_owned()],
             spans: None,
             scored_max: 0,
+            losses: None,
             level: 0.95,
             threads: 1,
             now_us: NOW_MS * 1000,
@@ -604,6 +606,10 @@ fn rows_are_told_by_spans_that_begin_anywhere_and_a_sample_is_kept() {
                 every_us: 30,
             }),
             scored_max,
+            losses: Some(Losses {
+                kept_max: scored_max,
+                read_max: 1_000,
+            }),
             level: 0.95,
             threads: 2,
             now_us,
@@ -632,6 +638,10 @@ fn rows_are_told_by_spans_that_begin_anywhere_and_a_sample_is_kept() {
         assert_eq!(kept, [10, 20, 20, 20]);
         let of = |group: usize| groups[group].scored.iter();
         assert!(of(0).all(|it| it.positive == Some(true) && !it.predicted_positive));
+        let losses: Vec<usize> = groups.iter().map(|it| it.losses.len()).collect();
+        assert_eq!(losses, [10, 20, 10, 0]);
+        let mut all = groups.iter().flat_map(|it| &it.losses);
+        assert!(all.all(|it| it.loss == 1.0 && it.made_us / 1000 == NOW_MS));
         assert!(of(3).all(|it| it.positive.is_none() && it.predicted_positive));
         assert!(of(3).all(|it| (0.69..1.0).contains(&it.score)));
         assert_eq!(ask(20), groups);

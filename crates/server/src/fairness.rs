@@ -60,6 +60,7 @@ pub(crate) async fn fairness(
         by: by.clone(),
         spans: None,
         scored_max: 0,
+        losses: None,
         level,
         threads: app.questions.threads,
         now_us,

@@ -16,6 +16,7 @@ use crate::running::Running;
 use crate::task::Tasks;
 
 pub(crate) mod anomaly;
+mod concept_drift;
 mod data_quality;
 mod drift;
 mod estimated_quality;
@@ -112,6 +113,7 @@ impl Watch {
                 "estimated_quality",
                 estimated_quality::look(app, running).await,
             ),
+            ("concept_drift", concept_drift::look(app, running).await),
             ("fairness", fairness::look(app, running).await),
         ];
         report(app, running, looks).await;

@@ -14,6 +14,9 @@ pub mod ddm;
 pub mod eddm;
 pub mod hddm;
 pub mod page_hinkley;
+pub mod regimes;
+
+use adwin::{Adwin, AdwinSettings};
 
 /// What a detector says after a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use domain::Refusal;
 use stats::{BinaryRow, MulticlassRow, RegressionRow};
 
 use super::labels::{ByText, TextLabels};
-use super::{Counter, Scored};
+use super::{Counter, Loss, Scored};
 use crate::failure;
 use crate::layout::{Layout, Meaning};
 use crate::read::number_of;
@@ -138,6 +138,25 @@ impl<'a> Rows<'a> {
             score: scores.value(row),
             predicted_positive: self.called_positive(row)?,
             positive: truth.map(|it| it as usize == *positive),
+        })
+    }
+
+    /// How wrong an answer is whose label says `truth`: the place of a class, or a number. None where it is neither
+    /// class nor number.
+    pub(super) fn loss(&self, row: usize, truth: f64, id: u128) -> Option<Loss> {
+        let loss = match &self.answers {
+            Answers::Classes { keys, places, .. } => {
+                f64::from(u8::from(class_at(keys, places, row)? != truth as usize))
+            }
+            Answers::Values(values) => {
+                let values = values.is_valid(row).then(|| values.value(row));
+                (values? - truth).abs()
+            }
+        };
+        loss.is_finite().then(|| Loss {
+            hash: self.hash(row, id),
+            made_us: super::time_us(id),
+            loss,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::maturity::{self, Cohort};
 use stats::{Binary, Multiclass, Regression};
 
-use super::{Called, Group, LabelCounts, Quality, Question, Report, Scored};
+use super::{Called, Group, LabelCounts, Loss, Quality, Question, Report, Scored};
 use crate::layout::{Layout, Meaning};
 
 /// What is counted of a group.
@@ -48,6 +48,7 @@ pub(super) struct Tally {
     pub(super) unread: u64,
     pub(super) called: Called,
     scored: Vec<Scored>,
+    losses: Vec<Loss>,
     pub(super) counter: Counter,
 }
 
@@ -59,6 +60,7 @@ impl Tally {
             unread: 0,
             called: Called::default(),
             scored: Vec::new(),
+            losses: Vec::new(),
             counter: Counter::new(meaning),
         }
     }
@@ -70,22 +72,34 @@ impl Tally {
         self.called.positive += other.called.positive;
         self.called.negative += other.called.negative;
         self.scored.extend(other.scored);
+        self.losses.extend(other.losses);
         self.counter.merge(other.counter);
     }
 
-    /// Keeps a row. Now and then those with the greatest hashes go, so that what is left is a sample.
+    /// Keeps a row, or what is left is a sample.
     pub(super) fn keep(&mut self, scored: Option<Scored>, most: usize) {
         self.scored.extend(scored);
-        if self.scored.len() >= 2 * most {
-            self.sample(most);
-        }
+        sample_now_and_then(&mut self.scored, most, |it| it.hash);
     }
 
-    fn sample(&mut self, most: usize) {
-        if self.scored.len() > most {
-            self.scored.select_nth_unstable_by_key(most, |it| it.hash);
-            self.scored.truncate(most);
-        }
+    /// The same of its loss.
+    pub(super) fn keep_loss(&mut self, loss: Option<Loss>, most: usize) {
+        self.losses.extend(loss);
+        sample_now_and_then(&mut self.losses, most, |it| it.hash);
+    }
+}
+
+/// Now and then those with the greatest hashes go, so that what is left is a sample.
+fn sample_now_and_then<T>(rows: &mut Vec<T>, most: usize, hash: impl Fn(&T) -> u64) {
+    if rows.len() >= 2 * most {
+        sample(rows, most, hash);
+    }
+}
+
+fn sample<T>(rows: &mut Vec<T>, most: usize, hash: impl Fn(&T) -> u64) {
+    if rows.len() > most {
+        rows.select_nth_unstable_by_key(most, hash);
+        rows.truncate(most);
     }
 }
 
@@ -132,9 +146,12 @@ impl Counted {
         let days: Vec<Cohort> = self.days.into_values().collect();
         let expected = maturity::expected(&days, delay, question.now_us);
         let groups = self.groups.into_iter().map(|(key, (layout, mut tally))| {
-            tally.sample(question.scored_max);
+            sample(&mut tally.scored, question.scored_max, |it| it.hash);
+            let losses_max = question.losses.map_or(0, |it| it.kept_max);
+            sample(&mut tally.losses, losses_max, |it| it.hash);
             // So that equal rows give equal answers, whichever thread came first.
             tally.scored.sort_by_key(|it| it.hash);
+            tally.losses.sort_by_key(|it| (it.made_us, it.hash));
             let (version, _, values, from_us) = key;
             Group {
                 version,
@@ -147,6 +164,7 @@ impl Counted {
                 unread: tally.unread,
                 called: tally.called,
                 scored: tally.scored,
+                losses: tally.losses,
                 report: report(&layout.meaning, tally.counter, question.level),
             }
         });

@@ -118,6 +118,7 @@ async fn try_quality(
             every_us,
         }),
         scored_max: 0,
+        losses: None,
         level,
         threads: app.questions.threads,
         now_us,

@@ -282,6 +282,7 @@ mod tests {
             unread: 0,
             called: Called::default(),
             scored: (0..1000).map(row).collect(),
+            losses: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

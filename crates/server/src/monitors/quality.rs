@@ -206,6 +206,7 @@ mod tests {
             unread: 0,
             called: Called::default(),
             scored: Vec::new(),
+            losses: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

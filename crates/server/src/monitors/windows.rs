@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::ledger::{Group, Quality, Question, Range, Spans};
+use ::ledger::{Group, Losses, Quality, Question, Range, Spans};
 use domain::Refusal;
 use domain::monitor::limit::Figure;
 use stats::Estimate;
@@ -24,7 +24,7 @@ pub(super) async fn ask(
     by: Vec<String>,
     level: f64,
 ) -> Result<Quality, Refusal> {
-    answer(app, running, by, (level, 0)).await
+    answer(app, running, by, level, Rows::default()).await
 }
 
 /// The windows, each with as many scored rows one by one, or a sample of so many.
@@ -34,14 +34,46 @@ pub(super) async fn ask_scored(
     level: f64,
     scored_max: usize,
 ) -> Result<Quality, Refusal> {
-    answer(app, running, Vec::new(), (level, scored_max)).await
+    let rows = Rows {
+        scored_max,
+        losses: None,
+    };
+    answer(app, running, Vec::new(), level, rows).await
+}
+
+/// The windows, each with the losses of labelled rows. None where nobody has told any label.
+pub(super) async fn ask_losses(
+    app: &Arc<App>,
+    running: &Running,
+    losses: Losses,
+) -> Result<Option<Quality>, Refusal> {
+    let (ledger, model) = (Arc::clone(&app.keeper.ledger), running.model.to_string());
+    let looking = move || ledger.snapshot(wall_ms())?.has_labels(&model);
+    if !app.questions.compute(LOOK_MAX, looking).await? {
+        return Ok(None);
+    }
+    let rows = Rows {
+        scored_max: 0,
+        losses: Some(losses),
+    };
+    let level = running.monitor.level(1);
+    let quality = answer(app, running, Vec::new(), level, rows).await?;
+    Ok(Some(quality))
+}
+
+/// What is kept of rows one by one.
+#[derive(Default)]
+struct Rows {
+    scored_max: usize,
+    losses: Option<Losses>,
 }
 
 async fn answer(
     app: &Arc<App>,
     running: &Running,
     by: Vec<String>,
-    (level, scored_max): (f64, usize),
+    level: f64,
+    Rows { scored_max, losses }: Rows,
 ) -> Result<Quality, Refusal> {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
@@ -60,6 +92,7 @@ async fn answer(
             every_us,
         }),
         scored_max,
+        losses,
         level,
         threads: app.questions.threads,
         now_us,
