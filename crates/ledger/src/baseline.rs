@@ -6,6 +6,7 @@
 //! R3. A column is left out only with a reason.
 
 mod count;
+mod drawn;
 mod drift;
 mod hours;
 mod predictions;
@@ -17,6 +18,7 @@ use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::Cells;
 
 pub use count::Counter;
+pub use drawn::{Drawn, Together};
 pub use drift::{Attention, ColumnDrift, Drift};
 pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;

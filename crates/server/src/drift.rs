@@ -1,10 +1,14 @@
 //! Baselines of versions, and how far their predictions are from them.
 
+mod together;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use ::ledger::Range;
-use ::ledger::baseline::{Asked, Attention, Baseline, ColumnDrift, Counter, Drift, Source};
+use ::ledger::baseline::{
+    Asked, Attention, Baseline, ColumnDrift, Counter, Drift, Source, Together,
+};
 use arrow::array::RecordBatch;
 use domain::access::{Change, Permission, Read};
 use domain::manifest::Manifest;
@@ -65,6 +69,8 @@ pub struct Files<'a> {
     pub margin: f64,
     /// How often it may be wrong.
     pub alpha: f64,
+    /// Whether all columns together are asked about too.
+    pub multivariate: bool,
     /// Threads that read.
     pub threads: usize,
 }
@@ -85,13 +91,14 @@ pub fn compare(files: &Files<'_>) -> Result<api::DriftRecord, Refusal> {
         made_ms: None,
     };
     let drift = baseline.drift(&current, terms, |_| Attention::PLAIN);
-    Ok(record(
-        &baseline,
-        reference,
-        drift,
-        terms,
-        &Widened::default(),
-    ))
+    let mut record = record(&baseline, reference, drift, terms, &Widened::default());
+    if files.multivariate {
+        let drawn = rows.source().drawn(&baseline)?;
+        let current = files.current.source().drawn(&baseline)?;
+        let together = Together::new(&baseline, drawn, current);
+        record.multivariate = Some(together::judged(&together, terms));
+    }
+    Ok(record)
 }
 
 /// What a drift question asks.
@@ -101,11 +108,31 @@ pub(crate) struct Asking {
     pub(crate) version: Option<Version>,
     /// Without it the window of the model's manifest.
     pub(crate) range: Option<Range>,
+    pub(crate) against: Against,
     pub(crate) margin: Option<f64>,
     pub(crate) alpha: Option<f64>,
 }
 
-/// How far a version's predictions are from its baseline.
+/// What predictions are compared with.
+pub(crate) enum Against {
+    /// The version's baseline.
+    Baseline,
+    /// What it answered in so many microseconds before, and whether all columns together are asked about too.
+    Before(i64, Multivariate),
+    /// Rows that were counted elsewhere: what they are called, and the baseline that they make.
+    Sent(String, Vec<u8>),
+}
+
+/// Whether all columns together are asked about too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Multivariate {
+    /// They are.
+    Asked,
+    /// They are not.
+    NotAsked,
+}
+
+/// How far a version's predictions are from what they are compared with.
 pub(crate) async fn drift(
     app: &App,
     _: Permission<Read>,
@@ -113,34 +140,107 @@ pub(crate) async fn drift(
 ) -> Result<api::DriftRecord, Refusal> {
     let model = asking.model;
     let version = version_of(app, &model, asking.version).await?;
-    let (_, manifest) = version_record(app, &model, version).await?;
-    let setting = manifest.monitor;
-    let (kept, baseline) =
-        baseline_of(app, &model, version)
-            .await?
-            .ok_or_else(|| Refusal::NoBaseline {
-                reference: format!("{model}:{version}"),
-            })?;
+    let (stored, manifest) = version_record(app, &model, version).await?;
+    let setting = &manifest.monitor;
     let range = asking
         .range
-        .unwrap_or_else(|| window(&setting, wall_ms() * 1000));
+        .unwrap_or_else(|| window(setting, wall_ms() * 1000));
     let terms = Terms {
         margin: asking.margin.unwrap_or(setting.drift.margin),
         alpha: asking.alpha.unwrap_or_else(|| setting.alpha()),
         level: LEVEL,
     };
-    let (baseline, counter) = count(app, &model, version, range, baseline).await?;
     // A margin that is asked for is that, whatever was said of alerts.
     let widened = match asking.margin {
         Some(_) => Widened::default(),
         None => Widened::of(app, &model, MONITOR).await?,
     };
-    let attention = |it: &str| attention(&setting, &widened, it);
-    let drift = baseline.drift(&counter, terms, attention);
-    let mut record = record(&baseline, reference_record(&kept), drift, terms, &widened);
+    let (reference, baseline) = match asking.against {
+        Against::Baseline => {
+            let found = baseline_of(app, &model, version).await?;
+            let (kept, baseline) = found.ok_or_else(|| Refusal::NoBaseline {
+                reference: format!("{model}:{version}"),
+            })?;
+            (reference_record(&kept), baseline)
+        }
+        Against::Before(before_us, multivariate) => {
+            let before = (before_us, multivariate);
+            let how = (setting, widened);
+            return since(app, (&model, version), (range, before), how, terms).await;
+        }
+        Against::Sent(source, body) => {
+            let baseline = received(&model, &stored, &manifest, &body)?;
+            let reference = api::ReferenceRecord {
+                source,
+                rows: baseline.rows,
+                made_ms: None,
+            };
+            (reference, baseline)
+        }
+    };
+    let (baseline, counter) = count(app, &model, version, range, baseline).await?;
+    let drift = baseline.drift(&counter, terms, |it| attention(setting, &widened, it));
+    let question = question_of(&reference.source);
+    let mut record = record(&baseline, reference, drift, terms, &widened);
+    question.clone_into(&mut record.question);
+    about(&mut record, &model, version, range);
+    Ok(record)
+}
+
+/// Says what a record is about.
+fn about(record: &mut api::DriftRecord, model: &ModelName, version: Version, range: Range) {
     record.model = Some(model.to_string());
     record.version = Some(version.number());
     (record.from_us, record.to_us) = (Some(range.from_us), Some(range.to_us));
+}
+
+/// The same, compared with what the version answered in so much time before.
+async fn since(
+    app: &App,
+    (model, version): (&ModelName, Version),
+    (range, (before_us, multivariate)): (Range, (i64, Multivariate)),
+    (setting, widened): (&Setting, Widened),
+    terms: Terms,
+) -> Result<api::DriftRecord, Refusal> {
+    if range.from_us == i64::MIN {
+        return Err(Refusal::Malformed {
+            what: "`against`",
+            why: "there is nothing before the first prediction; say by `from` where the current ones begin".to_owned(),
+        });
+    }
+    let before = Range {
+        from_us: range.from_us.saturating_sub(before_us),
+        to_us: range.from_us,
+    };
+    let (ledger, name) = (Arc::clone(&app.keeper.ledger), model.clone());
+    let setting = setting.clone();
+    let comparing = move || {
+        let asked = |range: Range| Asked {
+            model: name.as_str(),
+            version: version.number(),
+            range,
+            first: None,
+        };
+        let snapshot = ledger.snapshot(wall_ms())?;
+        let baseline = snapshot.baseline(&asked(before), &setting.drift.leave_out)?;
+        let counter = snapshot.counted(&asked(range), &baseline)?;
+        let drift = baseline.drift(&counter, terms, |it| attention(&setting, &widened, it));
+        let reference = api::ReferenceRecord {
+            source: predictions_of(before),
+            rows: baseline.rows,
+            made_ms: None,
+        };
+        let mut record = record(&baseline, reference, drift, terms, &widened);
+        if multivariate == Multivariate::Asked {
+            let drawn = snapshot.drawn(&asked(before), &baseline)?;
+            let current = snapshot.drawn(&asked(range), &baseline)?;
+            let together = Together::new(&baseline, drawn, current);
+            record.multivariate = Some(together::judged(&together, terms));
+        }
+        Ok(record)
+    };
+    let mut record = app.questions.compute(limit(app), comparing).await?;
+    about(&mut record, model, version, range);
     Ok(record)
 }
 
@@ -220,8 +320,20 @@ pub(crate) async fn set(
     change: registry::Change,
 ) -> Result<api::BaselineRecord, Refusal> {
     let (record, manifest) = version_record(app, model, version).await?;
+    let baseline = received(model, &record, &manifest, body)?;
+    keep(app, (model, &record, &manifest), (source, baseline), change).await
+}
+
+/// A baseline that was made elsewhere, as far as a version has its columns, in its precision.
+fn received(
+    model: &ModelName,
+    record: &VersionRecord,
+    manifest: &Manifest,
+    body: &[u8],
+) -> Result<Baseline, Refusal> {
+    let version = record.summary.version;
     let mut baseline = Baseline::from_json(body)?;
-    let watched = watched(model, &record, &manifest)?;
+    let watched = watched(model, record, manifest)?;
     baseline.columns.retain(|it| watched.contains(&it.name));
     baseline.left_out.retain(|it| watched.contains(&it.name));
     if baseline.columns.is_empty() && baseline.left_out.is_empty() {
@@ -233,16 +345,43 @@ pub(crate) async fn set(
             ),
         });
     }
-    let layout = layout_of(model, &record, &manifest)?;
-    let baseline = baseline
+    let layout = layout_of(model, record, manifest)?;
+    baseline
         .in_single_precision(|it| layout.is_single(it))
         .ok_or_else(|| Refusal::Malformed {
             what: "the baseline",
             why: "values of a column are closer to each other than single precision tells, in which the model \
                   takes them"
                 .to_owned(),
-        })?;
-    keep(app, (model, &record, &manifest), (source, baseline), change).await
+        })
+}
+
+/// How the source of a baseline of predictions begins, and of one of the first of them.
+const PREDICTIONS: &str = "predictions of ";
+const FIRST: &str = "its first ";
+
+/// What it is to compare predictions with this: with rows from elsewhere it is skew, with a version's own drift.
+pub(crate) fn question_of(source: &str) -> &'static str {
+    match source.starts_with(PREDICTIONS) || source.starts_with(FIRST) {
+        true => "drift",
+        false => "skew",
+    }
+}
+
+/// What predictions of some time are called as a reference.
+fn predictions_of(range: Range) -> String {
+    let show = |it: i64, none: i64, word: &str| match it == none {
+        true => word.to_owned(),
+        false => show_moment(it),
+    };
+    match range {
+        Range::ALL => format!("{PREDICTIONS}all of its time"),
+        Range { from_us, to_us } => format!(
+            "{PREDICTIONS}{} to {}",
+            show(from_us, i64::MIN, "the first"),
+            show(to_us, i64::MAX, "the last")
+        ),
+    }
 }
 
 /// Gives a version a baseline of what it answered.
@@ -272,21 +411,9 @@ pub(crate) async fn of_predictions(
             why: format!("`{model}:{version}` has answered nothing in that time"),
         });
     }
-    let ends = match range {
-        Range::ALL => "all of its time".to_owned(),
-        Range { from_us, to_us } => {
-            let show = |it: i64, none: i64, word: &str| match it == none {
-                true => word.to_owned(),
-                false => show_moment(it),
-            };
-            let from = show(from_us, i64::MIN, "the first");
-            let to = show(to_us, i64::MAX, "the last");
-            format!("{from} to {to}")
-        }
-    };
     let source = match first {
-        Some(_) => format!("its first {} predictions", baseline.rows),
-        None => format!("predictions of {ends}"),
+        Some(_) => format!("{FIRST}{} predictions", baseline.rows),
+        None => predictions_of(range),
     };
     keep(app, (model, &record, &manifest), (source, baseline), change).await
 }
@@ -425,6 +552,7 @@ fn record(
     api::DriftRecord {
         model: None,
         version: None,
+        question: "drift".to_owned(),
         reference,
         from_us: None,
         to_us: None,
@@ -438,6 +566,7 @@ fn record(
             .map(|it| column_record(it, widened))
             .collect(),
         left_out: left_out(baseline),
+        multivariate: None,
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use domain::manifest::Span;
 use domain::{ModelName, Reference, Selector, Version};
 use http::Method;
 use wire::api::drift::{
     BaselineRecord, CellsRecord, ColumnDriftRecord, DriftRecord, EffectRecord, LeftOutRecord,
-    NewBaselineRecord,
+    MultivariateRecord, NewBaselineRecord,
 };
 
 use crate::client::Client;
@@ -30,23 +31,35 @@ Questions about a column, each with its effect:
   missing   are more or fewer values missing? Cohen's h
   unseen    are there values as the reference has none of? Cohen's h
 
+With `--multivariate` all columns are asked about together too: can current rows be told from those of the
+reference? It needs rows of both, so two files, or a model beside an earlier time of its own.
+
 Examples:
   windlass drift credit
   windlass drift credit --last 7d --all
+  windlass drift credit --reference train.parquet
+  windlass drift credit --against-last 7d --multivariate
   windlass drift --reference train.parquet --current today.parquet --fail-on drift"
 )]
 pub(crate) struct DriftArgs {
-    /// The model; its predictions are compared with its baseline
-    #[arg(required_unless_present = "reference", conflicts_with = "reference")]
+    /// The model; its predictions are compared with its baseline, or with what is named
+    #[arg(required_unless_present = "current", conflicts_with = "current")]
     model: Option<ModelName>,
-    /// Compares files: the one that is taken for the measure (CSV, JSON lines or Parquet)
-    #[arg(long, value_name = "FILE", requires = "current", conflicts_with_all = ["last", "from", "to"])]
+    /// The file that is taken for the measure (CSV, JSON lines or Parquet): with a model, rows that it was trained
+    /// with. They are counted here; none is sent
+    #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
-    /// The file that is compared with it
-    #[arg(long, value_name = "FILE", requires = "reference")]
+    /// Compares files, without a server: the one that is compared with the reference
+    #[arg(long, value_name = "FILE", requires = "reference", conflicts_with_all = ["last", "from", "to", "version"])]
     current: Option<PathBuf>,
+    /// Compares a model's predictions with those of so much time before them: `7d`
+    #[arg(long, value_name = "SPAN", conflicts_with_all = ["reference", "current"])]
+    against_last: Option<Span>,
+    /// Asks about all columns together too
+    #[arg(long)]
+    multivariate: bool,
     /// The version [default: the one with the traffic]
-    #[arg(long, conflicts_with = "reference")]
+    #[arg(long)]
     version: Option<Version>,
     /// The smallest move that matters, in standard deviations [default: the model's `monitor.drift.margin`, or 0.1]
     #[arg(long)]
@@ -103,12 +116,38 @@ async fn ask(
             ("to", args.range.to()),
             ("margin", args.margin.map(|it| it.to_string())),
             ("alpha", args.alpha.map(|it| it.to_string())),
+            ("against", args.against_last.as_ref().map(Span::to_string)),
+            ("multivariate", args.multivariate.then(|| "true".to_owned())),
+            ("source", args.reference.as_deref().map(file_name)),
         ],
     );
+    if args.multivariate && args.against_last.is_none() {
+        let message = "`--multivariate` needs rows, and a baseline is counts";
+        let hint = "compare with an earlier time of the model, `--against-last 7d`, or two files";
+        return Err(Failure::usage(message, hint).into());
+    }
+    let body = args.reference.as_deref().map(counted).transpose()?;
     let client = Client::connect(context).await?;
-    let drift = client.get::<DriftRecord>(&path).await;
+    let drift = match body {
+        None => client.get::<DriftRecord>(&path).await,
+        Some(body) => {
+            let answer = client.call(Method::POST, &path, body.into()).await;
+            answer.and_then(|it| crate::client::read(&it, &path))
+        }
+    };
     client.close().await;
     drift
+}
+
+/// What a file is called as a reference.
+fn file_name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// The baseline that a file makes, here.
+fn counted(file: &Path) -> anyhow::Result<Vec<u8>> {
+    Ok(Opened::open(file)?.rows().baseline(threads(), None)?)
 }
 
 fn compare(args: &DriftArgs, reference: &Path, current: &Path) -> anyhow::Result<DriftRecord> {
@@ -129,6 +168,7 @@ fn compare(args: &DriftArgs, reference: &Path, current: &Path) -> anyhow::Result
         current: current_rows.rows(),
         margin,
         alpha,
+        multivariate: args.multivariate,
         threads: threads(),
     })?)
 }
@@ -172,13 +212,18 @@ impl<'a> Opened<'a> {
 }
 
 fn judge(drift: &DriftRecord, fail_on: Option<FailOn>) -> anyhow::Result<()> {
-    let fails = match fail_on {
+    let fails = |verdict: &str| match fail_on {
         None => false,
-        Some(FailOn::Drift) => drift.verdict == "drift",
-        Some(FailOn::Unsure) => drift.verdict != "no material drift",
+        Some(FailOn::Drift) => verdict == "drift",
+        Some(FailOn::Unsure) => verdict != "no material drift",
     };
-    if !fails {
-        return Ok(());
+    if !fails(&drift.verdict) {
+        let together = drift.multivariate.as_ref();
+        let Some(together) = together.filter(|it| fails(&it.verdict)) else {
+            return Ok(());
+        };
+        let message = format!("{}: all columns together", together.verdict);
+        return Err(Failure::refused(message, "no column shows it by itself").into());
     }
     let of = |it: &&ColumnDriftRecord| it.verdict == drift.verdict;
     let columns = drift.columns.iter().filter(of);
@@ -194,6 +239,7 @@ fn show(drift: &DriftRecord, all: bool) -> String {
     let DriftRecord {
         model,
         version,
+        question,
         reference,
         from_us,
         to_us,
@@ -204,6 +250,7 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         level: _,
         columns,
         left_out,
+        multivariate,
     } = drift;
     let what = match (model, version) {
         (Some(model), Some(version)) => format!("{model}:{version}  "),
@@ -213,8 +260,12 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         (Some(from), Some(to)) => format!(" of {} to {}", moment_us(*from), moment_us(*to)),
         _ => String::new(),
     };
+    let question = match question.as_str() {
+        "skew" => "skew between training and serving: ",
+        _ => "",
+    };
     let mut parts = vec![format!(
-        "{what}{verdict}\n{}{time}, beside {} of {}\nmargin {} standard deviations, a false alarm in {} looks",
+        "{what}{question}{verdict}\n{}{time}, beside {} of {}\nmargin {} standard deviations, a false alarm in {} looks",
         count(*rows, "row"),
         count(reference.rows, "row"),
         reference.source,
@@ -259,8 +310,50 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         count(fine as u64, "column"),
         fine - drifted - unsure
     ));
+    parts.extend(multivariate.as_ref().map(together));
     parts.extend(left_out_lines(left_out));
     parts.join("\n\n")
+}
+
+/// All columns together.
+fn together(it: &MultivariateRecord) -> String {
+    let rows = format!(
+        "{} beside {} of the reference",
+        count(it.current_rows, "different row"),
+        count(it.reference_rows, "different row")
+    );
+    let mut lines = vec![format!("all columns together: {} ({rows})", it.verdict)];
+    lines.extend(it.why.clone());
+    if let Some(auc) = it.auc {
+        let ends = match (auc.low, auc.high) {
+            (Some(low), Some(high)) => format!(" [{}, {}]", number(low), number(high)),
+            _ => String::new(),
+        };
+        let shown = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), number);
+        lines.push(format!(
+            "a classifier tells them apart with an AUC of {}{ends}: {} above a half, margin {}, finds {}, p {}",
+            number(auc.value),
+            number(auc.value - 0.5),
+            number(it.margin),
+            shown(it.detectable),
+            shown(it.p)
+        ));
+    }
+    if it.verdict == "drift" && !it.columns.is_empty() {
+        let most = it.columns.iter().take(5);
+        let most = most.map(|it| format!("`{}` {:.0} %", it.name, 100.0 * it.share));
+        lines.push(format!("most by {}", most.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(mmd) = it.mmd {
+        lines.push(format!(
+            "{} of numbers as one vector: squared maximum mean discrepancy {}, p {} ({})",
+            count(mmd.columns, "column"),
+            number(mmd.squared),
+            number(mmd.p),
+            count(mmd.rows, "row")
+        ));
+    }
+    lines.join("\n")
 }
 
 fn effect_line(name: &str, effect: &EffectRecord) -> Vec<String> {
@@ -384,10 +477,11 @@ pub(crate) async fn send(
     version: Version,
     file: &Path,
 ) -> anyhow::Result<BaselineRecord> {
-    let body = Opened::open(file)?.rows().baseline(threads(), None)?;
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    let source = name.to_string_lossy().into_owned();
-    let path = asked(&path_of(model, version), &[("source", Some(source))]);
+    let body = counted(file)?;
+    let path = asked(
+        &path_of(model, version),
+        &[("source", Some(file_name(file)))],
+    );
     let answer = client.call(Method::PUT, &path, body.into()).await;
     let answer = answer.with_context(|| format!("giving `{model}:{version}` its baseline"))?;
     crate::client::read(&answer, &path)

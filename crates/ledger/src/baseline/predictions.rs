@@ -5,7 +5,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 use domain::Refusal;
 
-use super::{Baseline, Counter, Summary};
+use super::{Baseline, Counter, Drawn, Summary};
 use crate::failure;
 use crate::files::Kind;
 use crate::layout::{Kept, Layout, Meaning};
@@ -80,6 +80,13 @@ impl Snapshot<'_> {
         let mut counter = Counter::new(baseline);
         self.answered(asked, |batch, _| counter.add(baseline, batch))?;
         Ok(counter)
+    }
+
+    /// Some answered rows, of the columns that a baseline watches. Blocks for as long as it takes.
+    pub fn drawn(&self, asked: &Asked<'_>, baseline: &Baseline) -> Result<Drawn, Refusal> {
+        let mut drawn = Drawn::new(baseline);
+        self.answered(asked, |batch, _| drawn.add(baseline, batch))?;
+        Ok(drawn)
     }
 
     /// Calls `take` with every answered row of a version, in the order of files and then of the log, and the

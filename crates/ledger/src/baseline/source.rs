@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use domain::Refusal;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
-use super::{Baseline, Counter, Summary};
+use super::{Baseline, Counter, Drawn, Summary};
 use crate::failure;
 
 /// Rows read at a time.
@@ -48,6 +48,14 @@ impl Source<'_> {
         let mut counter = empty();
         parts.iter().for_each(|it| counter.merge(it));
         Ok(counter)
+    }
+
+    /// Some of its rows, of the columns that a baseline watches.
+    pub fn drawn(self, baseline: &Baseline) -> Result<Drawn, Refusal> {
+        let empty = || Drawn::new(baseline);
+        // On one thread: which rows are drawn is to depend on nothing else.
+        let mut parts = self.each(1, empty, |drawn, batch| drawn.add(baseline, batch))?;
+        Ok(parts.pop().unwrap_or_else(empty))
     }
 
     /// Shows every row to one of some states, each on a thread of its own. Which rows a state sees depends on the

@@ -158,6 +158,7 @@ fn question(app: &App, asking: &Asking, version: u32, scored_max: usize) -> Ques
         by: asking.by.clone(),
         spans: None,
         scored_max,
+        losses: None,
         level: asking.level,
         threads: app.questions.threads,
         now_us: wall_ms() * 1000,
@@ -333,6 +334,7 @@ mod tests {
             labelled: rows,
             provisional: false,
             unread: 0,
+            losses: Vec::new(),
             called: Called::default(),
             scored: (0..rows).map(row).collect(),
             report: Report::Binary {

@@ -202,7 +202,12 @@ const ROUTES: &[Route] = &[
     (
         "get",
         "/api/v1/models/{model}/drift",
-        "How far predictions are from the baseline: version, from, to, margin, alpha",
+        "How far predictions are from the baseline: version, from, to, margin, alpha, against, multivariate",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/drift",
+        "How far predictions are from a baseline that was made elsewhere: source, version, from, to, margin, alpha",
     ),
     (
         "get",

@@ -16,7 +16,7 @@ use store::registry::UnixMillis;
 use super::{LOOK_MAX, WHO};
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::drift::{self, LEVEL, question_name};
+use crate::drift::{self, LEVEL, question_name, question_of};
 use crate::margins::Widened;
 use crate::models::change;
 use crate::running::Running;
@@ -41,9 +41,15 @@ pub(super) async fn look(
     let of = (kept.made_at, baseline, widened.clone());
     let drift = compared(app, running, counted, of).await?;
     let all = drift.columns.iter();
-    Ok(all
-        .map(|it| finding(running, &drift, it, (setting, &widened)))
-        .collect())
+    let reference = kept.source.as_str();
+    let findings = all.map(|it| {
+        let mut finding = finding(running, &drift, it, (setting, &widened));
+        let facts = [("reference", reference), ("asks", question_of(reference))];
+        let facts = facts.map(|(name, it)| (name.to_owned(), Fact::Text(it.to_owned())));
+        finding.evidence.extend(facts);
+        finding
+    });
+    Ok(findings.collect())
 }
 
 async fn compared(

@@ -11,8 +11,11 @@
 
 use crate::boost::refusal::{Refusal, check_rows, check_size};
 use crate::boost::{self, Booster, Settings};
+use crate::drift::effect::{POWER, Terms};
 use crate::drift::sample::Sample;
-use crate::interval::Estimate;
+use crate::drift::verdict::Verdict;
+use crate::gamma::{normal_above, normal_below};
+use crate::interval::{Estimate, normal_quantile};
 use crate::quality::curve::Area;
 
 /// The most rows of each side that take part.
@@ -35,13 +38,52 @@ pub struct Separation {
     /// How much of the loss the splits by each feature took away, all together 1: which features separate most.
     /// `None` where no split helped.
     pub shares: Option<Vec<f64>>,
+    /// The standard error of the area, widened; never less than that of sides that are alike.
+    pub error: f64,
     /// Rows of the reference that took part.
     pub reference_rows: usize,
     /// Current rows that took part.
     pub current_rows: usize,
 }
 
+/// What is to be thought of a separation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the [effect](Separation::effect) has to be beyond: what a normal variable that moves by the margin of the
+    /// terms makes of it.
+    pub margin: f64,
+    /// The smallest true effect that would be found with probability [`POWER`].
+    pub detectable: f64,
+    /// The probability of an effect at least so far beyond the margin, were the true one just at it.
+    pub p: f64,
+}
+
 impl Separation {
+    /// By the rules of [`verdict`](super::verdict), asked by itself: it is drift where the lower bound is beyond the
+    /// margin.
+    pub fn judge(&self, terms: Terms) -> Judgement {
+        let effect = self.effect().value;
+        let margin = normal_below(terms.margin / std::f64::consts::SQRT_2) - 0.5;
+        let sure = normal_quantile(1.0 - terms.alpha) + normal_quantile(POWER);
+        let detectable = sure.mul_add(self.error, margin).min(0.5);
+        let p = normal_above((effect - margin) / self.error);
+        let verdict = if p <= terms.alpha {
+            Verdict::Drift
+        } else if detectable <= 2.0 * margin && effect <= margin {
+            Verdict::NoMaterialDrift
+        } else {
+            Verdict::NotEnoughData
+        };
+        Judgement {
+            verdict,
+            margin,
+            detectable,
+            p,
+        }
+    }
+
     /// The area above one half: about 0 where nothing changed, then also below, and 0.5 where no row is mistaken.
     pub fn effect(&self) -> Estimate {
         let above = |it: f64| it - 0.5;
@@ -92,8 +134,11 @@ pub fn separation(
         error: area.error.map(|it| it * WIDENING),
         ..area
     };
+    let [n, m] = sides.each_ref().map(|it| it.rows.len() as f64);
+    let alike = WIDENING * ((1.0 / n + 1.0 / m) / 12.0).sqrt();
     Ok(Separation {
         auc: widened.estimate(level),
+        error: widened.error.map_or(alike, |it| it.max(alike)),
         shares: boost::shares(&gains),
         reference_rows: sides[0].rows.len(),
         current_rows: sides[1].rows.len(),
@@ -207,6 +252,36 @@ mod tests {
         assert!(got.effect().value.abs() < 0.03, "{got:?}");
         let same = told(&[&[1.0; 50]], &[&[1.0; 60]]);
         assert_eq!((same.effect(), same.shares), (Estimate::bare(0.0), None));
+    }
+
+    #[test]
+    fn a_verdict_is_drift_only_beyond_the_margin() {
+        let terms = Terms {
+            margin: 0.1,
+            alpha: 0.05,
+            level: 0.95,
+        };
+        let of = |area: f64, error: f64| {
+            let separation = Separation {
+                auc: Estimate::bare(area),
+                shares: None,
+                error,
+                reference_rows: 1,
+                current_rows: 1,
+            };
+            separation.judge(terms)
+        };
+        let judged = of(0.53, 0.001);
+        assert!((judged.margin - 0.0282).abs() < 1e-4, "{judged:?}");
+        assert_eq!(judged.verdict, Verdict::Drift);
+        assert_eq!(of(0.51, 0.01).verdict, Verdict::NoMaterialDrift);
+        assert_eq!(of(0.45, 0.01).verdict, Verdict::NoMaterialDrift);
+        assert_eq!(of(0.51, 0.02).verdict, Verdict::NotEnoughData);
+        assert_eq!(of(0.03 + 0.5, 0.01).verdict, Verdict::NotEnoughData);
+        let all = told(&[&[1.0; 100]], &[&[NAN; 100]]);
+        assert_eq!(all.judge(terms).verdict, Verdict::Drift);
+        let one = told(&[&[1.0; 100]], &[&[1.0; 100]]);
+        assert_eq!(one.judge(terms).verdict, Verdict::NotEnoughData);
     }
 
     #[test]

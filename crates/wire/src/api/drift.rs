@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::MetricRecord;
 
-/// How far rows are from a baseline: `GET /api/v1/models/MODEL/drift?version=&from=&to=&margin=&alpha=`.
+/// How far rows are from a reference: `GET /api/v1/models/MODEL/drift?version=&from=&to=&margin=&alpha=`. With
+/// `against=7d` the reference is what was answered in so much time before, and `multivariate=true` then asks about
+/// all columns together. `POST` with a baseline as its body, and `?source=`, takes that one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriftRecord {
     /// The model; none where files were compared.
@@ -13,6 +15,10 @@ pub struct DriftRecord {
     /// Its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+    /// `skew` where a version's predictions are compared with rows from elsewhere, such as those that it was trained
+    /// with; else `drift`.
+    #[serde(default = "drift")]
+    pub question: String,
     /// What the reference is made from.
     pub reference: ReferenceRecord,
     /// Rows from this time on, in microseconds since 1970.
@@ -35,6 +41,66 @@ pub struct DriftRecord {
     pub columns: Vec<ColumnDriftRecord>,
     /// Columns that are not watched.
     pub left_out: Vec<LeftOutRecord>,
+    /// All columns together, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multivariate: Option<MultivariateRecord>,
+}
+
+fn drift() -> String {
+    "drift".to_owned()
+}
+
+/// How well current rows can be told from the reference's, by all columns together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MultivariateRecord {
+    /// `drift`, `no material drift` or `not enough data`.
+    pub verdict: String,
+    /// Why nothing could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The probability that a current row looks more current than one of the reference, to a classifier that has
+    /// not seen them: 0.5 where nothing changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auc: Option<MetricRecord>,
+    /// What the area less a half has to be beyond.
+    pub margin: f64,
+    /// The smallest of it that would have been found, with probability 0.8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detectable: Option<f64>,
+    /// The least `alpha` at which it is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+    /// By which columns they are told from each other, the most first; all shares together are 1.
+    pub columns: Vec<ShareRecord>,
+    /// Rows of the reference that took part, each once.
+    pub reference_rows: u64,
+    /// Current rows that took part, each once.
+    pub current_rows: u64,
+    /// The maximum mean discrepancy of the columns of numbers, taken as one vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mmd: Option<MmdRecord>,
+}
+
+/// How much of what tells sides from each other is in one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareRecord {
+    /// The column.
+    pub name: String,
+    /// Its share.
+    pub share: f64,
+}
+
+/// The maximum mean discrepancy of rows as vectors, each column in its standard deviations. No verdict rests on it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MmdRecord {
+    /// Its square: about 0 where nothing changed, and then also below.
+    pub squared: f64,
+    /// The share of permutations with at least so much.
+    pub p: f64,
+    /// Columns of the vectors.
+    pub columns: u64,
+    /// Rows of both sides that took part: those without missing values.
+    pub rows: u64,
 }
 
 /// What a reference is made from.
