@@ -498,6 +498,7 @@ fn question(by: &[&str]) -> Question {
         spans: None,
         scored_max: 0,
         losses: None,
+        examples: None,
         level: 0.95,
         threads: 2,
         now_us: now_ms() * 1000,

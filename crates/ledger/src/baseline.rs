@@ -24,6 +24,7 @@ pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
 pub use source::Source;
 pub use summary::Summary;
+pub(crate) use summary::{numbers, texts};
 
 /// Columns of a baseline.
 pub const COLUMNS_MAX: usize = 4096;

@@ -53,7 +53,8 @@ pub use label::{LABEL_BYTES_MAX, Label, Target};
 pub use layout::{Layout, VALUES_MAX, Version};
 pub use level::Level;
 pub use quality::{
-    Called, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored, Spans,
+    Called, Example, Examples, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored,
+    Spans,
 };
 pub use read::{Range, Snapshot};
 pub use record::{Rows, Spent};

@@ -3,6 +3,7 @@
 //! Both lie sorted by prediction id, so they are merged, window of ids by window, in bounded memory and on
 //! several threads. The metrics are those of `stats`.
 
+mod examples;
 mod labels;
 mod losses;
 mod rows;
@@ -22,11 +23,13 @@ use stats::{BinaryReport, MulticlassReport, RegressionReport};
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
 use crate::read::{Ids, OfLog, Range, Snapshot, within};
+use examples::Features;
 use labels::{ById, Reads, TextLabels, Values};
 use rows::{Rows, counted_scores};
 use slices::{Interner, codes};
 use tally::{Counted, Counter, Key, Tally, add};
 
+pub use examples::{Example, Examples};
 pub(crate) use labels::Truths;
 pub use losses::{Loss, Losses};
 pub(crate) use slices::Slicer;
@@ -48,6 +51,8 @@ pub struct Question {
     pub scored_max: usize,
     /// Whether labelled rows are kept one by one with their losses.
     pub losses: Option<Losses>,
+    /// Whether rows are kept one by one with their features, of a model of numbers.
+    pub examples: Option<Examples>,
     /// The level of the intervals.
     pub level: f64,
     /// Threads that count.
@@ -107,6 +112,8 @@ pub struct Group {
     pub scored: Vec<Scored>,
     /// The losses of its labelled rows, or a sample of them.
     pub losses: Vec<Loss>,
+    /// Its rows with their features, or a sample of them.
+    pub examples: Vec<Example>,
     /// The metrics.
     pub report: Report,
 }
@@ -186,7 +193,9 @@ impl Snapshot<'_> {
         }
         check(question, &layouts)?;
         let texts = TextLabels::load(self, &question.model, &log.labels)?;
-        let read_max = question.losses.map(|it| it.read_max);
+        let losses_max = question.losses.map(|it| it.read_max);
+        let examples_max = question.examples.as_ref().map(|it| it.read_max);
+        let read_max = losses_max.or(examples_max);
         let windows = match read_max.and_then(|it| losses::parts(&files, question.range, it)) {
             Some(parts) => parts,
             None => labels::windows(self, &question.model, &files)?,
@@ -438,6 +447,8 @@ impl<'a> Counting<'a> {
             columns.extend(["request_id", "key"].map(str::to_owned));
         }
         columns.extend(work.by.iter().map(|(name, _)| name.clone()));
+        let examples = work.question.examples.iter();
+        columns.extend(examples.flat_map(|it| it.features().map(str::to_owned)));
         columns
     }
 
@@ -455,6 +466,9 @@ impl<'a> Counting<'a> {
         let place = work.layouts.iter().position(|it| it == layout).unwrap_or(0);
         let rows = Rows::of(layout, batch)?;
         let codes = codes(batch, &work.by, &mut self.interners)?;
+        let examples = work.question.examples.as_ref();
+        let examples = examples.map(|it| Ok((it, Features::of(it, batch)?)));
+        let examples = examples.transpose()?;
         let mut at = labels.partition_point(|it| it.id < rows.id(0));
         let mut part: Part = (place, Vec::with_capacity(codes.len()), None);
         let mut counted_in: Option<usize> = None;
@@ -521,6 +535,12 @@ impl<'a> Counting<'a> {
             if work.question.scored_max > 0 {
                 let truth = label.map(|it| it.1).filter(|it| !it.is_nan());
                 tally.keep(rows.scored(row, id, truth), work.question.scored_max);
+            }
+            if let Some((terms, features)) = &examples {
+                let truth = label.map(|it| it.1).filter(|it| !it.is_nan());
+                let hash = rows.hash(row, id);
+                let example = || rows.example(row, hash, features, truth);
+                tally.examples.keep(hash, terms.kept_max, example);
             }
             let Some((_, value, at_us)) = label else {
                 continue;

@@ -61,6 +61,7 @@ pub(crate) async fn fairness(
         spans: None,
         scored_max: 0,
         losses: None,
+        examples: None,
         level,
         threads: app.questions.threads,
         now_us,

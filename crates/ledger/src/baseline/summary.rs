@@ -54,12 +54,12 @@ pub(super) fn watched(datatype: &DataType) -> Result<Watched, String> {
 }
 
 /// Numbers of a column; what is not one is null.
-pub(super) fn numbers(column: &ArrayRef) -> Result<ArrayRef, Refusal> {
+pub(crate) fn numbers(column: &ArrayRef) -> Result<ArrayRef, Refusal> {
     cast(column, &DataType::Float64).map_err(|error| failure::of_library("reading numbers", error))
 }
 
 /// Calls `each` with every text of a column.
-pub(super) fn texts(column: &ArrayRef, mut each: impl FnMut(Option<&str>)) -> Result<(), Refusal> {
+pub(crate) fn texts(column: &ArrayRef, mut each: impl FnMut(Option<&str>)) -> Result<(), Refusal> {
     if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>()
         && let Some(values) = dictionary.values().as_string_opt::<i32>()
     {

@@ -8,8 +8,9 @@ use arrow::datatypes::{
 use domain::Refusal;
 use stats::{BinaryRow, MulticlassRow, RegressionRow};
 
+use super::examples::Features;
 use super::labels::{ByText, TextLabels};
-use super::{Counter, Loss, Scored};
+use super::{Counter, Example, Loss, Scored};
 use crate::failure;
 use crate::layout::{Layout, Meaning};
 use crate::read::number_of;
@@ -160,8 +161,27 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// A row of a model of numbers with its features; `truth` is a number.
+    pub(super) fn example(
+        &self,
+        row: usize,
+        hash: u64,
+        features: &Features,
+        truth: Option<f64>,
+    ) -> Option<Example> {
+        let Answers::Values(values) = &self.answers else {
+            return None;
+        };
+        Some(Example {
+            hash,
+            features: features.row(row),
+            value: values.is_valid(row).then(|| values.value(row))?,
+            truth,
+        })
+    }
+
     /// The lower half of an id of version 7 is random; rows of one request differ by their place.
-    fn hash(&self, row: usize, id: u128) -> u64 {
+    pub(super) fn hash(&self, row: usize, id: u128) -> u64 {
         (id as u64) ^ u64::from(self.row(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 

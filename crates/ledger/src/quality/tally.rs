@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::maturity::{self, Cohort};
 use stats::{Binary, Multiclass, Regression};
 
+use super::examples::KeptExamples;
 use super::{Called, Group, LabelCounts, Loss, Quality, Question, Report, Scored};
 use crate::layout::{Layout, Meaning};
 
@@ -49,6 +50,7 @@ pub(super) struct Tally {
     pub(super) called: Called,
     scored: Vec<Scored>,
     losses: Vec<Loss>,
+    pub(super) examples: KeptExamples,
     pub(super) counter: Counter,
 }
 
@@ -61,6 +63,7 @@ impl Tally {
             called: Called::default(),
             scored: Vec::new(),
             losses: Vec::new(),
+            examples: KeptExamples::default(),
             counter: Counter::new(meaning),
         }
     }
@@ -73,6 +76,7 @@ impl Tally {
         self.called.negative += other.called.negative;
         self.scored.extend(other.scored);
         self.losses.extend(other.losses);
+        self.examples.merge(other.examples);
         self.counter.merge(other.counter);
     }
 
@@ -147,6 +151,7 @@ impl Counted {
         let expected = maturity::expected(&days, delay, question.now_us);
         let groups = self.groups.into_iter().map(|(key, (layout, mut tally))| {
             sample(&mut tally.scored, question.scored_max, |it| it.hash);
+            let examples_max = question.examples.as_ref().map_or(0, |it| it.kept_max);
             let losses_max = question.losses.map_or(0, |it| it.kept_max);
             sample(&mut tally.losses, losses_max, |it| it.hash);
             // So that equal rows give equal answers, whichever thread came first.
@@ -165,6 +170,7 @@ impl Counted {
                 called: tally.called,
                 scored: tally.scored,
                 losses: tally.losses,
+                examples: tally.examples.finish(examples_max),
                 report: report(&layout.meaning, tally.counter, question.level),
             }
         });

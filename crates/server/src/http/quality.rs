@@ -119,6 +119,7 @@ async fn try_quality(
         }),
         scored_max: 0,
         losses: None,
+        examples: None,
         level,
         threads: app.questions.threads,
         now_us,

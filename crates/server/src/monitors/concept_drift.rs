@@ -243,6 +243,7 @@ mod tests {
                     loss: loss(row),
                 })
                 .collect(),
+            examples: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

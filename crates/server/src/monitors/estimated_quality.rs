@@ -1,8 +1,11 @@
-//! How right a version is while labels are still to come: estimated from its scores, and tested where they have come.
+//! How right a version is while labels are still to come: estimated from its scores, or of a model of numbers from its
+//! features, and tested where they have come.
+
+mod numbers;
 
 use std::sync::Arc;
 
-use ::ledger::{Group, Scored};
+use ::ledger::{Examples, Group, Scored};
 use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::monitor::estimated_quality::{COHORTS_MIN, Cohort, Trust, trust};
@@ -15,9 +18,11 @@ use stats::estimate::{Estimated, Row, estimate};
 use stats::interval::normal;
 use stats::{Binary, BinaryReport, BinaryRow};
 
+use super::LOOK_MAX;
 use super::quality::shown;
 use super::windows::{self, figure, is_mature};
 use crate::app::App;
+use crate::drift::baseline_of;
 use crate::running::Running;
 
 /// Scored rows of a window that are looked at one by one; of more a sample is.
@@ -25,17 +30,30 @@ const ROWS_MAX: usize = 20_000;
 /// The most windows that estimates are tested on.
 const TESTED_MAX: usize = 10;
 
-/// Looks at the metrics of which something is demanded and that scores tell.
+/// Rows of all windows that are read, about, for a model of numbers.
+const READ_MAX: u64 = 3_000_000;
+/// Values of a window's rows with their features: with more features there are fewer rows.
+const VALUES_MAX: usize = 200_000;
+/// Rows of a window that are kept, at most.
+const EXAMPLES_MAX: usize = 4_000;
+
+/// Looks at the metrics of which something is demanded and that scores or features tell.
 pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
     let demands = running.monitor.quality.iter();
     let demands = demands.filter_map(|it| Some((it, it.limit()?, it.metric)));
-    let asked: Vec<(&Demand, Limit, Metric)> = demands
-        .filter(|(.., metric)| is_estimated(*metric))
+    let (asked, others): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
+        demands.partition(|(.., metric)| is_estimated(*metric));
+    let of_numbers = others.into_iter();
+    let of_numbers: Vec<Asked<'_>> = of_numbers
+        .filter(|(.., metric)| numbers::estimated_of(*metric).is_some())
         .collect();
+    let level = running.monitor.level(asked.len().max(of_numbers.len()));
+    if !of_numbers.is_empty() {
+        return look_at_numbers(app, running, &of_numbers, level).await;
+    }
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let level = running.monitor.level(asked.len());
     let quality = windows::ask_scored(app, running, level, ROWS_MAX).await?;
     let mut findings = Vec::new();
     for (demand, limit, metric) in asked {
@@ -43,6 +61,39 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
         findings.push(finding(running, limit, metric, told.as_ref()));
     }
     Ok(findings)
+}
+
+/// A demand of a metric, and its limit.
+type Asked<'a> = (&'a Demand, Limit, Metric);
+
+/// The same of a model of numbers, which has no other metrics.
+async fn look_at_numbers(
+    app: &Arc<App>,
+    running: &Running,
+    asked: &[Asked<'_>],
+    level: f64,
+) -> Result<Vec<Finding>, Refusal> {
+    let questions: Vec<(u64, Metric)> = asked.iter().map(|it| (it.0.support, it.2)).collect();
+    let nothing = || questions.iter().map(|_| None).collect();
+    let told: Vec<Option<Told>> = match baseline_of(app, &running.model, running.version).await? {
+        None => nothing(),
+        Some((_, baseline)) => {
+            let kept_max = VALUES_MAX / baseline.columns.len().max(1);
+            let examples = Examples {
+                kept_max: kept_max.min(EXAMPLES_MAX),
+                read_max: READ_MAX,
+                baseline: Arc::new(baseline),
+            };
+            let quality = windows::ask_examples(app, running, examples, level).await?;
+            let questions = questions.clone();
+            let telling = move || Ok(numbers::told(&quality.groups, &questions, level));
+            app.questions.compute(LOOK_MAX, telling).await?
+        }
+    };
+    let findings = asked.iter().zip(told);
+    Ok(findings
+        .map(|((_, limit, metric), told)| finding(running, *limit, *metric, told.as_ref()))
+        .collect())
 }
 
 fn is_estimated(metric: Metric) -> bool {
@@ -88,16 +139,8 @@ struct Told {
 /// window of all. None without a window to learn from or to estimate.
 fn told(groups: &[Group], support: u64, metric: Metric, level: f64) -> Option<Told> {
     let (of_estimate, of_error, of_report) = estimated_of(metric)?;
-    let newest = groups.iter().max_by_key(|it| it.from_us)?;
-    let mut mature: Vec<&Group> = groups
-        .iter()
-        .filter(|it| is_mature(it, support) && it.from_us < newest.from_us)
-        .collect();
-    mature.sort_by_key(|it| it.from_us);
-    let tested = (mature.len() / 2).clamp(COHORTS_MIN, TESTED_MAX);
-    let learned = mature.len().saturating_sub(tested).max(mature.len().min(1));
-    let (reference, tests) = mature.split_at(learned);
-    let reference: Vec<(Scored, bool)> = labelled(reference);
+    let (reference, tests, newest) = parts(groups, support)?;
+    let reference: Vec<(Scored, bool)> = labelled(&reference);
     if reference.is_empty() {
         return None;
     }
@@ -151,6 +194,23 @@ fn told(groups: &[Group], support: u64, metric: Metric, level: f64) -> Option<To
     })
 }
 
+/// The windows to learn from, those to test on, and the newest, which is estimated.
+type Parts<'a> = (Vec<&'a Group>, Vec<&'a Group>, &'a Group);
+
+/// None without any window.
+fn parts(groups: &[Group], support: u64) -> Option<Parts<'_>> {
+    let newest = groups.iter().max_by_key(|it| it.from_us)?;
+    let mut mature: Vec<&Group> = groups
+        .iter()
+        .filter(|it| is_mature(it, support) && it.from_us < newest.from_us)
+        .collect();
+    mature.sort_by_key(|it| it.from_us);
+    let tested = (mature.len() / 2).clamp(COHORTS_MIN, TESTED_MAX);
+    let learned = mature.len().saturating_sub(tested).max(mature.len().min(1));
+    let tests = mature.split_off(learned);
+    Some((mature, tests, newest))
+}
+
 fn labelled(windows: &[&Group]) -> Vec<(Scored, bool)> {
     let rows = windows.iter().flat_map(|it| &it.scored);
     rows.filter_map(|it| Some((*it, it.positive?))).collect()
@@ -171,8 +231,11 @@ fn measured(rows: &[(Scored, bool)], level: f64) -> BinaryReport {
 
 fn finding(running: &Running, limit: Limit, metric: Metric, told: Option<&Told>) -> Finding {
     let verdict = told.map_or(Verdict::Unknown, |it| it.trust.judge(limit, it.estimate));
-    let (Limit::Under(bound) | Limit::Over(bound)) = limit;
-    let mut evidence = Evidence::from([("under".to_owned(), Fact::Number(bound))]);
+    let (side, bound) = match limit {
+        Limit::Under(bound) => ("under", bound),
+        Limit::Over(bound) => ("over", bound),
+    };
+    let mut evidence = Evidence::from([(side.to_owned(), Fact::Number(bound))]);
     if let Some(told) = told {
         let mut put = |name: &str, number: Option<f64>| {
             if let Some(number) = number {
@@ -204,14 +267,14 @@ fn finding(running: &Running, limit: Limit, metric: Metric, told: Option<&Told>)
         segment: None,
         verdict,
         severity: Severity::Page,
-        summary: summary(running, bound, metric, told, verdict),
+        summary: summary(running, (side, bound), metric, told, verdict),
         evidence,
     }
 }
 
 fn summary(
     running: &Running,
-    bound: f64,
+    (side, bound): (&str, f64),
     metric: Metric,
     told: Option<&Told>,
     verdict: Verdict,
@@ -220,7 +283,7 @@ fn summary(
     let what = format!("`{name}` of {}:{}", running.model, running.version);
     let Some(told) = told else {
         return format!(
-            "{what} cannot be estimated: too few rows, or none with labels to learn from"
+            "{what} cannot be estimated: too few rows, none with labels to learn from, or no baseline that tells features"
         );
     };
     let window = running.monitor.window;
@@ -242,7 +305,7 @@ fn summary(
             "{estimated}, which is not believed: in {} windows it was wrong by {mean_error:.3}, over {allowed:.3} ({of})",
             told.tested
         ),
-        (Trust::Kept(_), Verdict::Bad) => format!("{estimated}, under {bound} ({of})"),
+        (Trust::Kept(_), Verdict::Bad) => format!("{estimated}, {side} {bound} ({of})"),
         (Trust::Kept(_), Verdict::Unknown) => format!("{estimated}, which may be chance ({of})"),
         (Trust::Kept(_), Verdict::Fine) => format!("{estimated} ({of})"),
     }
@@ -283,6 +346,7 @@ mod tests {
             called: Called::default(),
             scored: (0..1000).map(row).collect(),
             losses: Vec::new(),
+            examples: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

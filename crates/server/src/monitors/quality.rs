@@ -207,6 +207,7 @@ mod tests {
             called: Called::default(),
             scored: Vec::new(),
             losses: Vec::new(),
+            examples: Vec::new(),
             report: Report::Binary {
                 positive: "bad".to_owned(),
                 negative: "good".to_owned(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::ledger::{Group, Losses, Quality, Question, Range, Spans};
+use ::ledger::{Examples, Group, Losses, Quality, Question, Range, Spans};
 use domain::Refusal;
 use domain::monitor::limit::Figure;
 use stats::Estimate;
@@ -36,7 +36,7 @@ pub(super) async fn ask_scored(
 ) -> Result<Quality, Refusal> {
     let rows = Rows {
         scored_max,
-        losses: None,
+        ..Rows::default()
     };
     answer(app, running, Vec::new(), level, rows).await
 }
@@ -53,12 +53,26 @@ pub(super) async fn ask_losses(
         return Ok(None);
     }
     let rows = Rows {
-        scored_max: 0,
         losses: Some(losses),
+        ..Rows::default()
     };
     let level = running.monitor.level(1);
     let quality = answer(app, running, Vec::new(), level, rows).await?;
     Ok(Some(quality))
+}
+
+/// The windows, each with rows of a model of numbers and their features.
+pub(super) async fn ask_examples(
+    app: &Arc<App>,
+    running: &Running,
+    examples: Examples,
+    level: f64,
+) -> Result<Quality, Refusal> {
+    let rows = Rows {
+        examples: Some(examples),
+        ..Rows::default()
+    };
+    answer(app, running, Vec::new(), level, rows).await
 }
 
 /// What is kept of rows one by one.
@@ -66,6 +80,7 @@ pub(super) async fn ask_losses(
 struct Rows {
     scored_max: usize,
     losses: Option<Losses>,
+    examples: Option<Examples>,
 }
 
 async fn answer(
@@ -73,7 +88,7 @@ async fn answer(
     running: &Running,
     by: Vec<String>,
     level: f64,
-    Rows { scored_max, losses }: Rows,
+    rows: Rows,
 ) -> Result<Quality, Refusal> {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
@@ -91,8 +106,9 @@ async fn answer(
             from_us: now_us,
             every_us,
         }),
-        scored_max,
-        losses,
+        scored_max: rows.scored_max,
+        losses: rows.losses,
+        examples: rows.examples,
         level,
         threads: app.questions.threads,
         now_us,

@@ -247,3 +247,65 @@ async fn thresholds_and_weights_are_found_from_labelled_rows() {
     }
     site.end().await;
 }
+
+/// Asks about ten numbers that the model says are true. Those from 1 on are off by about 1, others by a tenth.
+async fn ask_about_numbers(site: &Site, number: usize) {
+    let at = |row: usize| (number * 10 + row) * 617 % 1000;
+    let values: Vec<f64> = (0..10).map(|row| at(row) as f64 / 500.0).collect();
+    let count = values.len();
+    let request = format!("r{number}");
+    let record = json!({"id": request, "inputs": [
+        {"name": "x", "datatype": "FP32", "shape": [count, 1], "data": values},
+    ]});
+    let path = "/v2/models/credit/infer";
+    let reply = site.call(Method::POST, path, record.to_string()).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+    let label = |(row, value): (usize, &f64)| {
+        let off = if *value < 1.0 { 0.1 } else { 1.0 };
+        let about = 0.5 + (at(row) * 7 % 100) as f64 / 100.0;
+        json!({"request_id": request, "row": row, "label": (value + off * about).to_string()})
+    };
+    let labels: Vec<Value> = values.iter().enumerate().map(label).collect();
+    let path = "/api/v1/labels?model=credit";
+    let reply = site
+        .call(Method::POST, path, json!(labels).to_string())
+        .await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_numbers_that_is_estimated_to_be_far_off_is_an_alert() {
+    let said = "input: x FP32 -1,1\noutput: y FP32 -1,1\ndoes: copy";
+    let manifest = "serve: {batch: {rows_max: 1000}}\n\
+                    task: {type: regression, value: y}\n\
+                    monitor: {every: 1s, window: 1s, drift: {first_rows: 100}, \
+                    quality: [{metric: mae, over: 0.3, support: 20}, {metric: rmse, over: 0.3, support: 20}]}";
+    let site = Site::open().await;
+    let pushed = site.push_with("credit", said, manifest).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    let path = "/api/v1/models/credit/load";
+    let loaded = site.call(Method::POST, path, "").await;
+    assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    let mut number = 0;
+    let alarm = loop {
+        ask_about_numbers(&site, number).await;
+        number += 1;
+        let reply = site.call(Method::GET, "/api/v1/alerts", "").await;
+        let items = reply.body["items"].as_array().expect("alerts").clone();
+        let of = |it: &&Value| it["labels"]["monitor"] == "estimated_quality";
+        if let Some(found) = items.iter().find(of) {
+            break found.clone();
+        }
+    };
+    let subject = alarm["labels"]["subject"].as_str().expect("a metric");
+    assert!(["mae", "rmse"].contains(&subject), "{alarm}");
+    let evidence = &alarm["evidence"];
+    // Half of them are off by 0.1 and half by 1; the root of the mean square is greater.
+    let value = evidence["value"].as_f64().expect("a number");
+    assert!((0.4..0.9).contains(&value), "{alarm}");
+    assert_eq!(evidence["over"], 0.3, "{alarm}");
+    assert!(evidence["tested_windows"].as_f64().expect("a number") >= 3.0);
+    let summary = alarm["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("is estimated to be ") && summary.contains(", over 0.3 ("));
+    site.end().await;
+}

@@ -1,0 +1,157 @@
+//! Rows with their features one by one, to learn from.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Float64Type;
+use domain::Refusal;
+use stats::drift::column::Cells;
+
+use crate::baseline::{Baseline, numbers, texts};
+
+/// Which rows are told with their features, of a model of numbers.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// The columns that are its features: those that the baseline watches, but for the value itself. A text is the
+    /// place of its level, a text without one is the next place.
+    pub baseline: Arc<Baseline>,
+    /// The most that are kept of a group: of more a sample is.
+    pub kept_max: usize,
+    /// The most rows that are read, about; as of [`Losses`](super::Losses).
+    pub read_max: u64,
+}
+
+impl Examples {
+    /// The features, in their order.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        let columns = self.baseline.columns.iter().map(|it| it.name.as_str());
+        columns.filter(|it| *it != VALUE)
+    }
+}
+
+/// The column that is no feature of itself.
+const VALUE: &str = "value";
+
+/// A row with its features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// Has nothing to do with what is in the row.
+    pub hash: u64,
+    /// NaN where one is missing.
+    pub features: Vec<f64>,
+    /// What the model said.
+    pub value: f64,
+    /// What is true, where its label has come.
+    pub truth: Option<f64>,
+}
+
+/// The features of a batch, column by column.
+pub(super) struct Features(Vec<Vec<f64>>);
+
+impl Features {
+    pub(super) fn of(examples: &Examples, batch: &RecordBatch) -> Result<Self, Refusal> {
+        let watched = examples.baseline.columns.iter();
+        let column = |it: &crate::baseline::Column| -> Result<Vec<f64>, Refusal> {
+            let rows = batch.num_rows();
+            let Some(found) = batch.column_by_name(&it.name) else {
+                return Ok(vec![f64::NAN; rows]);
+            };
+            match &it.cells {
+                Cells::Numbers(_) => {
+                    let found = numbers(found)?;
+                    let found = found.as_primitive::<Float64Type>();
+                    Ok(found.iter().map(|it| it.unwrap_or(f64::NAN)).collect())
+                }
+                Cells::Levels(levels) => {
+                    let mut all = Vec::with_capacity(rows);
+                    texts(found, |it| {
+                        all.push(it.map_or(f64::NAN, |it| levels.cell(it) as f64));
+                    })?;
+                    Ok(all)
+                }
+            }
+        };
+        let features = watched.filter(|it| it.name != VALUE).map(column);
+        Ok(Self(features.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn row(&self, row: usize) -> Vec<f64> {
+        self.0.iter().map(|it| it[row]).collect()
+    }
+}
+
+/// Examples of a group, or a sample of them.
+#[derive(Clone, Default)]
+pub(super) struct KeptExamples {
+    rows: Vec<Example>,
+    /// Rows with greater hashes are in no sample any more.
+    greatest: Option<u64>,
+}
+
+impl KeptExamples {
+    /// Takes a row in whose features are only looked up where it may be kept.
+    pub(super) fn keep(
+        &mut self,
+        hash: u64,
+        most: usize,
+        example: impl FnOnce() -> Option<Example>,
+    ) {
+        if self.greatest.is_some_and(|it| hash > it) {
+            return;
+        }
+        self.rows.extend(example());
+        if self.rows.len() >= 2 * most {
+            self.sample(most);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
+    fn sample(&mut self, most: usize) {
+        if self.rows.len() > most {
+            self.rows.select_nth_unstable_by_key(most, |it| it.hash);
+            self.rows.truncate(most);
+            self.greatest = self.rows.iter().map(|it| it.hash).max();
+        }
+    }
+
+    /// By their hashes, so that equal rows give equal answers.
+    pub(super) fn finish(mut self, most: usize) -> Vec<Example> {
+        self.sample(most);
+        self.rows.sort_by_key(|it| it.hash);
+        self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_rows_those_with_the_least_hashes_are_kept() {
+        let example = |hash: u64| Example {
+            hash,
+            features: vec![hash as f64],
+            value: 0.0,
+            truth: None,
+        };
+        let mut kept = KeptExamples::default();
+        let mut looked_up = 0;
+        for row in 0..10_000_u64 {
+            let hash = row.wrapping_mul(7_919) % 10_007;
+            kept.keep(hash, 100, || {
+                looked_up += 1;
+                Some(example(hash))
+            });
+        }
+        let mut other = KeptExamples::default();
+        other.keep(20_000, 100, || Some(example(20_000)));
+        kept.merge(other);
+        assert!(looked_up < 2_000, "{looked_up}");
+        let rows = kept.finish(100);
+        assert_eq!(rows.len(), 100);
+        assert!(rows.iter().all(|it| it.hash < 110), "{:?}", rows.last());
+    }
+}
