@@ -24,7 +24,7 @@ pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
 pub use source::Source;
 pub use summary::Summary;
-pub(crate) use summary::{numbers, texts};
+pub(crate) use summary::{Watched as WatchedAs, numbers, texts, watched};
 
 /// Columns of a baseline.
 pub const COLUMNS_MAX: usize = 4096;

@@ -35,6 +35,7 @@ mod seal;
 mod sheet;
 mod sql;
 mod tend;
+mod why;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,7 @@ pub use replay::{Page, Recorded, Said, Telling, Wanted, answers};
 pub use seal::show_day;
 pub use sql::{SQL_BYTES_MAX, SqlLimits, refused};
 pub use tend::{Retain, Tended};
+pub use why::{LossKind, Worst, WorstAsked, WorstSlice};
 
 use files::Files;
 use label::LABELS_A_RECORD;

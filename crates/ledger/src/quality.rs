@@ -26,13 +26,14 @@ use crate::read::{Ids, OfLog, Range, Snapshot, within};
 use examples::Features;
 use labels::{ById, Reads, TextLabels, Values};
 use rows::{Rows, counted_scores};
-use slices::{Interner, codes};
+use slices::codes;
 use tally::{Counted, Counter, Key, Tally, add};
 
 pub use examples::{Example, Examples};
-pub(crate) use labels::Truths;
+pub(crate) use labels::{Truths, windows};
 pub use losses::{Loss, Losses};
-pub(crate) use slices::Slicer;
+pub(crate) use rows::losses;
+pub(crate) use slices::{Interner, Slicer, numbered};
 
 /// What is asked.
 #[derive(Clone, Debug)]

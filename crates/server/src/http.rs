@@ -29,6 +29,7 @@ mod quality;
 mod rows;
 
 mod trace;
+mod why;
 
 pub(crate) use ledger::{limit, sql_limits};
 pub(crate) use quality::{check_columns, metric_record, range_of};
@@ -78,6 +79,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(ledger::routes())
         .merge(drift::routes())
         .merge(inputs::routes())
+        .merge(why::routes())
         .merge(alerts::routes())
         .merge(metrics::routes())
         .fallback(other)

@@ -38,6 +38,7 @@ mod shm;
 mod stats;
 mod table;
 mod task;
+mod why;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ pub mod interval;
 pub mod quality;
 pub mod series;
 pub mod sketch;
+pub mod slices;
 mod student;
 mod sum;
 

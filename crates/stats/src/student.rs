@@ -37,6 +37,11 @@ pub(crate) fn upper_quantile(tail: f64, degrees: usize) -> f64 {
     log.exp()
 }
 
+/// The probability above `t`, which is at least 0, with a whole number of degrees of freedom.
+pub(crate) fn above(t: f64, degrees: f64) -> f64 {
+    upper_tail(t, degrees).0.clamp(0.0, 0.5)
+}
+
 /// The probability above `t`, and the density there: the tail is half of the incomplete beta function of
 /// `degrees / 2` and 1/2 at `degrees / (degrees + t^2)` (Abramowitz & Stegun 26.5.27), the continued fraction
 /// of which (DLMF 8.17.22) is taken on the side where it converges fast.

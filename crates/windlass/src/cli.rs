@@ -9,7 +9,7 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict, push,
-    quality, query, replay, runtime, serve,
+    quality, query, replay, runtime, serve, why,
 };
 
 #[derive(Debug, Parser)]
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Drift(drift::DriftArgs),
     /// Says what a version's predictions are measured against
     Baseline(drift::BaselineArgs),
+    /// Shows in which slices a model is worst
+    Why(why::WhyArgs),
     /// Shows what requests may hold, and how many rows did not
     Inputs(inputs::InputsArgs),
     /// Shows how much a model answers, how fast, and what that costs

@@ -31,6 +31,7 @@ mod rows;
 mod runtime;
 mod serve;
 mod threshold;
+mod why;
 
 use std::process::ExitCode;
 
@@ -103,6 +104,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Fairness(args) => fairness::run(context, &args).await?,
         Command::Drift(args) => drift::run(context, &args).await?,
         Command::Baseline(args) => drift::baseline(context, &args).await?,
+        Command::Why(args) => why::run(context, &args).await?,
         Command::Inputs(args) => inputs::run(context, &args).await?,
         Command::Kpi(args) => kpi::run(context, &args).await?,
         Command::Query(args) => query::run(context, &args).await?,

@@ -10,6 +10,7 @@ pub mod drift;
 pub mod fairness;
 pub mod inputs;
 pub mod ledger;
+pub mod why;
 
 use domain::signature::Rows;
 use domain::task::Task;

@@ -50,6 +50,21 @@ impl Layout {
 }
 
 impl Layout {
+    /// Those of the watched columns that are inputs.
+    pub(crate) fn features(&self) -> Vec<String> {
+        let mut features = self.watched();
+        let is_input = |name: &String| {
+            self.inputs.iter().any(|slot| match &slot.kept {
+                Kept::Columns(columns) => columns.contains(name),
+                Kept::Summary(of) => ["min", "max", "mean"]
+                    .iter()
+                    .any(|it| *name == format!("{of}_{it}")),
+            })
+        };
+        features.retain(is_input);
+        features
+    }
+
     /// Whether a column is kept in single precision.
     pub fn is_single(&self, name: &str) -> bool {
         let schema = self.schema();

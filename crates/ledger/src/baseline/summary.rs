@@ -34,13 +34,13 @@ enum Found {
 }
 
 /// What a column is watched as.
-pub(super) enum Watched {
+pub(crate) enum Watched {
     Numbers,
     Words,
 }
 
 /// What values of a type are watched as, or why they are not.
-pub(super) fn watched(datatype: &DataType) -> Result<Watched, String> {
+pub(crate) fn watched(datatype: &DataType) -> Result<Watched, String> {
     match datatype {
         DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             Ok(Watched::Words)

@@ -64,7 +64,7 @@ impl Values for Reads<'_> {
 
 /// Windows that together cover all ids, each with a bounded number of labels in it. They begin where a file of
 /// predictions does if that can be, so that few groups of rows are read for two windows.
-pub(super) fn windows(
+pub(crate) fn windows(
     snapshot: &Snapshot<'_>,
     model: &str,
     files: &[Arc<Entry>],
@@ -295,6 +295,32 @@ pub(crate) struct Truths {
 }
 
 impl Truths {
+    /// Of no window yet.
+    pub(crate) fn none(
+        snapshot: &Snapshot<'_>,
+        model: &str,
+        meaning: &Meaning,
+        of_log: &[Kept],
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
+            by_id: Vec::new(),
+            texts: TextLabels::load(snapshot, model, of_log)?,
+            meaning: meaning.clone(),
+        })
+    }
+
+    /// From here on of this window of ids.
+    pub(crate) fn turn_to(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        model: &str,
+        window: Ids,
+        of_log: &[Kept],
+    ) -> Result<(), Refusal> {
+        self.by_id = by_id(snapshot, model, window, of_log, &Reads(&self.meaning))?;
+        Ok(())
+    }
+
     /// Of predictions with these ids, which are sorted.
     pub(crate) fn load(
         snapshot: &Snapshot<'_>,
@@ -308,11 +334,9 @@ impl Truths {
             from: number_of(&first.request),
             to: number_of(&last.request).checked_add(1),
         });
-        Ok(Self {
-            by_id: by_id(snapshot, model, window, of_log, &Reads(meaning))?,
-            texts: TextLabels::load(snapshot, model, of_log)?,
-            meaning: meaning.clone(),
-        })
+        let mut truths = Self::none(snapshot, model, meaning, of_log)?;
+        truths.turn_to(snapshot, model, window, of_log)?;
+        Ok(truths)
     }
 
     /// The place of the true class, or the true number, of a row.

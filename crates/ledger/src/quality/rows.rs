@@ -10,7 +10,7 @@ use stats::{BinaryRow, MulticlassRow, RegressionRow};
 
 use super::examples::Features;
 use super::labels::{ByText, TextLabels};
-use super::{Counter, Example, Loss, Scored};
+use super::{Counter, Example, Loss, Scored, Truths};
 use crate::failure;
 use crate::layout::{Layout, Meaning};
 use crate::read::number_of;
@@ -242,6 +242,22 @@ impl<'a> Rows<'a> {
             _ => {}
         }
     }
+}
+
+/// The loss of each row that was answered and has a label.
+pub(crate) fn losses(
+    layout: &Layout,
+    batch: &RecordBatch,
+    truths: &Truths,
+) -> Result<Vec<Option<Loss>>, Refusal> {
+    let rows = Rows::of(layout, batch)?;
+    let loss = |row: usize| {
+        if rows.failed(row) {
+            return None;
+        }
+        rows.loss(row, truths.of(batch, row)?, rows.id(row))
+    };
+    Ok((0..batch.num_rows()).map(loss).collect())
 }
 
 fn class_at(keys: &Int32Array, places: &[Option<usize>], row: usize) -> Option<usize> {

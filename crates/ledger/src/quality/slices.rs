@@ -101,7 +101,7 @@ fn range(edges: &[f64], number: f64) -> String {
 
 /// Texts and their numbers, so that a row's slices can be compared as numbers.
 #[derive(Default)]
-pub(super) struct Interner {
+pub(crate) struct Interner {
     numbers: HashMap<String, u32>,
     texts: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl Interner {
         number
     }
 
-    pub(super) fn text(&self, number: u32) -> &str {
+    pub(crate) fn text(&self, number: u32) -> &str {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         self.texts.get(place).map_or("", String::as_str)
     }
@@ -150,7 +150,7 @@ pub(super) fn codes(
 }
 
 /// The number of each value of a column. What is alike, a range or a word of a dictionary, is shown once.
-fn numbered(
+pub(crate) fn numbered(
     slicer: &Slicer,
     column: &dyn Array,
     interner: &mut Interner,

@@ -159,6 +159,7 @@ fn question(app: &App, asking: &Asking, version: u32, scored_max: usize) -> Ques
         spans: None,
         scored_max,
         losses: None,
+        examples: None,
         level: asking.level,
         threads: app.questions.threads,
         now_us: wall_ms() * 1000,
@@ -335,6 +336,7 @@ mod tests {
             provisional: false,
             unread: 0,
             losses: Vec::new(),
+            examples: Vec::new(),
             called: Called::default(),
             scored: (0..rows).map(row).collect(),
             report: Report::Binary {

@@ -211,6 +211,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/why",
+        "In which slices a version is worst, by the labels that have come: version, from, to, support, depth, alpha, level",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/inputs",
         "What requests may hold, and how many rows did not: version",
     ),

@@ -228,7 +228,7 @@ pub(super) async fn weights(
     respond(result.await)
 }
 
-fn level_of(level: Option<f64>) -> Result<f64, Refusal> {
+pub(super) fn level_of(level: Option<f64>) -> Result<f64, Refusal> {
     let level = level.unwrap_or(0.95);
     if level > 0.0 && level < 1.0 {
         return Ok(level);
