@@ -1,8 +1,11 @@
 """Where the credit example is worst, and why it changed, is named; and nothing else is."""
 
 import random
+import time
+from datetime import UTC, datetime
+from urllib.parse import quote
 
-from credit import applicants, by_infer
+from credit import applicants, by_infer, copy
 
 
 def get(server, path):
@@ -73,3 +76,66 @@ def test_errors_that_are_anywhere_are_nowhere(server):
     labelled(server, 3000, lambda row, draw: draw.random() < 0.2)
     worst = get(server, "/api/v1/models/credit/why")
     assert (worst["verdict"], slices(worst)) == ("nothing found", []), worst
+
+
+def asked(server, count, change=lambda row: row):
+    rows, _ = applicants()
+    draw = random.Random(count)
+    server.predict_many([change(dict(draw.choice(rows))) for _ in range(count)], each=50)
+
+
+def around(server, began, changed):
+    """What changed around a moment, with a window so short that most of what was asked before is before it."""
+    window = max(int((changed - began) * 300), 100)
+    at = datetime.fromtimestamp(changed, UTC).isoformat()
+    return get(
+        server,
+        f"/api/v1/models/credit/why/moment?at={quote(at)}&window={window}ms&before=1h",
+    )
+
+
+def richer(row):
+    if row["Income"] is not None:
+        row["Income"] *= 2
+    return row
+
+
+def test_a_feature_that_moved_is_the_first_cause(server):
+    moment = get(server, "/api/v1/models/credit/why/moment")
+    # It was pushed a moment ago, and that is all that happened.
+    assert [it["kind"] for it in moment["causes"]] == ["traffic"], moment
+    assert {it["name"] for it in moment["unjudged"]} >= {"drift and quality"}
+    began = time.time()
+    asked(server, 6000)
+    quiet = around(server, began, began + (time.time() - began) * 0.7)
+    assert [it for it in quiet["causes"] if it["role"] == "input"] == [], quiet
+    changed = time.time()
+    asked(server, 3000, richer)
+    moment = around(server, began, changed)
+    first = moment["causes"][0]
+    assert (first["role"], first["kind"], first["subject"]) == ("input", "drift", "Income"), moment
+    assert first["evidence"]["low"] > 0.05, first
+    inputs = [it["subject"] for it in moment["causes"] if it["role"] == "input"]
+    assert inputs == ["Income"], moment
+    shown = server.command("why", "credit", "--at", "1m", "--window", "2m")
+    assert "not judged" in shown, shown
+
+
+def test_another_version_is_the_first_cause(start, tmp_path):
+    paths = [copy(tmp_path / "first"), copy(tmp_path / "second", **{"timeout: 1s": "timeout: 2s"})]
+    with start(paths=paths[:1]) as server:
+        server.command("push", paths[1])
+        began = time.time()
+        asked(server, 3000)
+        changed = time.time()
+        server.command("traffic", "credit:2")
+        asked(server, 2000)
+        moment = around(server, began, changed)
+        first = moment["causes"][0]
+        assert (first["role"], first["kind"], first["subject"]) == ("deed", "traffic", "2"), moment
+        assert "from version 1 to 2" in first["summary"], first
+        # The same model under another number: nothing else has changed.
+        assert not [it for it in moment["causes"] if it["role"] == "input"], moment
+        for query in ["at=x", "at=2999-01-01", "window=0s", "window=60d", "before=1"]:
+            status, answer = server.ask_json("GET", f"/api/v1/models/credit/why/moment?{query}")
+            assert status == 400, (query, answer)

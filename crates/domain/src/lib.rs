@@ -24,6 +24,7 @@ pub mod signature;
 pub mod task;
 pub mod tensor;
 pub mod time;
+pub mod why;
 
 pub use ledger::PredictionId;
 pub use name::{Alias, Digest, ModelName, Reference, Selector, Version};

@@ -17,6 +17,7 @@
 //!     runs `tend_log` and `tend_files`.
 
 pub mod baseline;
+mod codes;
 mod columns;
 mod events;
 mod failure;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
+pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};
 pub use files::{Damage, Entry, Kind};
 pub use find::{Story, Told};

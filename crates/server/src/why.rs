@@ -1,4 +1,6 @@
-//! Why a model is as it is: the slices of its predictions in which it is worst.
+//! Why a model is as it is: the slices of its predictions in which it is worst, and what changed around a moment.
+
+pub(crate) mod moment;
 
 use std::sync::Arc;
 

@@ -127,6 +127,29 @@ pub fn difference(one: Estimate, other: Estimate) -> Estimate {
     Estimate::between(value, value - down, value + up)
 }
 
+/// How much greater the mean of `one` is than that of `other`, by Welch (Biometrika 34 (1947), 28-35), with the degrees
+/// of freedom rounded down. No interval of fewer than two values on a side, or of values that are all alike.
+pub fn difference_of_means(one: &[f64], other: &[f64], level: f64) -> Estimate {
+    let of = |values: &[f64]| {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count.max(1.0);
+        let spread: f64 = values.iter().map(|it| (it - mean).powi(2)).sum();
+        (mean, spread / (count - 1.0) / count, count - 1.0)
+    };
+    let ((mean, error, degrees), (mean_other, error_other, degrees_other)) = (of(one), of(other));
+    let value = mean - mean_other;
+    let squared = error + error_other;
+    // Not greater than 0 where it is no number either.
+    if one.len() < 2 || other.len() < 2 || !(squared > 0.0 && squared.is_finite()) {
+        return Estimate::bare(value);
+    }
+    let freedom =
+        squared * squared / (error * error / degrees + error_other * error_other / degrees_other);
+    let freedom = freedom.max(1.0) as usize;
+    let half = student::upper_quantile((1.0 - level) / 2.0, freedom) * squared.sqrt();
+    Estimate::between(value, value - half, value + half)
+}
+
 /// The weighted mean of independent estimates, with the interval that theirs give by the same method. `None` where
 /// nothing has a weight.
 pub fn mean_of(parts: &[(f64, Estimate)]) -> Option<Estimate> {
@@ -308,6 +331,17 @@ mod tests {
         check(logit(0.5, None, 0.95), 0.5, None);
         check(normal(2.0, Some(0.0), 0.95), 2.0, None);
         check(normal(2.0, Some(f64::NAN), 0.95), 2.0, None);
+    }
+
+    /// By `scipy.stats.t.ppf(0.975, 3)`: variances 0.04 and 0.05 / 3, so 3.26 degrees.
+    #[test]
+    fn means_differ_by_welch() {
+        let (one, other) = ([0.5, 0.7, 0.9], [0.1, 0.3, 0.2, 0.4]);
+        let half = 3.182446305284263 * (0.04f64 / 3.0 + 0.05 / 3.0 / 4.0).sqrt();
+        let want = Some((0.45 - half, 0.45 + half));
+        check(difference_of_means(&one, &other, 0.95), 0.45, want);
+        check(difference_of_means(&[2.0; 3], &[1.0; 3], 0.95), 1.0, None);
+        check(difference_of_means(&[2.0], &other, 0.95), 1.75, None);
     }
 
     #[test]

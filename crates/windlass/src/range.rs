@@ -33,7 +33,7 @@ impl RangeArgs {
 }
 
 /// A moment is the server's to read, whose clock says what is now; that it is one at all is told at once.
-fn moment(text: &str) -> Result<String, String> {
+pub(crate) fn moment(text: &str) -> Result<String, String> {
     match domain::time::read_moment(text, 0) {
         Some(_) => Ok(text.to_owned()),
         None => Err("want `2026-11-24T10:00`, `2026-11-24`, `10:00` or `7d`".to_owned()),

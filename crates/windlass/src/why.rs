@@ -1,15 +1,16 @@
-//! `windlass why`: where a model is worst.
+//! `windlass why`: where a model is worst, and what changed around a moment.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
+use domain::manifest::Span;
 use domain::{ModelName, Version};
 use wire::api::ledger::MetricRecord;
-use wire::api::why::{SliceRecord, WorstRecord};
+use wire::api::why::{MomentRecord, SliceRecord, WorstRecord};
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::output::{count, number, table};
+use crate::output::{count, moment_us, number, table};
 use crate::range::{RangeArgs, asked};
 
 #[derive(Debug, Args)]
@@ -19,10 +20,16 @@ quarter of its numbers, as `windlass quality --by` tells them. Rows that have a 
 chosen by the predictions' ids, searches for the slices with the greatest loss; the other confirms, so that what looked
 bad by chance is not reported. The rows of a slice are taken out before the next is searched.
 
+With `--at` it is another question: what changed around a moment. The window before the moment and the one behind it
+are compared with the hours before both: versions, traffic, inputs, errors, latency, cost, quality, alerts. What surely
+changed is listed, the likeliest cause first; what could not be judged is said.
+
 Examples:
   windlass why credit
   windlass why credit --last 30d --depth 1
-  windlass why credit --version 3 --support 200 --all"
+  windlass why credit --version 3 --support 200 --all
+  windlass why credit --at 14:05
+  windlass why credit --at 2026-11-24T14:05:00Z --window 15m --before 2h"
 )]
 pub(crate) struct WhyArgs {
     /// The model
@@ -45,12 +52,25 @@ pub(crate) struct WhyArgs {
     /// Shows every slice that was tested and not only those that are confirmed
     #[arg(long)]
     all: bool,
+    /// What changed around this moment, in UTC: `14:05` for today, `2026-11-24T14:05:00Z`, or how long ago it was, `10m`
+    #[arg(long, value_name = "MOMENT", value_parser = crate::range::moment,
+        conflicts_with_all = ["version", "support", "depth", "alpha", "level", "all", "last", "from", "to"])]
+    at: Option<String>,
+    /// How long before and behind the moment is looked at [default: 1h]
+    #[arg(long, value_name = "SPAN", requires = "at")]
+    window: Option<Span>,
+    /// How long before that it is compared with [default: 6h]
+    #[arg(long, value_name = "SPAN", requires = "at")]
+    before: Option<Span>,
     #[command(flatten)]
     range: RangeArgs,
 }
 
 /// Runs `windlass why`.
 pub(crate) async fn run(context: &Context, args: &WhyArgs) -> anyhow::Result<()> {
+    if let Some(at) = &args.at {
+        return around(context, args, at).await;
+    }
     let path = asked(
         &format!("/api/v1/models/{}/why", args.model),
         &[
@@ -67,6 +87,66 @@ pub(crate) async fn run(context: &Context, args: &WhyArgs) -> anyhow::Result<()>
     let worst = client.get::<WorstRecord>(&path).await;
     client.close().await;
     context.output.answer(&worst?, |it| show(it, args.all))
+}
+
+async fn around(context: &Context, args: &WhyArgs, at: &str) -> anyhow::Result<()> {
+    let path = asked(
+        &format!("/api/v1/models/{}/why/moment", args.model),
+        &[
+            ("at", Some(at.to_owned())),
+            ("window", args.window.map(|it| it.to_string())),
+            ("before", args.before.map(|it| it.to_string())),
+        ],
+    );
+    let client = Client::connect(context).await?;
+    let moment = client.get::<MomentRecord>(&path).await;
+    client.close().await;
+    context.output.answer(&moment?, show_moment)
+}
+
+fn show_moment(moment: &MomentRecord) -> String {
+    let MomentRecord {
+        model,
+        at_us,
+        from_us,
+        to_us,
+        before_from_us,
+        causes,
+        unchanged,
+        unjudged,
+    } = moment;
+    let mut parts = vec![format!(
+        "{model} around {}: {} to {}, beside {} to {}",
+        moment_us(*at_us),
+        moment_us(*from_us),
+        moment_us(*to_us),
+        moment_us(*before_from_us),
+        moment_us(*from_us)
+    )];
+    if causes.is_empty() {
+        parts.push("nothing changed for certain that would explain it".to_owned());
+    } else {
+        let rows = causes.iter().zip(1..).map(|(it, place)| {
+            vec![
+                place.to_string(),
+                moment_us(it.at_us),
+                it.role.clone(),
+                it.kind.clone(),
+                it.summary.clone(),
+            ]
+        });
+        parts.push(table(&["", "SINCE", "ROLE", "WHAT", "EVIDENCE"], rows));
+    }
+    let mut notes = Vec::new();
+    if !unchanged.is_empty() {
+        notes.push(format!("not changed for certain: {}", unchanged.join(", ")));
+    }
+    let lines = unjudged.iter();
+    notes.extend(lines.map(|it| format!("not judged: {}: {}", it.name, it.why)));
+    if !notes.is_empty() {
+        parts.push(notes.join("\n"));
+    }
+    parts.join("\n\n")
 }
 
 fn show(worst: &WorstRecord, all: bool) -> String {

@@ -9,7 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use domain::Refusal;
 
-use super::predictions::answered;
+use super::predictions::{Asked, answered};
 use super::{Baseline, Counter};
 use crate::files::{Entry, Kind};
 use crate::layout::Layout;
@@ -167,6 +167,21 @@ impl Snapshot<'_> {
         })?;
         Ok(hours)
     }
+
+    /// Answered rows in a baseline's cells, by the number of the span that they are in: its beginning over `every_us`.
+    /// Blocks for as long as it takes.
+    pub fn counted_by_span(
+        &self,
+        asked: &Asked<'_>,
+        baseline: &Baseline,
+        every_us: i64,
+    ) -> Result<BTreeMap<i64, Counter>, Refusal> {
+        let mut spans = BTreeMap::new();
+        self.answered(asked, |batch, _| {
+            count_spans(&mut spans, every_us, batch.clone(), baseline)
+        })?;
+        Ok(spans)
+    }
 }
 
 /// Counts a batch's answered rows by their hour.
@@ -176,20 +191,28 @@ fn count(
     batch: &RecordBatch,
     baseline: &Baseline,
 ) -> Result<(), Refusal> {
-    let mut rows = answered(layout, batch)?;
+    count_spans(hours, HOUR_US, answered(layout, batch)?, baseline)
+}
+
+fn count_spans(
+    spans: &mut BTreeMap<i64, Counter>,
+    every_us: i64,
+    mut rows: RecordBatch,
+    baseline: &Baseline,
+) -> Result<(), Refusal> {
     while rows.num_rows() > 0 {
         let times = rows.column_by_name("time");
         let times = times.map(|it| it.as_primitive::<TimestampMicrosecondType>().clone());
-        let hour_of = |row: usize| {
+        let span_of = |row: usize| {
             times
                 .as_ref()
-                .map_or(0, |it| it.value(row).div_euclid(HOUR_US))
+                .map_or(0, |it| it.value(row).div_euclid(every_us))
         };
-        let hour = hour_of(0);
+        let span = span_of(0);
         let here: BooleanArray = (0..rows.num_rows())
-            .map(|it| Some(hour_of(it) == hour))
+            .map(|it| Some(span_of(it) == span))
             .collect();
-        let counter = hours.entry(hour).or_insert_with(|| Counter::new(baseline));
+        let counter = spans.entry(span).or_insert_with(|| Counter::new(baseline));
         if here.true_count() == here.len() {
             return counter.add(baseline, &rows);
         }

@@ -51,7 +51,7 @@ impl Layout {
 
 impl Layout {
     /// Those of the watched columns that are inputs.
-    pub(crate) fn features(&self) -> Vec<String> {
+    pub fn features(&self) -> Vec<String> {
         let mut features = self.watched();
         let is_input = |name: &String| {
             self.inputs.iter().any(|slot| match &slot.kept {
@@ -106,7 +106,7 @@ impl Snapshot<'_> {
 
     /// Calls `take` with every answered row of a version, in the order of files and then of the log, and the
     /// columns that are watched.
-    fn answered(
+    pub(super) fn answered(
         &self,
         asked: &Asked<'_>,
         mut take: impl FnMut(&RecordBatch, &[String]) -> Result<(), Refusal>,

@@ -216,6 +216,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/why/moment",
+        "What changed around a moment, the likeliest cause first: at, window, before",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/inputs",
         "What requests may hold, and how many rows did not: version",
     ),

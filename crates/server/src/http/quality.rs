@@ -32,7 +32,11 @@ pub(super) struct SpanQuery {
     version: Option<u32>,
 }
 
-fn moment(name: &'static str, text: Option<&str>, now_us: i64) -> Result<Option<i64>, Refusal> {
+pub(super) fn moment(
+    name: &'static str,
+    text: Option<&str>,
+    now_us: i64,
+) -> Result<Option<i64>, Refusal> {
     let Some(text) = text else { return Ok(None) };
     let read = read_moment(text, now_us);
     read.map(Some).ok_or_else(|| Refusal::Malformed {

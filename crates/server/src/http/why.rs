@@ -7,19 +7,22 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use domain::access::Read;
+use domain::manifest::Span;
 use domain::{ModelName, Refusal};
 use serde::Deserialize;
 use stats::slices::DEPTH_MAX;
 
 use super::Allowed;
 use super::api::respond;
-use super::quality::{level_of, range_of};
+use super::quality::{level_of, moment as read_moment, range_of};
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::why::{self, Asking};
+use crate::why::{self, Asking, moment};
 
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/api/v1/models/{model}/why", get(worst))
+    Router::new()
+        .route("/api/v1/models/{model}/why", get(worst))
+        .route("/api/v1/models/{model}/why/moment", get(around))
 }
 
 #[derive(Deserialize)]
@@ -75,6 +78,59 @@ async fn worst(
             level: level_of(query.level)?,
         };
         why::worst(&app, permission, asking).await
+    };
+    respond(result.await)
+}
+
+#[derive(Deserialize)]
+struct MomentQuery {
+    at: Option<String>,
+    window: Option<String>,
+    before: Option<String>,
+}
+
+/// The windows around a moment, and the time before them, where nobody says.
+const WINDOW: &str = "1h";
+const BEFORE: &str = "6h";
+/// The longest of either.
+const SPAN_US_MAX: i64 = 31 * 86_400_000_000;
+/// The shortest of either.
+const SPAN_US_MIN: i64 = 100_000;
+
+fn span_of(name: &'static str, text: &str) -> Result<i64, Refusal> {
+    let malformed = |why| Refusal::Malformed { what: name, why };
+    let span: Span = text.parse().map_err(malformed)?;
+    let us = i64::try_from(span.0.as_micros()).unwrap_or(i64::MAX);
+    if (SPAN_US_MIN..=SPAN_US_MAX).contains(&us) {
+        return Ok(us);
+    }
+    Err(malformed(format!("`{span}` is not from 100ms to 31d")))
+}
+
+async fn around(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    Query(query): Query<MomentQuery>,
+) -> Response {
+    let result = async {
+        let model: ModelName = model.parse()?;
+        app.store.registry.model(&model).await?;
+        let now_us = wall_ms() * 1000;
+        let at_us = read_moment("`at`", query.at.as_deref(), now_us)?.unwrap_or(now_us);
+        if !(0..=now_us).contains(&at_us) {
+            return Err(Refusal::Malformed {
+                what: "`at`",
+                why: "it is before 1970 or still to come".to_owned(),
+            });
+        }
+        let asking = moment::Asking {
+            model,
+            at_us,
+            window_us: span_of("`window`", query.window.as_deref().unwrap_or(WINDOW))?,
+            before_us: span_of("`before`", query.before.as_deref().unwrap_or(BEFORE))?,
+        };
+        moment::moment(&app, permission, asking).await
     };
     respond(result.await)
 }

@@ -66,6 +66,27 @@ impl Registry {
         rows.into_iter().map(read).collect()
     }
 
+    /// The events of one model from a time up to another, newest first.
+    pub async fn events_within(
+        &self,
+        model: &ModelName,
+        (from, to): (UnixMillis, UnixMillis),
+        limit: u32,
+    ) -> Result<Vec<Event>, Refusal> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, at, model, kind, detail FROM events
+             WHERE model = ? AND at >= ? AND at < ? ORDER BY id DESC LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(from.0)
+        .bind(to.0)
+        .bind(limited(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        rows.into_iter().map(read).collect()
+    }
+
     /// The events of one model after this one, oldest first. A removed model keeps its events; one
     /// that never was has none.
     pub async fn events_of(

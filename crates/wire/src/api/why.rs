@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::alert::Evidence;
 use serde::{Deserialize, Serialize};
 
 use super::drift::LeftOutRecord;
@@ -81,4 +82,44 @@ pub struct SliceRecord {
     pub p: f64,
     /// The same with all slices tested considered.
     pub adjusted_p: f64,
+}
+
+/// What changed around a moment: `GET /api/v1/models/MODEL/why/moment?at=&window=&before=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MomentRecord {
+    /// The model.
+    pub model: String,
+    /// The moment, in microseconds since 1970.
+    pub at_us: i64,
+    /// What is compared begins here, and ends at `to_us`.
+    pub from_us: i64,
+    /// Where it ends: so long behind the moment as it began before it, or now.
+    pub to_us: i64,
+    /// What it is compared with begins here, and ends at `from_us`.
+    pub before_from_us: i64,
+    /// What surely changed, the likeliest cause first.
+    pub causes: Vec<CauseRecord>,
+    /// What was looked at and did not surely change.
+    pub unchanged: Vec<String>,
+    /// What could not be judged, and why.
+    pub unjudged: Vec<LeftOutRecord>,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CauseRecord {
+    /// What part it may have: `deed`, `input`, `load`, `symptom`, `reaction`.
+    pub role: String,
+    /// What it is: `traffic`, `version`, `drift`, `errors`, `latency`, `alert`, …
+    pub kind: String,
+    /// What it is about: a column, a code; may be empty.
+    pub subject: String,
+    /// When it happened or began, in microseconds since 1970.
+    pub at_us: i64,
+    /// How likely it is the cause, beside the others.
+    pub score: f64,
+    /// A sentence.
+    pub summary: String,
+    /// The numbers.
+    pub evidence: Evidence,
 }
