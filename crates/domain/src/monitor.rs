@@ -7,6 +7,7 @@ pub mod fairness;
 pub mod inputs;
 pub mod limit;
 pub mod quality;
+pub mod segments;
 pub mod slo;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,9 @@ pub struct Setting {
     /// Whether it is wrong more often than it was, by the labels that have come.
     #[serde(skip_serializing_if = "concept_drift::Setting::is_default")]
     pub concept_drift: concept_drift::Setting,
+    /// Parts of the rows whose quality is looked at by itself too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<segments::Segments>,
     /// Whether it treats groups alike.
     #[serde(skip_serializing_if = "fairness::Setting::is_default")]
     pub fairness: fairness::Setting,
@@ -83,6 +87,7 @@ impl Default for Setting {
             inputs: inputs::Inputs::default(),
             quality: Vec::new(),
             concept_drift: concept_drift::Setting::default(),
+            segments: Vec::new(),
             fairness: fairness::Setting::default(),
             anomaly: Anomaly::default(),
             objectives: Vec::new(),
@@ -148,6 +153,7 @@ impl Setting {
         }
         let checked = quality::check(&self.quality)
             .and_then(|()| self.concept_drift.check())
+            .and_then(|()| segments::check(&self.segments))
             .and_then(|()| self.fairness.check());
         checked.or_else(|(field, why)| wrong(&field, why))?;
         self.anomaly.check()?;

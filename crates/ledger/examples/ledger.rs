@@ -496,6 +496,7 @@ fn question(by: &[&str]) -> Question {
         version: None,
         by: by.iter().map(|it| (*it).to_owned()).collect(),
         spans: None,
+        cuts: std::collections::BTreeMap::new(),
         scored_max: 0,
         losses: None,
         examples: None,

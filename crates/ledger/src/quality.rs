@@ -46,6 +46,9 @@ pub struct Question {
     pub version: Option<u32>,
     /// Columns by whose values the rows are told apart.
     pub by: Vec<String>,
+    /// How some of them are told: by the ranges between these edges, or as they are where there are none. The others
+    /// are told as their values suggest.
+    pub cuts: BTreeMap<String, Vec<f64>>,
     /// Spans of time by which they are.
     pub spans: Option<Spans>,
     /// The most scored rows of a group that are kept one by one, of a binary task: of more a sample is.
@@ -201,10 +204,18 @@ impl Snapshot<'_> {
             Some(parts) => parts,
             None => labels::windows(self, &question.model, &files)?,
         };
+        let mut by = self.slicers(&question.by, &layouts, &files, &log)?;
+        for (name, slicer) in &mut by {
+            match question.cuts.get(name) {
+                None => {}
+                Some(edges) if edges.is_empty() => *slicer = Slicer::Values,
+                Some(edges) => *slicer = Slicer::Ranges(edges.clone()),
+            }
+        }
         let work = Work {
             snapshot: self,
             question,
-            by: self.slicers(&question.by, &layouts, &files, &log)?,
+            by,
             windows,
             layouts,
             files,

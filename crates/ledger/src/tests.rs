@@ -1,5 +1,6 @@
 //! The ledger as its users see it: rows go in, are sealed, merged, damaged, and come out.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -210,6 +211,7 @@ impl Site {
             version: None,
             by: by.iter().map(|it| (*it).to_owned()).collect(),
             spans: None,
+            cuts: BTreeMap::new(),
             scored_max: 0,
             losses: None,
             examples: None,
@@ -578,6 +580,7 @@ fn quality_is_told_by_slice_over_versions_of_different_columns() {
             version: None,
             by: vec!["town".to_owned()],
             spans: None,
+            cuts: BTreeMap::new(),
             scored_max: 0,
             losses: None,
             examples: None,
@@ -607,6 +610,7 @@ fn rows_are_told_by_spans_that_begin_anywhere_and_a_sample_is_kept() {
                 from_us: now_us + 100,
                 every_us: 30,
             }),
+            cuts: BTreeMap::new(),
             scored_max,
             losses: Some(Losses {
                 kept_max: scored_max,

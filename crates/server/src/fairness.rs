@@ -59,6 +59,7 @@ pub(crate) async fn fairness(
         version: Some(version.number()),
         by: by.clone(),
         spans: None,
+        cuts: BTreeMap::new(),
         scored_max: 0,
         losses: None,
         examples: None,

@@ -142,7 +142,9 @@ fn check_watched(
 ) -> Result<(), Refusal> {
     let monitor = &manifest.monitor;
     let weighed: Vec<String> = monitor.drift.weights.keys().cloned().collect();
+    let segments: Vec<String> = monitor.segments.iter().map(|it| it.by.clone()).collect();
     let settings = [
+        ("segments", &segments),
         ("fairness.by", &monitor.fairness.by),
         ("drift.weights", &weighed),
         ("drift.leave_out", &monitor.drift.leave_out),

@@ -159,6 +159,7 @@ fn question(app: &App, asking: &Asking, version: u32, scored_max: usize) -> Ques
         spans: None,
         scored_max,
         losses: None,
+        cuts: BTreeMap::new(),
         examples: None,
         level: asking.level,
         threads: app.questions.threads,

@@ -121,6 +121,7 @@ async fn try_quality(
             from_us: 0,
             every_us,
         }),
+        cuts: BTreeMap::new(),
         scored_max: 0,
         losses: None,
         examples: None,

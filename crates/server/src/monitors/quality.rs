@@ -1,5 +1,6 @@
 //! Whether a version is as right as its manifest demands, by the labels that have come.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::ledger::Group;
@@ -7,6 +8,7 @@ use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity};
 use domain::monitor::limit::{Figure, Limit};
 use domain::monitor::quality::{Demand, Measured, Ruling};
+use domain::monitor::segments;
 use domain::time::show_moment;
 use stats::Estimate;
 use stats::interval::{difference, mean_of};
@@ -22,11 +24,43 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
     if demands.is_empty() {
         return Ok(Vec::new());
     }
-    let questions = demands.iter().map(Demand::questions).sum();
-    let level = running.monitor.level(questions);
+    let segments = &running.monitor.segments;
+    let questions: usize = demands.iter().map(Demand::questions).sum();
+    let level = running.monitor.level(questions * segments::times(segments));
     let quality = windows::ask(app, running, Vec::new(), level).await?;
-    let find = |demand: &Demand| finding(running, demand, newest(demand, &quality.groups));
-    Ok(demands.iter().map(find).collect())
+    let mut findings = Vec::new();
+    let mut find = |segment: Option<&str>, groups: &[&Group]| {
+        let each = demands
+            .iter()
+            .map(|it| finding(running, it, segment, newest(it, groups)));
+        findings.extend(each);
+    };
+    find(None, &quality.groups.iter().collect::<Vec<_>>());
+    for of in segments {
+        let quality = windows::ask_segments(app, running, of, level).await?;
+        for (value, groups) in largest(&of.by, of.levels(), &quality.groups) {
+            find(Some(&format!("{}={value}", of.by)), &groups);
+        }
+    }
+    Ok(findings)
+}
+
+/// What all values together are called that are too many to be told apart.
+const OTHERS: &str = "(others)";
+
+/// The windows of each value of a column, of those values with the most labelled rows.
+fn largest<'a>(by: &str, most: usize, groups: &'a [Group]) -> Vec<(&'a str, Vec<&'a Group>)> {
+    let mut values: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
+    for group in groups {
+        if let Some(value) = group.by.get(by).filter(|it| *it != OTHERS) {
+            values.entry(value).or_default().push(group);
+        }
+    }
+    let mut values: Vec<(&str, Vec<&Group>)> = values.into_iter().collect();
+    let labelled = |of: &[&Group]| of.iter().map(|it| it.labelled).sum::<u64>();
+    values.sort_by_key(|(_, of)| std::cmp::Reverse(labelled(of)));
+    values.truncate(most);
+    values
 }
 
 /// What is known of a metric.
@@ -39,14 +73,16 @@ struct Known<'a> {
 }
 
 /// Takes the newest window that is mature, and those before it that are.
-fn newest<'a>(demand: &Demand, groups: &'a [Group]) -> Option<Known<'a>> {
+fn newest<'a>(demand: &Demand, groups: &[&'a Group]) -> Option<Known<'a>> {
     let of = |group: &Group| {
         let mut all = metrics(&group.report).into_iter();
         all.find(|(name, _)| *name == demand.metric.name())
             .map(|it| it.1)
     };
-    let mature = groups.iter().filter(|it| is_mature(it, demand.support));
-    let measured: Vec<(&Group, Estimate)> = mature.filter_map(|it| Some((it, of(it)?))).collect();
+    let groups = groups.iter().copied();
+    let mature = groups.filter(|it| is_mature(it, demand.support));
+    let measured: Vec<(&'a Group, Estimate)> =
+        mature.filter_map(|it| Some((it, of(it)?))).collect();
     let (window, now) = *measured.iter().max_by_key(|(it, _)| it.from_us)?;
     let before: Vec<(f64, Estimate)> = measured
         .iter()
@@ -66,17 +102,22 @@ fn newest<'a>(demand: &Demand, groups: &'a [Group]) -> Option<Known<'a>> {
     })
 }
 
-fn finding(running: &Running, demand: &Demand, known: Option<Known<'_>>) -> Finding {
+fn finding(
+    running: &Running,
+    demand: &Demand,
+    segment: Option<&str>,
+    known: Option<Known<'_>>,
+) -> Finding {
     let ruling = demand.judge(known.as_ref().map(|it| &it.measured));
     Finding {
         model: running.model.clone(),
         version: Some(running.version),
         monitor: "quality".to_owned(),
         subject: demand.metric.name().to_owned(),
-        segment: None,
+        segment: segment.map(str::to_owned),
         verdict: ruling.verdict(),
         severity: Severity::Page,
-        summary: summary(running, demand, ruling, known.as_ref()),
+        summary: summary(running, demand, segment, (ruling, known.as_ref())),
         evidence: evidence(demand, known.as_ref()),
     }
 }
@@ -120,12 +161,13 @@ fn evidence(demand: &Demand, known: Option<&Known<'_>>) -> Evidence {
 fn summary(
     running: &Running,
     demand: &Demand,
-    ruling: Ruling,
-    known: Option<&Known<'_>>,
+    segment: Option<&str>,
+    (ruling, known): (Ruling, Option<&Known<'_>>),
 ) -> String {
     let window = running.monitor.window;
     let name = demand.metric.name();
-    let what = format!("`{name}` of {}:{}", running.model, running.version);
+    let rows = segment.map_or_else(String::new, |it| format!(" where {it}"));
+    let what = format!("`{name}` of {}:{}{rows}", running.model, running.version);
     let Some(known) = known else {
         return format!(
             "{what}: no window of {window} has {} labels and no more to come",
@@ -177,8 +219,6 @@ fn rounded(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ::ledger::{Called, Report};
     use stats::{Binary, BinaryRow};
 
@@ -232,7 +272,7 @@ mod tests {
             window(1, 20, 0, false),
             window(0, 500, 0, true),
         ];
-        let known = newest(&demand, &groups).expect("a window");
+        let known = newest(&demand, &groups.iter().collect::<Vec<_>>()).expect("a window");
         assert_eq!(known.window.from_us, Some(-2));
         let (before, windows) = known.before.expect("windows before");
         assert_eq!(windows, 2);
@@ -246,11 +286,31 @@ mod tests {
     fn without_a_mature_window_nothing_is_known() {
         let demand = demand(r#"{"metric":"accuracy","under":0.5}"#);
         let groups = [window(1, 20, 0, false), window(0, 500, 0, true)];
-        assert!(newest(&demand, &groups).is_none());
+        assert!(newest(&demand, &groups.iter().collect::<Vec<_>>()).is_none());
         let other = Demand {
             metric: domain::monitor::quality::Metric::Mae,
             ..demand
         };
-        assert!(newest(&other, &[window(1, 500, 0, false)]).is_none());
+        assert!(newest(&other, &[&window(1, 500, 0, false)]).is_none());
+    }
+
+    #[test]
+    fn the_largest_segments_are_looked_at() {
+        let of = |value: &str, labelled| Group {
+            by: BTreeMap::from([("Home".to_owned(), value.to_owned())]),
+            ..window(1, labelled, 0, false)
+        };
+        let groups = [
+            of("a", 5),
+            of("b", 7),
+            of("a", 4),
+            of("c", 1),
+            of(OTHERS, 90),
+        ];
+        let values: Vec<(&str, usize)> = largest("Home", 2, &groups)
+            .into_iter()
+            .map(|(value, of)| (value, of.len()))
+            .collect();
+        assert_eq!(values, [("a", 2), ("b", 1)]);
     }
 }

@@ -1,11 +1,13 @@
 //! A version's predictions by the window in which they were made, counted back from now, with the labels that have
 //! come since.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::ledger::{Examples, Group, Losses, Quality, Question, Range, Spans};
 use domain::Refusal;
 use domain::monitor::limit::Figure;
+use domain::monitor::segments::Segments;
 use stats::Estimate;
 
 use super::LOOK_MAX;
@@ -24,7 +26,26 @@ pub(super) async fn ask(
     by: Vec<String>,
     level: f64,
 ) -> Result<Quality, Refusal> {
-    answer(app, running, by, level, Rows::default()).await
+    let wanted = Wanted {
+        by,
+        ..Wanted::default()
+    };
+    answer(app, running, level, wanted).await
+}
+
+/// The windows, told by a column whose values are segments.
+pub(super) async fn ask_segments(
+    app: &Arc<App>,
+    running: &Running,
+    segments: &Segments,
+    level: f64,
+) -> Result<Quality, Refusal> {
+    let wanted = Wanted {
+        by: vec![segments.by.clone()],
+        cuts: BTreeMap::from([(segments.by.clone(), segments.edges.clone())]),
+        ..Wanted::default()
+    };
+    answer(app, running, level, wanted).await
 }
 
 /// The windows, each with as many scored rows one by one, or a sample of so many.
@@ -34,11 +55,11 @@ pub(super) async fn ask_scored(
     level: f64,
     scored_max: usize,
 ) -> Result<Quality, Refusal> {
-    let rows = Rows {
+    let wanted = Wanted {
         scored_max,
-        ..Rows::default()
+        ..Wanted::default()
     };
-    answer(app, running, Vec::new(), level, rows).await
+    answer(app, running, level, wanted).await
 }
 
 /// The windows, each with the losses of labelled rows. None where nobody has told any label.
@@ -52,12 +73,12 @@ pub(super) async fn ask_losses(
     if !app.questions.compute(LOOK_MAX, looking).await? {
         return Ok(None);
     }
-    let rows = Rows {
+    let wanted = Wanted {
         losses: Some(losses),
-        ..Rows::default()
+        ..Wanted::default()
     };
     let level = running.monitor.level(1);
-    let quality = answer(app, running, Vec::new(), level, rows).await?;
+    let quality = answer(app, running, level, wanted).await?;
     Ok(Some(quality))
 }
 
@@ -68,16 +89,18 @@ pub(super) async fn ask_examples(
     examples: Examples,
     level: f64,
 ) -> Result<Quality, Refusal> {
-    let rows = Rows {
+    let wanted = Wanted {
         examples: Some(examples),
-        ..Rows::default()
+        ..Wanted::default()
     };
-    answer(app, running, Vec::new(), level, rows).await
+    answer(app, running, level, wanted).await
 }
 
-/// What is kept of rows one by one.
+/// How the windows are told, and what is kept of rows one by one.
 #[derive(Default)]
-struct Rows {
+struct Wanted {
+    by: Vec<String>,
+    cuts: BTreeMap<String, Vec<f64>>,
     scored_max: usize,
     losses: Option<Losses>,
     examples: Option<Examples>,
@@ -86,9 +109,8 @@ struct Rows {
 async fn answer(
     app: &Arc<App>,
     running: &Running,
-    by: Vec<String>,
     level: f64,
-    rows: Rows,
+    wanted: Wanted,
 ) -> Result<Quality, Refusal> {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
@@ -101,14 +123,15 @@ async fn answer(
             to_us: now_us,
         },
         version: Some(running.version.number()),
-        by,
+        by: wanted.by,
         spans: Some(Spans {
             from_us: now_us,
             every_us,
         }),
-        scored_max: rows.scored_max,
-        losses: rows.losses,
-        examples: rows.examples,
+        cuts: wanted.cuts,
+        scored_max: wanted.scored_max,
+        losses: wanted.losses,
+        examples: wanted.examples,
         level,
         threads: app.questions.threads,
         now_us,

@@ -106,6 +106,37 @@ async fn a_version_that_is_wrong_too_often_is_an_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_wrong_too_often_is_named() {
+    let demands = "monitor: {every: 1s, window: 1h, segments: [{by: Sex}], quality: [{metric: accuracy, under: 0.7}]}";
+    let site = Site::judged(&format!("{TASK}\n{demands}")).await;
+    let mut all = rows(800, 9);
+    all.extend(rows(200, 3).into_iter().map(|it| Row(it.0, 1, it.2)));
+    site.answers("a", &all, 1000).await;
+    let alarm = site.alarm().await;
+    let labels = &alarm["labels"];
+    assert_eq!(
+        (&labels["monitor"], &labels["subject"], &labels["segment"]),
+        (&json!("quality"), &json!("accuracy"), &json!("Sex=1.0"))
+    );
+    assert_eq!(alarm["evidence"]["value"], 0.3, "{alarm}");
+    let summary = alarm["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.contains("of credit:1 where Sex=1.0 is 0.300"),
+        "{summary}"
+    );
+    let alerts = site.call(Method::GET, "/api/v1/alerts", "").await;
+    assert_eq!(
+        alerts.body["items"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        alerts.body
+    );
+    site.end().await;
+    let refused = Site::refused(&format!("{TASK}\nmonitor: {{segments: [{{by: Age}}]}}")).await;
+    assert!(refused.contains("monitor.segments"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_demanded_must_be_a_metric_of_the_task() {
     let demand = |metric: &str| format!("{TASK}\nmonitor: {{quality: [{metric}]}}");
     let refused = Site::refused(&demand("{metric: mae, over: 1}")).await;

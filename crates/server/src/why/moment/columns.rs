@@ -18,9 +18,10 @@ use super::series::Versions;
 use super::{ALPHA, Found, Frame, evidence, interval, rounded};
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::drift::{LEVEL, question_name, version_record, weight};
+use crate::drift::{LEVEL, attention, question_name, version_record};
 use crate::http::limit;
 use crate::loading::layout_of;
+use crate::margins::Widened;
 use crate::quality::metrics;
 
 /// Labelled rows without which quality is not compared.
@@ -150,7 +151,9 @@ impl Compared<'_> {
                 alpha: ALPHA / 4.0,
                 level: LEVEL,
             };
-            let drift = baseline.drift(&all, terms, |it| weight(setting, it));
+            // What was said of alerts is of no account here: who asks why wants all that moved.
+            let none = Widened::default();
+            let drift = baseline.drift(&all, terms, |it| attention(setting, &none, it));
             for (place, column) in drift.columns.iter().enumerate() {
                 match column.verdict {
                     Verdict::Drift if !told.contains(&column.name) => {
@@ -272,7 +275,10 @@ impl Compared<'_> {
             version: Some(version.number()),
             by: Vec::new(),
             spans: None,
+            cuts: BTreeMap::new(),
             scored_max: 0,
+            losses: None,
+            examples: None,
             level,
             threads: self.threads,
             now_us,

@@ -259,7 +259,7 @@ fn spans(frame: Frame, kpis: &[Kpi], series: Series, setting: &Anomaly, found: &
         let (unit, scale) = match series {
             Series::Latency => ("ms", 1e-3),
             Series::Traffic => ("rows/s", 1e6 / frame.every_us as f64),
-            Series::Errors | Series::Cost => ("for 1000 rows", 1.0),
+            Series::Errors | Series::Cost | Series::Score => ("for 1000 rows", 1.0),
         };
         let mut evidence = evidence(usual * scale, changed * scale, change);
         evidence.insert("unit".to_owned(), Fact::Text(unit.to_owned()));
@@ -282,7 +282,7 @@ fn spans(frame: Frame, kpis: &[Kpi], series: Series, setting: &Anomaly, found: &
                 match series {
                     Series::Latency => "what 99 of 100 requests take no longer than",
                     Series::Traffic => "traffic",
-                    Series::Errors | Series::Cost => "cost",
+                    Series::Errors | Series::Cost | Series::Score => "cost",
                 },
                 rounded(usual * scale),
                 rounded(changed * scale),
@@ -310,7 +310,7 @@ fn change(
     let margin = match series {
         Series::Latency => setting.margins.latency,
         Series::Traffic => setting.margins.traffic,
-        Series::Errors | Series::Cost => setting.margins.cost,
+        Series::Errors | Series::Cost | Series::Score => setting.margins.cost,
     };
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (usual, changed) = (mean(before), mean(now));
