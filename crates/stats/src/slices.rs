@@ -29,7 +29,6 @@ mod tests;
 
 use crate::Estimate;
 use crate::fdr::{self, Dependence};
-use crate::interval::normal_quantile;
 use compare::{Compared, Part};
 use lattice::Lattice;
 
@@ -245,11 +244,11 @@ impl Search<'_> {
         Some(slice)
     }
 
-    /// The conditions without those that need not be there (R4).
+    /// The conditions without those that need not be there (R4). One that takes out fewer rows than a slice must have
+    /// is never sure.
     fn needed(&self, mut conditions: Vec<Condition>, considered: u64) -> Vec<Condition> {
-        let surely = normal_quantile(1.0 - SURELY / considered.max(1) as f64);
         while conditions.len() > 1 {
-            let distances = (0..conditions.len()).map(|place| {
+            let p_values = (0..conditions.len()).map(|place| {
                 let mut parent = conditions.clone();
                 let taken = parent.remove(place);
                 let has = |row: u32| {
@@ -258,11 +257,13 @@ impl Search<'_> {
                 };
                 let inside = self.part(&self.searching, |it| self.holds(&parent, it) && has(it));
                 let outside = self.part(&self.searching, |it| self.holds(&parent, it) && !has(it));
-                (place, inside.errors_over(outside))
+                (place, self.compare(inside, outside).p)
             });
-            let least = distances.min_by(|a, b| a.1.total_cmp(&b.1));
-            match least {
-                Some((place, distance)) if distance < surely => drop(conditions.remove(place)),
+            let least_sure = p_values.max_by(|a, b| a.1.total_cmp(&b.1));
+            match least_sure {
+                Some((place, p)) if p * considered as f64 > SURELY => {
+                    conditions.remove(place);
+                }
                 _ => break,
             }
         }

@@ -48,6 +48,12 @@ impl Slicer {
         let mut edges: Vec<f64> = (1..RANGES)
             .map(|it| sorted[sorted.len() * it / RANGES])
             .collect();
+        // Where many have the least value nothing is below it: it is a range of its own, up to the next.
+        if let [least, next, ..] = distinct[..] {
+            for edge in &mut edges {
+                *edge = if *edge == least { next } else { *edge };
+            }
+        }
         edges.dedup();
         Ok(Self::Ranges(edges))
     }
@@ -203,6 +209,9 @@ mod tests {
             shown,
             ["below 25", "[25, 50)", "75 and over", "(none)", "(none)"]
         );
+        let zeros = Int64Array::from_iter_values((0..100).map(|it| (it - 79).max(0)));
+        let slicer = Slicer::of(&zeros).expect("numbers");
+        assert_eq!(slicer, Slicer::Ranges(vec![1.0]));
         let few = Int64Array::from(vec![3, 1, 3]);
         let slicer = Slicer::of(&few).expect("numbers");
         assert_eq!(slicer.show(&few).expect("numbers"), ["3", "1", "3"]);

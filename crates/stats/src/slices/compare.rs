@@ -52,16 +52,6 @@ impl Part {
         spread / (count - 1.0) / count
     }
 
-    /// By how many standard errors the mean is over another's; none at all where one is of nothing.
-    pub(super) fn errors_over(self, other: Self) -> f64 {
-        let error = (self.error_squared() + other.error_squared()).sqrt();
-        let more = self.mean() - other.mean();
-        if self.rows == 0 || other.rows == 0 || more <= 0.0 {
-            return 0.0;
-        }
-        if error == 0.0 { f64::MAX } else { more / error }
-    }
-
     /// The rows with a loss, where each is 0 or 1.
     fn hits(self) -> u64 {
         self.sum as u64

@@ -208,3 +208,23 @@ fn what_has_no_cell_is_named_by_none() {
     }
     assert_eq!(confirmed(&data.search(SETTINGS)).len(), 0);
 }
+
+/// Nearly all rows are in one cell, and the few others happen to be right: that cell explains nothing.
+#[test]
+fn a_condition_that_hardly_takes_anything_out_is_not_named() {
+    let surely = Settings {
+        alpha: 1e-5,
+        ..SETTINGS
+    };
+    for seed in 0..10 {
+        let mut data = Data::new(3000, seed, |codes, draw| {
+            hit(draw, if codes[2] == 1 { 0.6 } else { 0.1 })
+        });
+        data.features[0].codes.fill(0);
+        for row in (0..3000).step_by(100) {
+            data.features[0].codes[row] = 1;
+            data.losses[row] = 0.0;
+        }
+        assert_eq!(confirmed(&data.search(surely)), [[(2, 1)]], "{seed}");
+    }
+}
