@@ -7,7 +7,9 @@ use domain::access::{Change, Permission};
 use domain::budget::Budget;
 use domain::lifecycle::Wanted;
 use domain::manifest::Manifest;
+use domain::monitor::slo::{Kind, Objective};
 use domain::signature::show_dimensions;
+use domain::task::Task;
 use domain::{Alias, Dimension, ModelName, Refusal, Signature, TensorSpec, Version};
 use store::PackagePath;
 use store::format::DeclaredTensor;
@@ -141,6 +143,9 @@ fn check_watched(
     manifest: &Manifest,
 ) -> Result<(), Refusal> {
     let monitor = &manifest.monitor;
+    for objective in &monitor.objectives {
+        check_objective(objective, signature.task.as_ref())?;
+    }
     let weighed: Vec<String> = monitor.drift.weights.keys().cloned().collect();
     let segments: Vec<String> = monitor.segments.iter().map(|it| it.by.clone()).collect();
     let settings = [
@@ -169,6 +174,32 @@ fn check_watched(
             })?;
     }
     Ok(())
+}
+
+/// Refuses an objective of quality that the model's task has no meaning for.
+fn check_objective(objective: &Objective, task: Option<&Task>) -> Result<(), Refusal> {
+    let name = &objective.name;
+    let (field, why) = match (objective.kind, task, objective.within) {
+        (Kind::Errors | Kind::Latency, ..)
+        | (Kind::Quality, Some(Task::Binary { .. } | Task::Multiclass { .. }), None)
+        | (Kind::Quality, Some(Task::Regression { .. }), Some(_)) => return Ok(()),
+        (Kind::Quality, Some(Task::Regression { .. }), None) => (
+            "within",
+            format!("`{name}` is about numbers: say how far an answer may be from its label"),
+        ),
+        (Kind::Quality, Some(Task::Binary { .. } | Task::Multiclass { .. }), Some(_)) => (
+            "within",
+            format!("`{name}` is about classes, which are right or wrong"),
+        ),
+        (Kind::Quality, Some(Task::Embedding { .. }) | None, _) => (
+            "kind",
+            format!("`{name}` is about quality, and no `task` says what answers mean"),
+        ),
+    };
+    Err(Refusal::InvalidManifest {
+        field: format!("monitor.objectives.{field}"),
+        why,
+    })
 }
 
 /// The signature with what the manifest says about it.

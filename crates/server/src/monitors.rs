@@ -115,6 +115,7 @@ impl Watch {
             ),
             ("concept_drift", concept_drift::look(app, running).await),
             ("fairness", fairness::look(app, running).await),
+            ("slo", slo::quality::look(app, running).await),
         ];
         report(app, running, looks).await;
     }

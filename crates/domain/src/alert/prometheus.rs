@@ -6,6 +6,7 @@
 //!     count as failures.
 //! R3. A latency is the greatest bound of the histogram that is not beyond what the objective says: what is
 //!     counted as slow may be in time, never the other way round.
+//! R4. Labels are not in `/metrics`: of objectives of quality the server's own monitor alone can tell.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -143,6 +144,8 @@ fn objective(model: &ModelName, objective: &Objective, bounds: &[f64]) -> Vec<Ru
     let of = format!("{{model=\"{model}\"}}");
     let mut rules = Vec::new();
     let share = match objective.kind {
+        // R4.
+        Kind::Quality => return rules,
         Kind::Errors => ERRORS.to_owned(),
         Kind::Latency => {
             let under = objective
@@ -168,7 +171,7 @@ fn objective(model: &ModelName, objective: &Objective, bounds: &[f64]) -> Vec<Ru
         }
     };
     let chosen = match objective.kind {
-        Kind::Errors => of.clone(),
+        Kind::Errors | Kind::Quality => of.clone(),
         Kind::Latency => format!("{{model=\"{model}\",objective=\"{}\"}}", objective.name),
     };
     let mut alerts: BTreeMap<Severity, String> = BTreeMap::new();

@@ -32,6 +32,9 @@ pub struct Objective {
     /// For latency: how long an answer may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under: Option<Span>,
+    /// For quality of numbers: how far an answer may be from its label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<f64>,
     /// The time over which the target is meant, from 7d to 90d.
     #[serde(default = "month")]
     pub over: Span,
@@ -49,6 +52,8 @@ pub enum Kind {
     Errors,
     /// A request that was answered within `under`, among those that were answered.
     Latency,
+    /// A row whose answer is what its label says, or not farther from it than `within`, among those with a label.
+    Quality,
 }
 
 /// The most objectives of a model.
@@ -192,10 +197,22 @@ impl Objective {
                 let why = format!("`{name}` is about latency and needs one, of at most 1h");
                 return wrong(&field("under"), why);
             }
-            (Kind::Errors, None) => {}
-            (Kind::Errors, Some(_)) => {
-                let why = format!("`{name}` is about errors, which have none");
+            (Kind::Errors | Kind::Quality, None) => {}
+            (Kind::Errors | Kind::Quality, Some(_)) => {
+                let why = format!("`{name}` is not about latency, and nothing else has one");
                 return wrong(&field("under"), why);
+            }
+        }
+        match (self.kind, self.within) {
+            (_, None) => {}
+            (Kind::Quality, Some(within)) if within.is_finite() && within >= 0.0 => {}
+            (Kind::Quality, Some(within)) => {
+                let why = format!("`{within}` of `{name}` is not a number from 0 on");
+                return wrong(&field("within"), why);
+            }
+            (Kind::Errors | Kind::Latency, Some(_)) => {
+                let why = format!("`{name}` is not about quality, and nothing else has one");
+                return wrong(&field("within"), why);
             }
         }
         if !(7 * DAY..=90 * DAY).contains(&self.over.0) {
@@ -265,6 +282,19 @@ mod tests {
         refused(
             r#"{"name":"a","kind":"errors","target":99,"over":"1d"}"#,
             "`monitor.objectives.over`",
+        );
+        assert!(objective(r#"{"name":"a","kind":"quality","target":95,"within":2}"#).is_ok());
+        refused(
+            r#"{"name":"a","kind":"quality","target":95,"within":-1}"#,
+            "`monitor.objectives.within`",
+        );
+        refused(
+            r#"{"name":"a","kind":"errors","target":99,"within":1}"#,
+            "`monitor.objectives.within`",
+        );
+        refused(
+            r#"{"name":"a","kind":"quality","target":99,"under":"1s"}"#,
+            "`monitor.objectives.under`",
         );
         refused(
             r#"{"name":"a","kind":"speed","target":99}"#,

@@ -3,6 +3,8 @@
 //! Of each model the counts of the last three days are kept by the minute; each look asks the ledger about the last
 //! two minutes and the running one.
 
+pub(super) mod quality;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,10 @@ impl Watch {
         running: &Running,
         now_us: i64,
     ) -> Result<Vec<Finding>, Refusal> {
-        let objectives = &running.monitor.objectives;
+        let objectives = running.monitor.objectives.iter();
+        // Those of quality are not told by the minute.
+        let objectives: Vec<&Objective> =
+            objectives.filter(|it| it.kind != Kind::Quality).collect();
         let model = &running.model;
         if objectives.is_empty() {
             self.counted.remove(model);
@@ -60,7 +65,7 @@ impl Watch {
         let every_us = i64::try_from(SPAN.as_micros()).unwrap_or(i64::MAX);
         let current = now_us.div_euclid(every_us);
         let counted = self.counted.entry(model.clone()).or_default();
-        let under_us: Vec<u64> = objectives.iter().map(under_us).collect();
+        let under_us: Vec<u64> = objectives.iter().map(|it| under_us(it)).collect();
         if counted.under_us != under_us {
             *counted = Counted {
                 under_us,
@@ -115,6 +120,7 @@ impl Counted {
                 bad: sum.bad + it.slow.get(place).copied().unwrap_or(0),
                 all: sum.all + it.answered,
             },
+            Kind::Quality => sum,
         })
     }
 }
@@ -160,6 +166,9 @@ fn finding(running: &Running, objective: &Objective, (pair, burn): (Pair, Burn))
             burn.long, objective.target, burn.short, burn.limit
         ),
         Verdict::Fine => format!("{what} is kept"),
+        Verdict::Unknown if objective.kind == Kind::Quality => {
+            format!("{what}: too few labelled rows to tell")
+        }
         Verdict::Unknown => format!("{what}: too few requests to tell"),
     };
     let evidence = Evidence::from([

@@ -106,6 +106,45 @@ async fn a_version_that_is_wrong_too_often_is_an_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_objective_of_quality_burns_where_too_many_answers_are_wrong() {
+    let objective = "monitor: {every: 1s, objectives: [{name: right, kind: quality, target: 95}]}";
+    let site = Site::judged(&format!("{TASK}\n{objective}")).await;
+    site.answers("a", &rows(200, 4), 200).await;
+    let alarm = site.alarm().await;
+    let labels = &alarm["labels"];
+    assert_eq!(
+        (&labels["monitor"], &labels["subject"], &labels["severity"]),
+        (&json!("slo"), &json!("right"), &json!("page"))
+    );
+    // 6 of 10 are wrong where 1 of 20 may be; 14.4 times that cannot be told from it for certain.
+    assert_eq!(
+        alarm["summary"],
+        "objective `right` of credit burns: 12.0 times what 95 % allows in 6h and 12.0 times in 30m, \
+         where 6.0 times is too fast"
+    );
+    let said = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
+    for (task, objective, want) in [
+        (
+            "task: {type: binary, positive: bad, classes: [good, bad], scores: y}",
+            "target: 95, within: 1",
+            "monitor.objectives.within",
+        ),
+        ("", "target: 95", "monitor.objectives.kind"),
+        (
+            "task: {type: regression, value: y}",
+            "target: 95",
+            "monitor.objectives.within",
+        ),
+    ] {
+        let manifest =
+            format!("{task}\nmonitor: {{objectives: [{{name: a, kind: quality, {objective}}}]}}");
+        let refused = show(&site.push_with("other", said, &manifest).await);
+        assert!(refused.contains(want), "{refused}");
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_is_wrong_too_often_is_named() {
     let demands = "monitor: {every: 1s, window: 1h, segments: [{by: Sex}], quality: [{metric: accuracy, under: 0.7}]}";
     let site = Site::judged(&format!("{TASK}\n{demands}")).await;
