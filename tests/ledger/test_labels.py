@@ -1,5 +1,6 @@
 """Labels as people have them: what can be taken is, and the rest is told with its reason."""
 
+import csv
 import io
 import json
 
@@ -7,7 +8,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
-from credit import NOBODYS, PIPELINE, applicants
+from credit import EXAMPLE, NOBODYS, PIPELINE, applicants
 
 PATH = "/api/v1/labels?model=credit"
 ROWS, _ = applicants()
@@ -248,3 +249,22 @@ def test_the_command_says_what_it_was_not_given(server, tmp_path):
     header.write_text(f"prediction_id,label\n{NOBODYS},bad\n")
     server.command("label", "nobody", header, status=4)
     assert server.ledger()["labelled"] == 0
+
+
+def test_the_rows_that_predict_wrote_can_be_labelled(server, tmp_path):
+    data, answers = EXAMPLE / "data" / "credit.csv", tmp_path / "answers.csv"
+    server.command("predict", "credit", "--data", data, "--ids", "--output", answers)
+    with open(answers, newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = tmp_path / "labels.csv"
+    with open(labels, "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["prediction_id", "label"])
+        out.writerows([it["prediction_id"], it["Status"]] for it in rows)
+    server.command("label", "credit", labels)
+    wanted = sum(it["label"] == it["Status"] for it in rows) / len(rows)
+    status, quality = server.ask_json("GET", "/api/v1/models/credit/quality")
+    assert status == 200, quality
+    (version,) = quality["groups"]
+    assert version["labelled"] == len(rows)
+    assert version["metrics"]["accuracy"]["value"] == pytest.approx(wanted, abs=1e-12)

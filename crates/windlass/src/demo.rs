@@ -132,8 +132,11 @@ async fn show(output: Output, site: &Site, model: &ModelName, once: bool) -> any
     };
     let signature = models::ready(&client, &reference).await?;
     let rows = predict::read(Bytes::from_static(ROWS), "rows.csv")?;
-    let batch = NonZeroUsize::MIN.saturating_add(rows.num_rows());
-    let answers = predict::score(&client, output, &reference, &signature, &rows, batch).await?;
+    let asking = predict::Asking {
+        batch: NonZeroUsize::MIN.saturating_add(rows.num_rows()),
+        ids: false,
+    };
+    let answers = predict::score(&client, output, &reference, &signature, &rows, asking).await?;
     let (table, _) = predict::beside(&rows, &answers, model.as_str())?;
     let asked = banner::asked(&client, model).await?;
     let times = measure(&client, &reference, &asked).await?;

@@ -14,9 +14,11 @@ use arrow::compute::concat_batches;
 use bytes::Bytes;
 use clap::Args;
 use domain::limits::Limits;
+use domain::request::NamedTensor;
 use domain::signature::Rows as RowsRule;
 use domain::{Dimension, Reference, Signature};
 use http::Method;
+use wire::oip::Response;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -27,7 +29,6 @@ use crate::replacement;
 use crate::rows::{self, Rows, typed};
 
 pub(crate) use answers::beside;
-use columns::Chosen;
 pub(crate) use write::{Format, encode, short};
 
 #[derive(Debug, Args)]
@@ -41,6 +42,7 @@ not have any.
 Examples:
   windlass predict credit --data rows.csv
   windlass predict credit:3 --data rows.parquet --output answers.parquet
+  windlass predict credit --data rows.csv --ids --output answers.csv
   head -100 rows.jsonl | windlass predict credit@champion --data - --format csv"
 )]
 pub(crate) struct PredictArgs {
@@ -59,6 +61,19 @@ pub(crate) struct PredictArgs {
     /// Rows sent at a time
     #[arg(long, value_name = "ROWS", default_value = "512")]
     batch: NonZeroUsize,
+    /// Puts each row's id beside its answer, in the column `prediction_id`: what `windlass label` and
+    /// `windlass show prediction` take
+    #[arg(long)]
+    ids: bool,
+}
+
+/// How a model is asked about many rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking {
+    /// Rows of a request.
+    pub(crate) batch: NonZeroUsize,
+    /// Whether the rows' ids are among the answers.
+    pub(crate) ids: bool,
 }
 
 /// Runs `windlass predict`.
@@ -138,7 +153,10 @@ async fn ask(
         &args.model,
         &signature,
         &rows.batch,
-        args.batch,
+        Asking {
+            batch: args.batch,
+            ids: args.ids,
+        },
     )
     .await
 }
@@ -150,7 +168,7 @@ pub(crate) async fn score(
     model: &Reference,
     signature: &Signature,
     rows: &RecordBatch,
-    batch: NonZeroUsize,
+    asking: Asking,
 ) -> anyhow::Result<RecordBatch> {
     let schema = rows.schema();
     let names: Vec<String> = schema.fields().iter().map(|it| it.name().clone()).collect();
@@ -159,12 +177,19 @@ pub(crate) async fn score(
         let unused = columns::list(&chosen.unused);
         output.note(&format!("not used by the model, and kept: {unused}"));
     }
-    let step = rows_a_request(signature, batch);
+    let step = rows_a_request(signature, asking.batch);
     let progress = output.progress("asking", rows.num_rows() as u64, Unit::Rows);
     let mut answers = Vec::new();
     for first in (0..rows.num_rows()).step_by(step) {
         let part = rows.slice(first, step.min(rows.num_rows() - first));
-        answers.push(score_part(client, model, signature, &part, &chosen, first).await?);
+        let inputs = columns::inputs(&part, &chosen, signature, first)?;
+        let response = infer(client, model, &inputs).await?;
+        let rows = part.num_rows();
+        let mut columns = answers::columns(&response.outputs, signature, rows)?;
+        if asking.ids {
+            columns = answers::with_ids(&columns, &response)?;
+        }
+        answers.push(columns);
         progress.inc(part.num_rows() as u64);
     }
     progress.finish_and_clear();
@@ -175,25 +200,16 @@ pub(crate) async fn score(
     concat_batches(&schema, &answers).context("the answers differ from batch to batch")
 }
 
-async fn score_part(
+async fn infer(
     client: &Client,
     model: &Reference,
-    signature: &Signature,
-    part: &RecordBatch,
-    chosen: &Chosen,
-    first: usize,
-) -> anyhow::Result<RecordBatch> {
-    let inputs = columns::inputs(part, chosen, signature, first)?;
-    let body = wire::oip::encode_request(None, &inputs, &[], &[])?;
+    inputs: &[NamedTensor],
+) -> anyhow::Result<Response> {
+    let body = wire::oip::encode_request(None, inputs, &[], &[])?;
     let body = client
         .call(Method::POST, &infer_path(model), body.into())
         .await?;
-    let response = wire::oip::decode_response(&body, None, &Limits::default())?;
-    Ok(answers::columns(
-        &response.outputs,
-        signature,
-        part.num_rows(),
-    )?)
+    Ok(wire::oip::decode_response(&body, None, &Limits::default())?)
 }
 
 /// Where a model is asked in the Open Inference Protocol. An alias is part of the model's name there.
