@@ -51,7 +51,7 @@ pub struct Question {
     pub cuts: BTreeMap<String, Vec<f64>>,
     /// Spans of time by which they are.
     pub spans: Option<Spans>,
-    /// The most scored rows of a group that are kept one by one, of a binary task: of more a sample is.
+    /// The most scored rows of a group that are kept one by one, of a task of classes: of more a sample is.
     pub scored_max: usize,
     /// Whether labelled rows are kept one by one with their losses.
     pub losses: Option<Losses>,
@@ -131,12 +131,13 @@ pub struct Called {
     pub negative: u64,
 }
 
-/// A row of a binary task that has a score.
+/// A row of a task of classes that has a score. Where there is no positive class, the question is whether the class that
+/// was called is right: every row is called that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored {
     /// Has nothing to do with what is in the row.
     pub hash: u64,
-    /// The score of the positive class, as the model gave it.
+    /// The score of the positive class, or of the one that was called, as the model gave it.
     pub score: f64,
     /// Whether it was called positive.
     pub predicted_positive: bool,

@@ -123,22 +123,27 @@ impl<'a> Rows<'a> {
         Some(class_at(keys, places, row)? == *positive)
     }
 
-    /// A row of a binary task with its score; `truth` is the place of a class.
+    /// A row of a task of classes with its score; `truth` is the place of a class.
     pub(super) fn scored(&self, row: usize, id: u128, truth: Option<f64>) -> Option<Scored> {
         let Answers::Classes {
+            keys,
+            places,
             scores,
-            positive: Some(positive),
-            ..
+            positive,
         } = &self.answers
         else {
             return None;
         };
-        let scores = scores.first().filter(|it| it.is_valid(row))?;
+        let called = class_at(keys, places, row)?;
+        let (scores, asked) = match positive {
+            Some(positive) => (scores.first()?, *positive),
+            None => (scores.get(called)?, called),
+        };
         Some(Scored {
             hash: self.hash(row, id),
-            score: scores.value(row),
-            predicted_positive: self.called_positive(row)?,
-            positive: truth.map(|it| it as usize == *positive),
+            score: scores.is_valid(row).then(|| scores.value(row))?,
+            predicted_positive: called == asked,
+            positive: truth.map(|it| it as usize == asked),
         })
     }
 

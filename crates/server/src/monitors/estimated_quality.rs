@@ -11,6 +11,7 @@ use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::monitor::estimated_quality::{COHORTS_MIN, Cohort, Trust, trust};
 use domain::monitor::limit::{Figure, Limit};
 use domain::monitor::quality::{Demand, Metric};
+use domain::task::Task;
 use domain::time::show_moment;
 use stats::estimate::calibration::{self, Calibration};
 use stats::estimate::error::{self, SamplingError, StandardErrors};
@@ -39,10 +40,11 @@ const EXAMPLES_MAX: usize = 4_000;
 
 /// Looks at the metrics of which something is demanded and that scores or features tell.
 pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
+    let several = matches!(running.signature.task, Some(Task::Multiclass { .. }));
     let demands = running.monitor.quality.iter();
     let demands = demands.filter_map(|it| Some((it, it.limit()?, it.metric)));
     let (asked, others): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
-        demands.partition(|(.., metric)| is_estimated(*metric));
+        demands.partition(|(.., metric)| estimated_of(*metric, several).is_some());
     let of_numbers = others.into_iter();
     let of_numbers: Vec<Asked<'_>> = of_numbers
         .filter(|(.., metric)| numbers::estimated_of(*metric).is_some())
@@ -57,7 +59,8 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
     let quality = windows::ask_scored(app, running, level, ROWS_MAX).await?;
     let mut findings = Vec::new();
     for (demand, limit, metric) in asked {
-        let told = told(&quality.groups, demand.support, metric, level);
+        let told = estimated_of(metric, several)
+            .and_then(|of| told(&quality.groups, demand.support, of, level));
         findings.push(finding(running, limit, metric, told.as_ref()));
     }
     Ok(findings)
@@ -96,14 +99,19 @@ async fn look_at_numbers(
         .collect())
 }
 
-fn is_estimated(metric: Metric) -> bool {
-    estimated_of(metric).is_some()
-}
-
 type Of<T> = fn(&T) -> Option<f64>;
 
 /// Where an estimate, its error and what was measured have a metric.
-fn estimated_of(metric: Metric) -> Option<(Of<Estimated>, Of<StandardErrors>, Of<BinaryReport>)> {
+type Places = (Of<Estimated>, Of<StandardErrors>, Of<BinaryReport>);
+
+/// With several classes the question about a row is whether the class that it was called is right, so that the accuracy
+/// is the precision of that; nothing else can be told from one score a row.
+fn estimated_of(metric: Metric, several: bool) -> Option<Places> {
+    let metric = match (metric, several) {
+        (Metric::Accuracy, true) => Metric::Precision,
+        (_, true) => return None,
+        (metric, false) => metric,
+    };
     Some(match metric {
         Metric::Accuracy => (
             |it| it.accuracy,
@@ -137,8 +145,8 @@ struct Told {
 
 /// Learns from the older mature windows what scores mean, tests that on the newer ones, and estimates the newest
 /// window of all. None without a window to learn from or to estimate.
-fn told(groups: &[Group], support: u64, metric: Metric, level: f64) -> Option<Told> {
-    let (of_estimate, of_error, of_report) = estimated_of(metric)?;
+fn told(groups: &[Group], support: u64, places: Places, level: f64) -> Option<Told> {
+    let (of_estimate, of_error, of_report) = places;
     let (reference, tests, newest) = parts(groups, support)?;
     let reference: Vec<(Scored, bool)> = labelled(&reference);
     if reference.is_empty() {
@@ -355,10 +363,36 @@ mod tests {
         }
     }
 
+    fn accuracy() -> Places {
+        estimated_of(Metric::Accuracy, false).expect("it is estimated")
+    }
+
+    #[test]
+    fn of_several_classes_it_is_how_often_the_called_one_is_right() {
+        assert!(estimated_of(Metric::RocAuc, true).is_none());
+        let places = estimated_of(Metric::Accuracy, true).expect("it is estimated");
+        let called = |at, confident, is_labelled| {
+            let mut group = window(at, (0.9, 0.5), confident, is_labelled);
+            let rows = group.scored.iter_mut();
+            rows.for_each(|it| it.predicted_positive = true);
+            group
+        };
+        let mut groups: Vec<Group> = (0..8).map(|at| called(at, 500, true)).collect();
+        groups.push(called(8, 250, false));
+        let told = told(&groups, 100, places, 0.99).expect("an estimate");
+        assert!(matches!(told.trust, Trust::Kept(_)), "{:?}", told.trust);
+        // A quarter is right in 9 of 10, the others in half.
+        let (value, low) = (told.estimate.value, told.estimate.low.expect("a bound"));
+        assert!(
+            (value - 0.6).abs() < 0.02 && (0.5..value).contains(&low),
+            "{value} {low}"
+        );
+    }
+
     fn of(shares: impl Fn(i64) -> (f64, f64), newest: usize) -> Told {
         let mut groups: Vec<Group> = (0..8).map(|at| window(at, shares(at), 500, true)).collect();
         groups.push(window(8, (0.9, 0.2), newest, false));
-        told(&groups, 100, Metric::Accuracy, 0.99).expect("an estimate")
+        told(&groups, 100, accuracy(), 0.99).expect("an estimate")
     }
 
     #[test]
@@ -385,12 +419,12 @@ mod tests {
     #[test]
     fn without_labels_to_learn_from_there_is_no_estimate() {
         let groups = [window(0, (0.9, 0.2), 500, false)];
-        assert!(told(&groups, 100, Metric::Accuracy, 0.99).is_none());
+        assert!(told(&groups, 100, accuracy(), 0.99).is_none());
         let groups = [
             window(0, (0.9, 0.2), 500, true),
             window(1, (0.9, 0.2), 500, false),
         ];
-        let told = told(&groups, 100, Metric::Accuracy, 0.99).expect("an estimate");
+        let told = told(&groups, 100, accuracy(), 0.99).expect("an estimate");
         assert_eq!(told.trust, Trust::Untested);
     }
 }
