@@ -5,6 +5,7 @@ Real tables, the same windows for all. Everything that is missing is installed f
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -47,6 +48,11 @@ def parse():
     parser.add_argument(
         "--brief", action="store_true", help="a tenth of the windows and of the time, to the same tables"
     )
+    parser.add_argument(
+        "--few-peers",
+        action="store_true",
+        help="the peers are asked about a tenth of the unchanged windows: they take most of the time",
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
     parser.add_argument(
@@ -80,6 +86,8 @@ def measure(arguments):
             if "false-alarms" in arguments.parts:
                 plan = drifts.BRIEF if arguments.brief else drifts.FULL
                 plan = drifts.QUICK if arguments.quick else plan
+                if arguments.few_peers:
+                    plan = [dataclasses.replace(it, peers_references=1) for it in plan]
                 found = drifts.false_alarms(tools, plan)
                 sections["false-alarms"] = drifts.false_alarms_table(found)
                 kept["false-alarms"] = [it.counts() for it in found]

@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 
 import install  # noqa: E402
 
-MODELS, FEATURES, ROWS = 1_000, 50, 2_000
+FEATURES, ROWS = 50, 2_000
 EVERY_S = 5
 """How often the watched servers are looked at while they are asked: by default it is once an hour."""
 MIXED_EVERY_S = 60
@@ -39,6 +39,7 @@ MANY = f"monitor: {{every: {MIXED_EVERY_S}s, window: 1h, drift: {{first_rows: {R
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument("--models", type=int, default=1_000, help="how many models there are at last")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -96,7 +97,7 @@ def measure(arguments):
                     )
                 )
     os.sched_setaffinity(0, {int(server_core), int(client_core)})
-    many = thousand(tools, servers, machine, 50 if quick else MODELS)
+    many = with_models(tools, servers, machine, 50 if quick else arguments.models)
     # Everything that was measured is a child of this process: what is left is somebody else's.
     stray = watch.stop([]).stray
     describe = ["git", "-C", install.ROOT, "describe", "--always", "--dirty=+changes"]
@@ -128,7 +129,7 @@ def variants_of(model, folder):
 # Many models.
 
 
-def thousand(tools, servers, machine, count):
+def with_models(tools, servers, machine, count):
     """A process with so many models: its memory, and what a round of looks at all of them takes."""
     with servers.scratch_folder() as scratch:
         scratch = Path(scratch)
