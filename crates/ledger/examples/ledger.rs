@@ -491,18 +491,9 @@ fn labels(folder: &Path, count: usize) -> Any<Value> {
 
 fn question(by: &[&str]) -> Question {
     Question {
-        model: MODEL.to_owned(),
-        range: Range::ALL,
-        version: None,
         by: by.iter().map(|it| (*it).to_owned()).collect(),
-        spans: None,
-        cuts: std::collections::BTreeMap::new(),
-        scored_max: 0,
-        losses: None,
-        examples: None,
-        level: 0.95,
         threads: 2,
-        now_us: now_ms() * 1000,
+        ..Question::of(MODEL, Range::ALL, now_ms() * 1000)
     }
 }
 

@@ -65,6 +65,27 @@ pub struct Question {
     pub now_us: i64,
 }
 
+impl Question {
+    /// About all rows of a model in a range, of all versions together with nothing kept of single rows; `now_us` is in
+    /// microseconds since 1970. The intervals are of 95 %, counted by one thread.
+    pub fn of(model: impl Into<String>, range: Range, now_us: i64) -> Self {
+        Self {
+            model: model.into(),
+            range,
+            version: None,
+            by: Vec::new(),
+            cuts: BTreeMap::new(),
+            spans: None,
+            scored_max: 0,
+            losses: None,
+            examples: None,
+            level: 0.95,
+            threads: 1,
+            now_us,
+        }
+    }
+}
+
 /// Spans of time, one behind the other, in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {

@@ -1,6 +1,5 @@
 //! The ledger as its users see it: rows go in, are sealed, merged, damaged, and come out.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -206,18 +205,9 @@ impl Site {
 
     fn quality(&self, by: &[&str]) -> Quality {
         let question = Question {
-            model: "credit".to_owned(),
-            range: Range::ALL,
-            version: None,
             by: by.iter().map(|it| (*it).to_owned()).collect(),
-            spans: None,
-            cuts: BTreeMap::new(),
-            scored_max: 0,
-            losses: None,
-            examples: None,
-            level: 0.95,
             threads: 2,
-            now_us: NOW_MS * 1000,
+            ..Question::of("credit", Range::ALL, NOW_MS * 1000)
         };
         let snapshot = self.ledger.snapshot(NOW_MS).expect("a snapshot");
         snapshot.quality(&question).expect("quality")
@@ -575,18 +565,8 @@ fn quality_is_told_by_slice_over_versions_of_different_columns() {
         .snapshot(NOW_MS)
         .expect("a snapshot")
         .quality(&Question {
-            model: "credit".to_owned(),
-            range: Range::ALL,
-            version: None,
             by: vec!["town".to_owned()],
-            spans: None,
-            cuts: BTreeMap::new(),
-            scored_max: 0,
-            losses: None,
-            examples: None,
-            level: 0.95,
-            threads: 1,
-            now_us: NOW_MS * 1000,
+            ..Question::of("credit", Range::ALL, NOW_MS * 1000)
         });
     assert!(matches!(unknown, Err(Refusal::UnknownColumn { .. })));
 }
@@ -602,24 +582,18 @@ fn rows_are_told_by_spans_that_begin_anywhere_and_a_sample_is_kept() {
     let now_us = NOW_MS * 1000;
     let ask = |scored_max: usize| {
         let question = Question {
-            model: "credit".to_owned(),
-            range: Range::ALL,
             version: Some(1),
-            by: Vec::new(),
             spans: Some(Spans {
                 from_us: now_us + 100,
                 every_us: 30,
             }),
-            cuts: BTreeMap::new(),
             scored_max,
             losses: Some(Losses {
                 kept_max: scored_max,
                 read_max: 1_000,
             }),
-            examples: None,
-            level: 0.95,
             threads: 2,
-            now_us,
+            ..Question::of("credit", Range::ALL, now_us)
         };
         let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
         snapshot.quality(&question).expect("quality").groups

@@ -54,18 +54,11 @@ pub(crate) async fn fairness(
     layout_of(&model, &record, &manifest)?.check_columns(&by)?;
     let now_us = wall_ms() * 1000;
     let question = Question {
-        model: model.to_string(),
-        range,
         version: Some(version.number()),
         by: by.clone(),
-        spans: None,
-        cuts: BTreeMap::new(),
-        scored_max: 0,
-        losses: None,
-        examples: None,
         level,
         threads: app.questions.threads,
-        now_us,
+        ..Question::of(model.as_str(), range, now_us)
     };
     let (quality, compared) = counted(app, question).await?;
     let terms = Terms {

@@ -152,18 +152,12 @@ pub(crate) async fn weights(
 
 fn question(app: &App, asking: &Asking, version: u32, scored_max: usize) -> Question {
     Question {
-        model: asking.model.to_string(),
-        range: asking.range,
         version: Some(version),
         by: asking.by.clone(),
-        spans: None,
         scored_max,
-        losses: None,
-        cuts: BTreeMap::new(),
-        examples: None,
         level: asking.level,
         threads: app.questions.threads,
-        now_us: wall_ms() * 1000,
+        ..Question::of(asking.model.as_str(), asking.range, wall_ms() * 1000)
     }
 }
 

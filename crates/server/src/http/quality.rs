@@ -113,21 +113,15 @@ async fn try_quality(
     let by = columns_of(query.by.as_deref());
     check_columns(&by)?;
     let question = Question {
-        model: model.to_string(),
-        range,
         version: query.version,
         by,
         spans: every_of(query.every.as_deref())?.map(|every_us| Spans {
             from_us: 0,
             every_us,
         }),
-        cuts: BTreeMap::new(),
-        scored_max: 0,
-        losses: None,
-        examples: None,
         level,
         threads: app.questions.threads,
-        now_us,
+        ..Question::of(model.as_str(), range, now_us)
     };
     let ledger = Arc::clone(&app.keeper.ledger);
     let answer = app.questions.compute(limit(app), move || {

@@ -116,12 +116,11 @@ async fn answer(
     let window = running.monitor.window.0.as_micros();
     // A window is at most 400 days.
     let every_us = i64::try_from(window).unwrap_or(i64::MAX / WINDOWS);
+    let range = Range {
+        from_us: now_us.saturating_sub(WINDOWS * every_us),
+        to_us: now_us,
+    };
     let question = Question {
-        model: running.model.to_string(),
-        range: Range {
-            from_us: now_us.saturating_sub(WINDOWS * every_us),
-            to_us: now_us,
-        },
         version: Some(running.version.number()),
         by: wanted.by,
         spans: Some(Spans {
@@ -134,7 +133,7 @@ async fn answer(
         examples: wanted.examples,
         level,
         threads: app.questions.threads,
-        now_us,
+        ..Question::of(running.model.as_str(), range, now_us)
     };
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);

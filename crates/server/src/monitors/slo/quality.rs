@@ -25,8 +25,6 @@ const LOSSES: Losses = Losses {
 };
 /// How long before now the newest labelled row is looked for.
 const NEWEST_WITHIN_US: i64 = 30 * 86_400 * 1_000_000;
-/// The level of intervals that nobody reads.
-const LEVEL: f64 = 0.95;
 
 /// Looks at the model's objectives of quality.
 pub(crate) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
@@ -77,18 +75,13 @@ async fn losses(
     to_us: i64,
 ) -> Result<Vec<Loss>, Refusal> {
     let question = Question {
-        model: running.model.to_string(),
-        range: Range { from_us, to_us },
-        version: None,
-        by: Vec::new(),
-        cuts: BTreeMap::new(),
-        spans: None,
-        scored_max: 0,
         losses: Some(LOSSES),
-        examples: None,
-        level: LEVEL,
         threads: app.questions.threads,
-        now_us: wall_ms() * 1000,
+        ..Question::of(
+            running.model.as_str(),
+            Range { from_us, to_us },
+            wall_ms() * 1000,
+        )
     };
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || ledger.snapshot(wall_ms())?.quality(&question);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ::ledger::baseline::{Asked, Baseline, ColumnDrift, Counter};
-use ::ledger::{Ledger, Question, Range, Report};
+use ::ledger::{Ledger, Question, Report};
 use domain::alert::Fact;
 use domain::monitor::Setting;
 use domain::why::{Clue, Role, onset};
@@ -267,21 +267,12 @@ impl Compared<'_> {
         level: f64,
         found: &mut Found,
     ) -> Result<Option<(&'static str, Estimate, bool)>, Refusal> {
-        let Range { from_us, to_us } = self.frame.range(spans);
         let now_us = wall_ms() * 1000;
         let question = Question {
-            model: self.model.to_owned(),
-            range: Range { from_us, to_us },
             version: Some(version.number()),
-            by: Vec::new(),
-            spans: None,
-            cuts: BTreeMap::new(),
-            scored_max: 0,
-            losses: None,
-            examples: None,
             level,
             threads: self.threads,
-            now_us,
+            ..Question::of(self.model, self.frame.range(spans), now_us)
         };
         let quality = match self.ledger.snapshot(now_us / 1000)?.quality(&question) {
             // A model without a task has no quality.
