@@ -4,10 +4,9 @@ use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use domain::Refusal;
-use futures::TryStreamExt;
 
 use crate::read::{Range, Snapshot};
-use crate::sql::{SqlLimits, refused};
+use crate::sql::SqlLimits;
 
 /// Rows of one span, version and code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +42,7 @@ impl Snapshot<'_> {
              group by 1, 2, 3 order by 1, 2, 3 limit {GROUPS_MAX}",
             range.from_us, range.to_us,
         );
-        let stream = self.query(&sql, limits).await?;
-        let batches: Vec<_> = stream.try_collect().await.map_err(|it| refused(&it))?;
+        let batches = self.query_of(model, &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             let column = |index: usize, datatype: DataType| {

@@ -4,10 +4,9 @@ use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use domain::Refusal;
-use futures::TryStreamExt;
 
 use crate::read::{Range, Snapshot};
-use crate::sql::{SqlLimits, refused};
+use crate::sql::SqlLimits;
 
 /// What is asked of a model's rows.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +65,8 @@ impl Snapshot<'_> {
             asked.range.from_us,
             asked.range.to_us,
         );
-        let stream = self.query(&sql, limits).await?;
+        let batches = self.query_of(asked.model, &sql, limits).await?;
         let mut all = Vec::new();
-        let batches: Vec<_> = stream.try_collect().await.map_err(|it| refused(&it))?;
         for batch in batches {
             let columns: Result<Vec<_>, _> = batch
                 .columns()

@@ -4,10 +4,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType as Arrow, Float64Type};
 use domain::Refusal;
-use futures::TryStreamExt;
 
 use crate::read::{Range, Snapshot};
-use crate::sql::{SqlLimits, refused};
+use crate::sql::SqlLimits;
 
 /// What the rows are told apart by, beside time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +104,7 @@ impl Snapshot<'_> {
             range.from_us,
             range.to_us,
         );
-        let stream = self.query(&sql, limits).await?;
-        let batches: Vec<RecordBatch> = stream
-            .try_collect()
-            .await
-            .map_err(|error| refused(&error))?;
+        let batches = self.query_of(model, &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             read(&batch, by, every_us.is_some(), &mut all)?;

@@ -4,11 +4,10 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use domain::Refusal;
-use futures::TryStreamExt;
 
 use crate::layout::{Layout, Meaning};
 use crate::read::{Range, Snapshot};
-use crate::sql::{SqlLimits, refused};
+use crate::sql::SqlLimits;
 
 /// The answers of a span.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,8 +58,7 @@ impl Snapshot<'_> {
              and cast(time as bigint) >= {} and cast(time as bigint) < {} group by 1 order by 1",
             range.from_us, range.to_us,
         );
-        let stream = self.query(&sql, limits).await?;
-        let batches: Vec<_> = stream.try_collect().await.map_err(|it| refused(&it))?;
+        let batches = self.query_of(model, &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             let columns: Result<Vec<_>, _> = batch

@@ -1,5 +1,6 @@
 //! Reading rows back, those that are sealed and those that are not, as one.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -114,6 +115,14 @@ pub(crate) struct OfLog {
     pub(crate) labels: Vec<Kept>,
 }
 
+/// What the log has of several.
+#[derive(Default)]
+pub(crate) struct OfLogs {
+    pub(crate) rows: Vec<Unsealed>,
+    /// By model.
+    pub(crate) labels: BTreeMap<String, Vec<Kept>>,
+}
+
 impl Entry {
     /// Whether an id lies between the first and the last of the file.
     pub(crate) fn may_have(&self, id: u128) -> bool {
@@ -125,12 +134,16 @@ impl Entry {
 impl Snapshot<'_> {
     /// The rows and labels of a model that are not sealed.
     pub(crate) fn of_log(&self, model: &str) -> Result<OfLog, Refusal> {
-        let mut found = OfLog {
-            rows: Vec::new(),
-            labels: Vec::new(),
-        };
+        let OfLogs { rows, labels } = self.of_logs(|it| it == model)?;
+        let labels = labels.into_values().flatten().collect();
+        Ok(OfLog { rows, labels })
+    }
+
+    /// The same of several models. The log is read as a whole, however many they are: it is asked once.
+    pub(crate) fn of_logs(&self, wanted: impl Fn(&str) -> bool) -> Result<OfLogs, Refusal> {
+        let mut found = OfLogs::default();
         for segment in &self.segments {
-            let contents = seal::read(&segment.bytes()?, |it| it == model);
+            let contents = seal::read(&segment.bytes()?, &wanted);
             for collector in contents.predictions {
                 let layout = Arc::clone(collector.layout());
                 let batch = collector.finish().map_err(|_| {
@@ -138,7 +151,9 @@ impl Snapshot<'_> {
                 })?;
                 found.rows.push(Unsealed { layout, batch });
             }
-            found.labels.extend(contents.labels.into_values().flatten());
+            for (model, labels) in contents.labels {
+                found.labels.entry(model).or_default().extend(labels);
+            }
         }
         Ok(found)
     }

@@ -8,7 +8,7 @@
 //! R2. It uses no more memory than it was given; what needs more goes to a bounded folder, or fails.
 //! R3. Rows are read from one snapshot: what is recorded meanwhile is not seen, and nothing is seen twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
@@ -23,8 +23,10 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col};
 use domain::Refusal;
+use futures::TryStreamExt;
 
 use crate::files::Kind;
+use crate::label::Kept;
 use crate::layout::{Layout, SYSTEM, words};
 use crate::read::{Range, Snapshot, conform};
 use crate::seal;
@@ -91,6 +93,26 @@ impl Snapshot<'_> {
         sql: &str,
         limits: SqlLimits,
     ) -> Result<SendableRecordBatchStream, Refusal> {
+        self.stream(sql, &self.models()?, limits).await
+    }
+
+    /// The whole answer to a question of our own about one model: rows of others are neither looked for nor read.
+    pub(crate) async fn query_of(
+        &self,
+        model: &str,
+        sql: &str,
+        limits: SqlLimits,
+    ) -> Result<Vec<RecordBatch>, Refusal> {
+        let stream = self.stream(sql, &[model.to_owned()], limits).await?;
+        stream.try_collect().await.map_err(|error| refused(&error))
+    }
+
+    async fn stream(
+        &self,
+        sql: &str,
+        models: &[String],
+        limits: SqlLimits,
+    ) -> Result<SendableRecordBatchStream, Refusal> {
         if sql.len() > SQL_BYTES_MAX {
             return Err(Refusal::TooLarge {
                 what: "the question",
@@ -108,7 +130,7 @@ impl Snapshot<'_> {
             .resolve_table_references(&statement)
             .map_err(|error| refused(&error))?;
         let tables: BTreeSet<&str> = names.iter().map(|it| it.table()).collect();
-        self.register(&context, &tables, mentions_labels(sql))
+        self.register(&context, &tables, models, mentions_labels(sql))
             .await?;
         // The tables are known only now.
         let state = context.state();
@@ -170,13 +192,13 @@ impl Snapshot<'_> {
         &self,
         context: &SessionContext,
         tables: &BTreeSet<&str>,
+        models: &[String],
         with_labels: bool,
     ) -> Result<(), Refusal> {
-        let models = self.models()?;
         for table in tables {
             let frame = match *table {
-                "predictions" => self.all_predictions(context, &models).await?,
-                "labels" => self.labels(context, &models).await?,
+                "predictions" => self.all_predictions(context, models).await?,
+                "labels" => self.labels(context, models).await?,
                 name if models.iter().any(|it| it == name) => {
                     self.model(context, name, with_labels).await?
                 }
@@ -205,27 +227,20 @@ impl Snapshot<'_> {
         fields.push(Field::new("value", Arrow::Float64, true));
         let schema = Arc::new(Schema::new(fields));
         let mut files = Vec::new();
-        let mut rows = Vec::new();
         for model in models {
-            self.rows_of(model, &schema, &mut files, &mut rows)?;
+            self.paths(Kind::Predictions, model, &mut files)?;
         }
+        let log = self.of_logs(|it| models.iter().any(|model| model == it))?;
+        let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));
+        let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
         let frame = table(context, &schema, files, rows).await?;
         shown(frame)
     }
 
-    /// The files and the unsealed rows of a model, with the columns of `schema`.
-    fn rows_of(
-        &self,
-        model: &str,
-        schema: &Arc<Schema>,
-        files: &mut Vec<String>,
-        rows: &mut Vec<RecordBatch>,
-    ) -> Result<(), Refusal> {
-        for entry in self.files(Kind::Predictions, model, Range::ALL) {
+    /// Adds where the files of a model lie.
+    fn paths(&self, kind: Kind, model: &str, files: &mut Vec<String>) -> Result<(), Refusal> {
+        for entry in self.files(kind, model, Range::ALL) {
             files.push(self.checked(&entry)?.display().to_string());
-        }
-        for unsealed in self.of_log(model)?.rows {
-            rows.push(conform(&unsealed.batch, schema)?);
         }
         Ok(())
     }
@@ -235,31 +250,28 @@ impl Snapshot<'_> {
         context: &SessionContext,
         models: &[String],
     ) -> Result<DataFrame, Refusal> {
-        let mut files = Vec::new();
-        let mut rows = Vec::new();
-        for model in models {
-            self.labels_of(model, &mut files, &mut rows)?;
-        }
-        let frame = table(context, &Arc::new(seal::label_schema()), files, rows).await?;
-        shown(frame)
+        let log = self.of_logs(|it| models.iter().any(|model| model == it))?;
+        shown(self.labels_table(context, models, log.labels).await?)
     }
 
-    fn labels_of(
+    /// The labels of models in their files, and those of the log.
+    async fn labels_table(
         &self,
-        model: &str,
-        files: &mut Vec<String>,
-        rows: &mut Vec<RecordBatch>,
-    ) -> Result<(), Refusal> {
-        for kind in [Kind::Labels, Kind::TextLabels] {
-            for entry in self.files(kind, model, Range::ALL) {
-                files.push(self.checked(&entry)?.display().to_string());
+        context: &SessionContext,
+        models: &[String],
+        log: BTreeMap<String, Vec<Kept>>,
+    ) -> Result<DataFrame, Refusal> {
+        let mut files = Vec::new();
+        for model in models {
+            for kind in [Kind::Labels, Kind::TextLabels] {
+                self.paths(kind, model, &mut files)?;
             }
         }
-        let labels = self.of_log(model)?.labels;
-        if !labels.is_empty() {
-            rows.push(seal::label_batch(model, labels)?);
-        }
-        Ok(())
+        let rows = log
+            .into_iter()
+            .map(|(model, labels)| seal::label_batch(&model, labels));
+        let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
+        table(context, &Arc::new(seal::label_schema()), files, rows).await
     }
 
     /// A model's predictions, with their labels where they are asked for.
@@ -278,32 +290,24 @@ impl Snapshot<'_> {
         }
         let schema = Arc::new(merged(&layouts));
         let mut files = Vec::new();
-        for entry in &entries {
-            files.push(self.checked(entry)?.display().to_string());
-        }
-        let mut rows = Vec::new();
-        for unsealed in &log.rows {
-            rows.push(conform(&unsealed.batch, &schema)?);
-        }
+        self.paths(Kind::Predictions, model, &mut files)?;
+        let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));
+        let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
         let frame = table(context, &schema, files, rows).await?;
         if !with_labels {
             return shown(frame);
         }
-        let mut label_files = Vec::new();
-        let mut labels = Vec::new();
-        self.labels_of(model, &mut label_files, &mut labels)?;
-        let labels = table(
-            context,
-            &Arc::new(seal::label_schema()),
-            label_files,
-            labels,
-        )
-        .await?;
         let by_text = !self.files(Kind::TextLabels, model, Range::ALL).is_empty()
             || log
                 .labels
                 .iter()
                 .any(|it| !matches!(it.label.target, crate::Target::Id(_)));
+        let labels = match log.labels.is_empty() {
+            true => BTreeMap::new(),
+            false => BTreeMap::from([(model.to_owned(), log.labels)]),
+        };
+        let models = [model.to_owned()];
+        let labels = self.labels_table(context, &models, labels).await?;
         let failed = |error: DataFusionError| refused(&error);
         // Names that no model can have, since they begin with an underscore.
         for (name, frame) in [("_rows", frame), ("_labels", labels)] {
