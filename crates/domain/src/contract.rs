@@ -195,7 +195,8 @@ impl Contract {
         }
         let place = self.terms.len() - 2;
         if self.terms[place].is_some() {
-            self.constant_rows(inputs, rows, |row| tally.add(place, row));
+            let constant = (0..rows).filter(|row| rows::is_constant(inputs, rows, *row));
+            constant.for_each(|row| tally.add(place, row));
         }
         if self.terms[place + 1].is_some() {
             rows::duplicates(inputs, rows, |row| tally.add(place + 1, row));
@@ -300,22 +301,14 @@ impl Contract {
         }
     }
 
-    fn constant_rows(&self, inputs: &[Tensor], rows: usize, mut found: impl FnMut(usize)) {
-        for row in 0..rows {
-            if rows::is_constant(inputs, rows, row) {
-                found(row);
-            }
-        }
-    }
-
     /// What becomes of a request in which something was found.
     fn judged(&self, tally: &Tally, inputs: &[Tensor], rows: usize) -> Checked {
         let with = |action: Action| {
-            let found = self.terms().zip_found(&tally.found);
-            let mut found: Vec<(usize, usize)> = found
-                .filter(|(_, term, _)| term.action() == action)
-                .map(|(place, _, first)| (first, place))
-                .collect();
+            let found = self.terms().filter_map(|(place, term)| {
+                let (rows, first) = tally.found[place];
+                (rows > 0 && term.action() == action).then_some((first, place))
+            });
+            let mut found: Vec<(usize, usize)> = found.collect();
             found.sort_unstable();
             found
         };
@@ -363,20 +356,6 @@ impl Contract {
             got: got.unwrap_or_default(),
             want,
         }
-    }
-}
-
-/// Terms of which something was found, with the first row of it.
-trait ZipFound<'a> {
-    fn zip_found(self, found: &[(u64, usize)]) -> impl Iterator<Item = (usize, &'a Term, usize)>;
-}
-
-impl<'a, I: Iterator<Item = (usize, &'a Term)>> ZipFound<'a> for I {
-    fn zip_found(self, found: &[(u64, usize)]) -> impl Iterator<Item = (usize, &'a Term, usize)> {
-        self.filter_map(move |(place, term)| match found[place] {
-            (0, _) => None,
-            (_, first) => Some((place, term, first)),
-        })
     }
 }
 

@@ -97,6 +97,7 @@ impl Contract {
         let mut column = 0;
         for input in inputs {
             let (mut least, mut greatest, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+            let first = contract.terms.len();
             for name in &input.columns {
                 let said = setting.columns.get(name).unwrap_or(&nothing);
                 let column = OneColumn {
@@ -116,8 +117,10 @@ impl Contract {
                 let range = range.map(|(term, _)| term);
                 contract.terms.extend([range, column.missing(), unseen]);
             }
+            // Without columns there are no terms either.
+            let is_free = contract.terms[first..].iter().all(Option::is_none);
             let checks = match input.datatype {
-                _ if input.columns.is_empty() => Checks::None,
+                _ if is_free => Checks::None,
                 DataType::Bool => Checks::None,
                 DataType::Bytes => Checks::Texts(texts),
                 _ => Checks::Numbers { least, greatest },
