@@ -162,12 +162,10 @@ impl Setting {
 
     /// Refuses what a model that answers this question does not have.
     pub fn check_task(&self, task: Option<&Task>) -> Result<(), Refusal> {
-        let checked = quality::check_task(&self.quality, task);
-        let checked = checked.and_then(|()| self.fairness.check_task(task));
-        checked.map_err(|(field, why)| Refusal::InvalidManifest {
-            field: format!("monitor.{field}"),
-            why,
-        })
+        let checked = quality::check_task(&self.quality, task)
+            .and_then(|()| self.fairness.check_task(task))
+            .and_then(|()| slo::check_task(&self.objectives, task));
+        checked.or_else(|(field, why)| wrong(&field, why))
     }
 
     /// How often one look may be wrong. At each look the probability of a false alarm is at most this, so in

@@ -8,10 +8,10 @@ use ::ledger::Layout;
 use ::ledger::baseline::{Baseline, Column};
 use arc_swap::ArcSwap;
 use domain::access::{Permission, Read};
-use domain::contract::{Contract, Input, Known, Rule, Term, check_columns};
+use domain::contract::{Contract, Input, Known, Rule, Term};
 use domain::lifecycle::State;
 use domain::monitor::inputs::{Inputs as Setting, Strictness};
-use domain::{ModelName, Reference, Refusal, Selector, Signature, Tensor};
+use domain::{ModelName, Reference, Refusal, Selector, Tensor};
 use stats::drift::column::Cells;
 use store::Store;
 use store::registry::actions::Action;
@@ -75,7 +75,7 @@ impl Inputs {
         kept: Option<&BaselineRecord>,
         strict: Strict,
     ) -> Self {
-        let inputs = inputs_of(layout);
+        let inputs = of(layout);
         let (made_at, baseline) = read(kept).unzip();
         let stricter = setting.at_least(strict.strictness);
         let contract = contract(&stricter, &inputs, baseline.as_ref());
@@ -291,32 +291,12 @@ pub(crate) async fn show(
     Ok(running.inputs.record(&running))
 }
 
-/// Refuses settings of columns that a model does not have.
-pub(crate) fn check(
-    setting: &Setting,
-    model: &ModelName,
-    signature: &Signature,
-) -> Result<(), Refusal> {
-    if setting.columns.is_empty() {
-        return Ok(());
-    }
-    let layout = Layout::new(&::ledger::Version {
-        model: model.as_str(),
-        // It has neither yet, and its columns do not depend on them.
-        version: 0,
-        digest: String::new(),
-        signature,
-        key: None,
-        caller: None,
-    })?;
-    check_columns(setting, &inputs_of(&layout))
-}
-
 fn read(kept: Option<&BaselineRecord>) -> Option<(UnixMillis, Baseline)> {
     kept.and_then(|it| Some((it.made_at, Baseline::from_json(&it.body).ok()?)))
 }
 
-fn inputs_of(layout: &Layout) -> Vec<Input> {
+/// The inputs of a model, as its contract sees them.
+pub(crate) fn of(layout: &Layout) -> Vec<Input> {
     let input = |(datatype, columns): (domain::DataType, &[String])| Input {
         datatype,
         columns: columns.to_vec(),

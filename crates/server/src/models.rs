@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::access::{Change, Permission};
 use domain::budget::Budget;
+use domain::contract::check_columns;
 use domain::lifecycle::Wanted;
 use domain::manifest::Manifest;
-use domain::monitor::slo::{Kind, Objective};
 use domain::signature::show_dimensions;
-use domain::task::Task;
 use domain::{Alias, Dimension, ModelName, Refusal, Signature, TensorSpec, Version};
 use store::PackagePath;
 use store::format::DeclaredTensor;
@@ -110,7 +109,6 @@ pub(crate) async fn push(
         Ok(signature)
     })
     .await?;
-    inputs::check(&manifest.monitor.inputs, &push.model, &signature)?;
     let model = push.model.clone();
     let new = NewVersion {
         model: push.model,
@@ -143,9 +141,6 @@ fn check_watched(
     manifest: &Manifest,
 ) -> Result<(), Refusal> {
     let monitor = &manifest.monitor;
-    for objective in &monitor.objectives {
-        check_objective(objective, signature.task.as_ref())?;
-    }
     let weighed: Vec<String> = monitor.drift.weights.keys().cloned().collect();
     let segments: Vec<String> = monitor.segments.iter().map(|it| it.by.clone()).collect();
     let settings = [
@@ -154,7 +149,8 @@ fn check_watched(
         ("drift.weights", &weighed),
         ("drift.leave_out", &monitor.drift.leave_out),
     ];
-    if settings.iter().all(|(_, names)| names.is_empty()) {
+    let is_about_none = settings.iter().all(|(_, names)| names.is_empty());
+    if is_about_none && monitor.inputs.columns.is_empty() {
         return Ok(());
     }
     let layout = ::ledger::Layout::new(&::ledger::Version {
@@ -173,33 +169,7 @@ fn check_watched(
                 why: refusal.to_string(),
             })?;
     }
-    Ok(())
-}
-
-/// Refuses an objective of quality that the model's task has no meaning for.
-fn check_objective(objective: &Objective, task: Option<&Task>) -> Result<(), Refusal> {
-    let name = &objective.name;
-    let (field, why) = match (objective.kind, task, objective.within) {
-        (Kind::Errors | Kind::Latency, ..)
-        | (Kind::Quality, Some(Task::Binary { .. } | Task::Multiclass { .. }), None)
-        | (Kind::Quality, Some(Task::Regression { .. }), Some(_)) => return Ok(()),
-        (Kind::Quality, Some(Task::Regression { .. }), None) => (
-            "within",
-            format!("`{name}` is about numbers: say how far an answer may be from its label"),
-        ),
-        (Kind::Quality, Some(Task::Binary { .. } | Task::Multiclass { .. }), Some(_)) => (
-            "within",
-            format!("`{name}` is about classes, which are right or wrong"),
-        ),
-        (Kind::Quality, Some(Task::Embedding { .. }) | None, _) => (
-            "kind",
-            format!("`{name}` is about quality, and no `task` says what answers mean"),
-        ),
-    };
-    Err(Refusal::InvalidManifest {
-        field: format!("monitor.objectives.{field}"),
-        why,
-    })
+    check_columns(&monitor.inputs, &inputs::of(&layout))
 }
 
 /// The signature with what the manifest says about it.

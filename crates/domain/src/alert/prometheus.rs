@@ -10,13 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Severity;
 use crate::manifest::Span;
-use crate::monitor::slo::{EVENTS_MIN, Kind, Objective, PAIRS};
+use crate::monitor::slo::{EVENTS_MIN, Kind, Objective, PAIRS, windows};
 use crate::name::ModelName;
 
 /// A file of rules, as Prometheus reads them.
@@ -91,13 +90,6 @@ fn record(name: String, expr: String) -> Rule {
         expr,
         ..Rule::default()
     }
-}
-
-fn windows() -> Vec<Duration> {
-    let mut all: Vec<Duration> = PAIRS.iter().flat_map(|it| [it.short, it.long]).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 fn recorded() -> Vec<Rule> {

@@ -18,6 +18,7 @@ use super::wrong;
 use crate::alert::{Severity, Verdict};
 use crate::manifest::Span;
 use crate::refusal::Refusal;
+use crate::task::Task;
 
 /// A share that must be good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,6 +102,14 @@ pub const PAIRS: [Pair; 3] = [
         severity: Severity::Ticket,
     },
 ];
+
+/// The windows of all pairs, the shortest first.
+pub fn windows() -> Vec<Duration> {
+    let mut all: Vec<Duration> = PAIRS.iter().flat_map(|it| [it.short, it.long]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
 /// What was counted in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,6 +230,34 @@ impl Objective {
         }
         Ok(())
     }
+}
+
+/// Refuses objectives of quality that a model that answers this question cannot have.
+pub(super) fn check_task(
+    objectives: &[Objective],
+    task: Option<&Task>,
+) -> Result<(), (String, String)> {
+    for objective in objectives.iter().filter(|it| it.kind == Kind::Quality) {
+        let name = &objective.name;
+        let (field, why) = match (task, objective.within) {
+            (Some(Task::Binary { .. } | Task::Multiclass { .. }), None)
+            | (Some(Task::Regression { .. }), Some(_)) => continue,
+            (Some(Task::Regression { .. }), None) => (
+                "within",
+                format!("`{name}` is about numbers: say how far an answer may be from its label"),
+            ),
+            (Some(Task::Binary { .. } | Task::Multiclass { .. }), Some(_)) => (
+                "within",
+                format!("`{name}` is about classes, which are right or wrong"),
+            ),
+            (Some(Task::Embedding { .. }) | None, _) => (
+                "kind",
+                format!("`{name}` is about quality, and no `task` says what answers mean"),
+            ),
+        };
+        return Err((format!("objectives.{field}"), why));
+    }
+    Ok(())
 }
 
 /// Refuses objectives that make no sense.

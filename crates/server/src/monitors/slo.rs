@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::ledger::{Events, EventsAsked, Range};
 use domain::alert::{Evidence, Fact, Finding, Verdict};
 use domain::manifest::Span;
-use domain::monitor::slo::{Burn, Count, Kind, Objective, PAIRS, Pair, SPAN};
+use domain::monitor::slo::{Burn, Count, Kind, Objective, Pair, SPAN, windows};
 use domain::{ModelName, Refusal};
 
 use super::LOOK_MAX;
@@ -75,23 +75,13 @@ impl Watch {
         if counted.last == Some(current) {
             return Ok(Vec::new());
         }
-        let longest = PAIRS.iter().map(|it| spans_in(it.long)).max().unwrap_or(0);
+        let longest = windows().last().map_or(0, |it| spans_in(*it));
         let oldest = current - longest;
         let from = counted.last.map_or(oldest, |it| (it - AGAIN).max(oldest));
         // A question that fails is asked again at the next look, from where it was.
-        let read = read(app, model, from, current, &counted.under_us);
-        let known = counted.last.replace(current);
-        match read.await {
-            Ok(read) => counted.spans.extend(read),
-            Err(refusal) => {
-                if known.is_none() {
-                    *counted = Counted::default();
-                } else {
-                    counted.last = known;
-                }
-                return Err(refusal);
-            }
-        }
+        let read = read(app, model, from, current, &counted.under_us).await?;
+        counted.last = Some(current);
+        counted.spans.extend(read);
         counted.spans = counted.spans.split_off(&oldest);
         let all = objectives.iter().enumerate();
         let findings = all.map(|(place, objective)| {
