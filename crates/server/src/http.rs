@@ -38,20 +38,11 @@ pub(crate) use trace::Trace;
 /// The header that carries a prediction's id.
 pub(crate) const PREDICTION_ID: &str = "windlass-prediction-id";
 
-/// The parameter of an answer in the Open Inference Protocol that carries it.
-pub(crate) const PREDICTION_ID_PARAMETER: &str = "prediction_id";
-
 /// The header that carries a warning.
 pub(crate) const WARNING: &str = "windlass-warning";
 
-/// The parameter of an answer in the Open Inference Protocol that carries it.
-pub(crate) const WARNING_PARAMETER: &str = "warning";
-
 /// The header that says which thresholds of groups held.
 pub(crate) const DECISION: &str = "windlass-decision";
-
-/// The parameter of an answer in the Open Inference Protocol that says it.
-pub(crate) const DECISION_PARAMETER: &str = "decision";
 
 // As values, so that no request pays for reading their names.
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);

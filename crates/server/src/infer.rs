@@ -6,12 +6,13 @@ use std::time::Duration;
 use domain::access::{Permission, Predict};
 use domain::request::NamedTensor;
 use domain::{Refusal, Tensor};
-use wire::oip::{InferenceRequest, Parameter, Region, RequestedOutput, Source};
+use wire::oip::{
+    InferenceRequest, PREDICTION_ID_PARAMETER, Parameter, Region, RequestedOutput, Source,
+};
 
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::{DECISION_PARAMETER, PREDICTION_ID_PARAMETER, WARNING_PARAMETER};
 use crate::ledger::Asked;
 use crate::running::{Answer, Running};
 
@@ -34,6 +35,11 @@ pub(crate) struct Told {
     /// Which thresholds of groups held.
     pub(crate) decision: Option<String>,
 }
+
+/// The parameter of an answer that carries a warning.
+const WARNING_PARAMETER: &str = "warning";
+/// The one that says which thresholds of groups held.
+const DECISION_PARAMETER: &str = "decision";
 
 impl Told {
     /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it

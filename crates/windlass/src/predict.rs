@@ -62,7 +62,7 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "ROWS", default_value = "512")]
     batch: NonZeroUsize,
     /// Puts each row's id beside its answer, in the column `prediction_id`: what `windlass label` and
-    /// `windlass show prediction` take
+    /// `windlass show prediction` take. (With `--ledger off` a server gives ids too, and knows of none)
     #[arg(long)]
     ids: bool,
 }
@@ -187,7 +187,8 @@ pub(crate) async fn score(
         let rows = part.num_rows();
         let mut columns = answers::columns(&response.outputs, signature, rows)?;
         if asking.ids {
-            columns = answers::with_ids(&columns, &response)?;
+            let ids = answers::ids(&response, rows)?;
+            (columns, _) = beside(&ids, &columns, model.model.as_str())?;
         }
         answers.push(columns);
         progress.inc(part.num_rows() as u64);

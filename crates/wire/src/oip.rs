@@ -36,6 +36,9 @@ pub(crate) use decode::{check_shape, push_axis};
 /// The header that says how many bytes of a body are JSON; the rest are tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 
+/// The parameter of an answer that carries the id of its rows: a row has this id, a dot and its number from 0.
+pub const PREDICTION_ID_PARAMETER: &str = "prediction_id";
+
 /// What a body turned out to be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body<'a> {

@@ -31,7 +31,7 @@ const WITHOUT_DATA: Duration = Duration::from_secs(86_400);
 pub struct Rule {
     /// What the alert is called.
     pub name: String,
-    /// The monitor whose findings it is about: `drift`, `quality`, `latency`.
+    /// The monitor whose findings it is about: `drift`, `quality`, `anomaly`.
     pub monitor: String,
     /// The feature or metric that it is about; without it every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -60,7 +60,7 @@ impl HttpTarget {
         if ca.is_some() && !secure {
             return Err(("ca".to_owned(), "only `https` takes it".to_owned()));
         }
-        let tls = secure.then(|| Tls::new(name, ca)).transpose()?;
+        let tls = secure.then(|| Tls::new("url", name, ca)).transpose()?;
         let mut headers = Vec::new();
         if let Some((user, _)) = authority.as_str().rsplit_once('@') {
             let value = format!("Basic {}", base64(&unescaped(user)));

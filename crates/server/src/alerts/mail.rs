@@ -32,21 +32,11 @@ impl MailTarget {
     pub(super) fn new(receiver: &Receiver) -> Result<Self, (String, String)> {
         let name = receiver.host.clone().unwrap_or_default();
         let how = receiver.mail_tls();
-        let port = match how {
-            MailTls::None => 25,
-            MailTls::Starttls => 587,
-            MailTls::Implicit => 465,
-        };
-        let tls = || Tls::new(&name, receiver.ca.as_deref());
-        let tls = match how {
-            MailTls::None => None,
-            MailTls::Starttls | MailTls::Implicit => {
-                let tls = tls().map_err(|(field, why)| match field.as_str() {
-                    "url" => ("host".to_owned(), why),
-                    _ => (field, why),
-                })?;
-                Some((how, tls))
-            }
+        let tls = || Tls::new("host", &name, receiver.ca.as_deref());
+        let (port, tls) = match how {
+            MailTls::None => (25, None),
+            MailTls::Starttls => (587, Some((how, tls()?))),
+            MailTls::Implicit => (465, Some((how, tls()?))),
         };
         let login = receiver.user.as_ref().zip(receiver.password.as_ref());
         Ok(Self {

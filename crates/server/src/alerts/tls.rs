@@ -30,14 +30,18 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// For the receiver at `host`; else the setting that is wrong and why.
-    pub(super) fn new(host: &str, ca: Option<&Path>) -> Result<Self, (String, String)> {
+    /// For the receiver at `host`, which the setting `field` names; else the setting that is wrong and why.
+    pub(super) fn new(
+        field: &str,
+        host: &str,
+        ca: Option<&Path>,
+    ) -> Result<Self, (String, String)> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             let why = format!("`{host}` is no name or address that a certificate could have");
-            ("url".to_owned(), why)
+            (field.to_owned(), why)
         })?;
         let config = match ca {
-            None => system().map_err(|why| ("url".to_owned(), why))?,
+            None => system().map_err(|why| (field.to_owned(), why))?,
             Some(path) => Arc::new(own(path).map_err(|why| ("ca".to_owned(), why))?),
         };
         Ok(Self {

@@ -13,12 +13,9 @@ use arrow::datatypes::{
 use domain::request::NamedTensor;
 use domain::tensor::{Element, FixedElements, element_count};
 use domain::{DataType, Elements, Signature, Tensor};
-use wire::oip::{Parameter, Response};
+use wire::oip::{PREDICTION_ID_PARAMETER, Parameter, Response};
 
 use crate::failure::Failure;
-
-/// What an answer calls the id of its rows, and the column of them.
-const PREDICTION_ID: &str = "prediction_id";
 
 /// Answers about some rows, as columns: one for an output of one value a row, and one for each value of a
 /// wider one. Those are named after the classes where the task names as many, and numbered else.
@@ -56,32 +53,23 @@ pub(crate) fn columns(
     batch.map_err(|error| Failure::refused(error.to_string(), "this is a defect of Windlass"))
 }
 
-/// The same with the rows' ids in front, as the answer's own id makes them.
-pub(crate) fn with_ids(columns: &RecordBatch, response: &Response) -> Result<RecordBatch, Failure> {
-    let id = response
-        .parameters
-        .iter()
-        .find_map(|(name, value)| match value {
-            Parameter::Text(text) if name == PREDICTION_ID => Some(text),
-            _ => None,
-        });
+/// The ids of an answer's rows, as its own id makes them: one column.
+pub(crate) fn ids(response: &Response, rows: usize) -> anyhow::Result<RecordBatch> {
+    let id = response.parameters.iter().find_map(|it| match it {
+        (name, Parameter::Text(text)) if name == PREDICTION_ID_PARAMETER => Some(text),
+        _ => None,
+    });
     let Some(id) = id else {
-        let message = "the server records no predictions of this model, so they have no ids";
-        let hint = "leave out `--ids`, or have it served with `--ledger buffered`";
-        return Err(Failure::refused(message, hint));
+        let message =
+            format!("the answer has no `{PREDICTION_ID_PARAMETER}`, so its rows have no ids");
+        return Err(Failure::refused(message, "leave out `--ids`").into());
     };
-    let ids = (0..columns.num_rows()).map(|row| Some(format!("{id}.{row}")));
+    let ids = (0..rows).map(|row| Some(format!("{id}.{row}")));
     let ids: ArrayRef = Arc::new(StringArray::from_iter(ids));
-    let schema = columns.schema();
-    let field = Arc::new(Field::new(PREDICTION_ID, ids.data_type().clone(), false));
-    let fields: Vec<_> = std::iter::once(field)
-        .chain(schema.fields().iter().cloned())
-        .collect();
-    let all: Vec<_> = std::iter::once(ids)
-        .chain(columns.columns().iter().cloned())
-        .collect();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), all);
-    batch.map_err(|error| Failure::refused(error.to_string(), "this is a defect of Windlass"))
+    Ok(RecordBatch::try_from_iter([(
+        PREDICTION_ID_PARAMETER,
+        ids,
+    )])?)
 }
 
 /// Every `width`th element from `index` on.
