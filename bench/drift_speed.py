@@ -74,8 +74,7 @@ def measure(arguments):
     versions = {name: install.version(python, name) for name, python in pythons.items()}
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True)
     versions["windlass"] = version.stdout.splitlines()[0].removeprefix("windlass ")
-    describe = ["git", "-C", install.ROOT, "describe", "--always", "--dirty=+changes"]
-    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+    commit = install.commit()
     conditions = (
         f"{rows:,} rows and as many, 15 numeric columns and 5 of texts, {mib:.0f} MiB of Parquet. Medians of {rounds} "
         f"for Windlass, one run for the others. {datetime.date.today()}. {machine.description()}. Windlass at "

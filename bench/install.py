@@ -105,6 +105,12 @@ def models(python):
     return folder
 
 
+def commit():
+    """What is measured, as git names it."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+changes"]
+    return subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def version(python, package):
     """The version of a package in an environment."""
     code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"

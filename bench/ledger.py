@@ -607,10 +607,9 @@ def conditions_of(tools, server_core, client_core, stray, note):
     import machine
     import measure as whole
 
-    describe = ["git", "-C", str(install.ROOT), "describe", "--always", "--dirty=+changes"]
     return (
         f"{datetime.date.today()}. {machine.description()}; server on core {server_core}, client on core "
-        f"{client_core}. Windlass {whole.windlass_version(tools)} at {whole.printed(describe).strip()}. "
+        f"{client_core}. Windlass {whole.windlass_version(tools)} at {install.commit()}. "
         f"Other programs used {stray:.0%} of both cores meanwhile. {note}".strip()
     )
 

@@ -234,8 +234,7 @@ def render(plan, tools, results):
 
 def conditions_of(plan, tools):
     """One line under every table: where, when and with what it was measured."""
-    describe = ["git", "-C", str(install.ROOT), "describe", "--always", "--dirty=+changes"]
-    revision = printed(describe).strip()
+    revision = install.commit()
     wrk_version = printed(["wrk", "-v"]).split("[")[0].strip()
     engine = install.version(install.client(), "onnxruntime")
     return (

@@ -135,7 +135,7 @@ def conditions_of(program, peers, note):
         return done.stdout.strip()
 
     version = printed(program, "--version").splitlines()[0].removeprefix("windlass ")
-    commit = printed("git", "-C", str(install.ROOT), "describe", "--always", "--dirty=+changes")
+    commit = install.commit()
     others = ", ".join(f"{name} {it.version}" for name, it in peers.items())
     return (
         f"{datetime.date.today()}. {machine.description()}. Windlass {version} at {commit}, "

@@ -5,13 +5,11 @@ features in one process.
 """
 
 import argparse
-import datetime
 import json
 import os
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -100,12 +98,8 @@ def measure(arguments):
     many = with_models(tools, servers, machine, 50 if quick else arguments.models)
     # Everything that was measured is a child of this process: what is left is somebody else's.
     stray = watch.stop([]).stray
-    describe = ["git", "-C", install.ROOT, "describe", "--always", "--dirty=+changes"]
-    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
-    conditions = (
-        f"{datetime.date.today()}. {machine.description()}; server on core {server_core}, client on core {client_core}, "
-        f"the many models on both. Windlass at {commit}. Other programs used {stray:.0%} of both cores meanwhile."
-    )
+    note = "The many models ran on both."
+    conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
     content = "\n\n".join([aims(found), serving_table(found), many_table(many), conditions])
     print(content)
     install.keep("monitors", {"serving": [vars(it) for it in found], "many": many})
