@@ -3,6 +3,7 @@
 
 mod numbers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::ledger::{Examples, Group, Scored};
@@ -57,13 +58,13 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
         return Ok(Vec::new());
     }
     let quality = windows::ask_scored(app, running, level, ROWS_MAX).await?;
-    let mut findings = Vec::new();
-    for (demand, limit, metric) in asked {
-        let told = estimated_of(metric, several)
-            .and_then(|of| told(&quality.groups, demand.support, of, level));
-        findings.push(finding(running, limit, metric, told.as_ref()));
-    }
-    Ok(findings)
+    let questions = asked.iter();
+    let questions: Vec<(u64, Places)> = questions
+        .filter_map(|it| Some((it.0.support, estimated_of(it.2, several)?)))
+        .collect();
+    let telling = move || Ok(told(&quality.groups, &questions, level));
+    let told = app.questions.compute(LOOK_MAX, telling).await?;
+    Ok(findings(running, &asked, &told))
 }
 
 /// A demand of a metric, and its limit.
@@ -93,10 +94,14 @@ async fn look_at_numbers(
             app.questions.compute(LOOK_MAX, telling).await?
         }
     };
+    Ok(findings(running, asked, &told))
+}
+
+fn findings(running: &Running, asked: &[Asked<'_>], told: &[Option<Told>]) -> Vec<Finding> {
     let findings = asked.iter().zip(told);
-    Ok(findings
+    findings
         .map(|((_, limit, metric), told)| finding(running, *limit, *metric, told.as_ref()))
-        .collect())
+        .collect()
 }
 
 type Of<T> = fn(&T) -> Option<f64>;
@@ -143,63 +148,100 @@ struct Told {
     from_us: Option<i64>,
 }
 
-/// Learns from the older mature windows what scores mean, tests that on the newer ones, and estimates the newest
-/// window of all. None without a window to learn from or to estimate.
-fn told(groups: &[Group], support: u64, places: Places, level: f64) -> Option<Told> {
-    let (of_estimate, of_error, of_report) = places;
-    let (reference, tests, newest) = parts(groups, support)?;
-    let reference: Vec<(Scored, bool)> = labelled(&reference);
-    if reference.is_empty() {
-        return None;
-    }
-    let rows: Vec<calibration::Row> = reference
-        .iter()
-        .map(|(it, positive)| calibration::Row {
-            score: it.score,
-            positive: *positive,
-        })
-        .collect();
-    let calibration = Calibration::fit(&rows);
-    let rows: Vec<error::Row> = reference
-        .iter()
-        .map(|(it, positive)| error::Row {
+/// One for each metric, with the fewest rows that it needs. None without a window to learn from or to estimate.
+fn told(groups: &[Group], asked: &[(u64, Places)], level: f64) -> Vec<Option<Told>> {
+    // Demands that need as many rows learn from the same windows.
+    let mut learned: BTreeMap<u64, Option<Learned>> = BTreeMap::new();
+    let one = |(support, places): &(u64, Places)| {
+        let learned = learned
+            .entry(*support)
+            .or_insert_with(|| Learned::from(groups, *support, level));
+        learned.as_ref()?.told(*places, level)
+    };
+    asked.iter().map(one).collect()
+}
+
+/// What older windows tell of the newest.
+struct Learned {
+    sampling: SamplingError,
+    /// What is estimated of the windows that it is tested on, and what was measured there.
+    tested: Vec<(Estimated, BinaryReport)>,
+    newest: Estimated,
+    from_us: Option<i64>,
+}
+
+impl Learned {
+    /// Learns from the older mature windows what scores mean, applies that to the newer ones, and to the newest window
+    /// of all.
+    fn from(groups: &[Group], support: u64, level: f64) -> Option<Self> {
+        let (reference, tests, newest) = parts(groups, support)?;
+        let reference: Vec<(Scored, bool)> = labelled(&reference);
+        if reference.is_empty() {
+            return None;
+        }
+        let rows: Vec<calibration::Row> = reference
+            .iter()
+            .map(|(it, positive)| calibration::Row {
+                score: it.score,
+                positive: *positive,
+            })
+            .collect();
+        let calibration = Calibration::fit(&rows);
+        let row = |it: &Scored| Row {
+            calibrated: calibration.probability(it.score),
             score: it.score,
             predicted_positive: it.predicted_positive,
-            positive: *positive,
-        })
-        .collect();
-    let sampling = SamplingError::fit(&rows);
-    let row = |it: &Scored| Row {
-        calibrated: calibration.probability(it.score),
-        score: it.score,
-        predicted_positive: it.predicted_positive,
-    };
-    let cohorts: Vec<Cohort> = tests
-        .iter()
-        .filter_map(|window| {
+        };
+        let scored: Vec<Row> = newest.scored.iter().map(row).collect();
+        let estimated = estimate(&scored);
+        if estimated.rows < support {
+            return None;
+        }
+        let rows: Vec<error::Row> = reference
+            .iter()
+            .map(|(it, positive)| error::Row {
+                score: it.score,
+                predicted_positive: it.predicted_positive,
+                positive: *positive,
+            })
+            .collect();
+        let tested = tests.iter().map(|window| {
             let rows = labelled(&[*window]);
             let scored: Vec<Row> = rows.iter().map(|(it, _)| row(it)).collect();
-            let estimated = estimate(&scored);
-            Some(Cohort {
-                estimated: of_estimate(&estimated)?,
-                realised: of_report(&measured(&rows, level))?,
-                standard_error: of_error(&sampling.of_chunk(estimated.rows))?,
-            })
+            (estimate(&scored), measured(&rows, level))
+        });
+        Some(Self {
+            sampling: SamplingError::fit(&rows),
+            tested: tested.collect(),
+            newest: estimated,
+            from_us: newest.from_us,
         })
-        .collect();
-    let scored: Vec<Row> = newest.scored.iter().map(row).collect();
-    let estimated = estimate(&scored);
-    if estimated.rows < support {
-        return None;
     }
-    let error = of_error(&sampling.of_chunk(estimated.rows));
-    Some(Told {
-        trust: trust(&cohorts),
-        tested: cohorts.len(),
-        estimate: figure(normal(of_estimate(&estimated)?, error, level)),
-        rows: estimated.rows,
-        from_us: newest.from_us,
-    })
+
+    /// Tests what was learned in one metric, and estimates it.
+    fn told(&self, places: Places, level: f64) -> Option<Told> {
+        let (of_estimate, of_error, of_report) = places;
+        let error = |it: &Estimated| of_error(&self.sampling.of_chunk(it.rows));
+        let cohorts: Vec<Cohort> = self
+            .tested
+            .iter()
+            .filter_map(|(estimated, measured)| {
+                Some(Cohort {
+                    estimated: of_estimate(estimated)?,
+                    realised: of_report(measured)?,
+                    standard_error: error(estimated)?,
+                })
+            })
+            .collect();
+        let value = of_estimate(&self.newest)?;
+        Some(Told {
+            trust: trust(&cohorts),
+            tested: cohorts.len(),
+            estimate: figure(normal(value, error(&self.newest), level)),
+            rows: self.newest.rows,
+            from_us: self.from_us,
+        })
+    }
 }
 
 /// The windows to learn from, those to test on, and the newest, which is estimated.
@@ -321,8 +363,6 @@ fn summary(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ::ledger::{Called, Report};
 
     use super::*;
@@ -367,6 +407,12 @@ mod tests {
         estimated_of(Metric::Accuracy, false).expect("it is estimated")
     }
 
+    /// What is told of one metric.
+    fn one(groups: &[Group], places: Places) -> Option<Told> {
+        let mut told = told(groups, &[(100, places)], 0.99);
+        told.pop().flatten()
+    }
+
     #[test]
     fn of_several_classes_it_is_how_often_the_called_one_is_right() {
         assert!(estimated_of(Metric::RocAuc, true).is_none());
@@ -379,7 +425,7 @@ mod tests {
         };
         let mut groups: Vec<Group> = (0..8).map(|at| called(at, 500, true)).collect();
         groups.push(called(8, 250, false));
-        let told = told(&groups, 100, places, 0.99).expect("an estimate");
+        let told = one(&groups, places).expect("an estimate");
         assert!(matches!(told.trust, Trust::Kept(_)), "{:?}", told.trust);
         // A quarter is right in 9 of 10, the others in half.
         let (value, low) = (told.estimate.value, told.estimate.low.expect("a bound"));
@@ -392,7 +438,7 @@ mod tests {
     fn of(shares: impl Fn(i64) -> (f64, f64), newest: usize) -> Told {
         let mut groups: Vec<Group> = (0..8).map(|at| window(at, shares(at), 500, true)).collect();
         groups.push(window(8, (0.9, 0.2), newest, false));
-        told(&groups, 100, accuracy(), 0.99).expect("an estimate")
+        one(&groups, accuracy()).expect("an estimate")
     }
 
     #[test]
@@ -419,12 +465,30 @@ mod tests {
     #[test]
     fn without_labels_to_learn_from_there_is_no_estimate() {
         let groups = [window(0, (0.9, 0.2), 500, false)];
-        assert!(told(&groups, 100, accuracy(), 0.99).is_none());
+        assert!(one(&groups, accuracy()).is_none());
         let groups = [
             window(0, (0.9, 0.2), 500, true),
             window(1, (0.9, 0.2), 500, false),
         ];
-        let told = told(&groups, 100, accuracy(), 0.99).expect("an estimate");
+        let told = one(&groups, accuracy()).expect("an estimate");
         assert_eq!(told.trust, Trust::Untested);
+    }
+
+    #[test]
+    fn several_are_told_as_each_by_itself() {
+        let mut groups: Vec<Group> = (0..8).map(|at| window(at, (0.9, 0.2), 500, true)).collect();
+        groups.push(window(8, (0.9, 0.2), 300, false));
+        let metrics = [Metric::Accuracy, Metric::Recall, Metric::RocAuc];
+        let asked: Vec<(u64, Places)> = [(100, metrics[0]), (2000, metrics[1]), (100, metrics[2])]
+            .map(|(support, it)| (support, estimated_of(it, false).expect("it is estimated")))
+            .into();
+        let got = told(&groups, &asked, 0.99);
+        assert!(got[1].is_none(), "no window has so many rows");
+        for (told, (support, places)) in got.iter().zip(&asked) {
+            let alone = one(&groups, *places).filter(|_| *support == 100);
+            let facts =
+                |it: &Option<Told>| it.as_ref().map(|it| (it.trust, it.estimate, it.tested));
+            assert_eq!(facts(told), facts(&alone));
+        }
     }
 }

@@ -58,12 +58,7 @@ struct Learned {
 impl Learned {
     fn from(groups: &[Group], support: u64) -> Option<Self> {
         let (reference, tests, newest) = parts(groups, support)?;
-        let labelled = |groups: &[&Group]| -> Vec<(Example, f64)> {
-            let rows = groups.iter().flat_map(|it| &it.examples);
-            rows.filter_map(|it| Some((it.clone(), it.truth?)))
-                .collect()
-        };
-        let errors = |rows: &[(Example, f64)]| -> Vec<f64> {
+        let errors = |rows: &[(&Example, f64)]| -> Vec<f64> {
             let errors = rows.iter().map(|(it, truth)| (it.value - truth).abs());
             errors.filter(|it| it.is_finite()).collect()
         };
@@ -71,7 +66,7 @@ impl Learned {
         if (rows.len() as u64) < support {
             return None;
         }
-        let (features, values) = columns(rows.iter().map(|it| &it.0));
+        let (features, values) = columns(rows.iter().map(|it| it.0));
         let truths: Vec<f64> = rows.iter().map(|it| it.1).collect();
         let losses = Losses::fit(&refs(&features), &values, &truths, Settings::USUAL).ok()?;
         let estimated = |rows: &mut dyn Iterator<Item = &Example>| {
@@ -81,7 +76,7 @@ impl Learned {
         let tested = tests.iter().filter_map(|window| {
             let rows = labelled(&[*window]);
             Some(Tested {
-                estimated: estimated(&mut rows.iter().map(|it| &it.0))?,
+                estimated: estimated(&mut rows.iter().map(|it| it.0))?,
                 errors: errors(&rows),
             })
         });
@@ -134,6 +129,12 @@ impl Learned {
             from_us: self.from_us,
         })
     }
+}
+
+/// The rows whose truth has come, with it.
+fn labelled<'a>(windows: &[&'a Group]) -> Vec<(&'a Example, f64)> {
+    let rows = windows.iter().flat_map(|it| &it.examples);
+    rows.filter_map(|it| Some((it, it.truth?))).collect()
 }
 
 /// Features and answers of rows, column by column.
