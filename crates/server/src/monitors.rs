@@ -104,14 +104,18 @@ impl Watch {
 
     /// Every monitor by itself: one that cannot look keeps no other from it.
     async fn look_at(&self, app: &Arc<App>, running: &Running) {
+        let quality = quality::ask(app, running).await;
         let looks = [
             ("drift", drift::look(app, running, &self.kept).await),
             // After drift, which has it expect what a new baseline has.
             ("data_quality", data_quality::look(app, running).await),
-            ("quality", quality::look(app, running).await),
+            (
+                "quality",
+                quality::look(app, running, quality.clone()).await,
+            ),
             (
                 "estimated_quality",
-                estimated_quality::look(app, running).await,
+                estimated_quality::look(app, running, quality).await,
             ),
             ("concept_drift", concept_drift::look(app, running).await),
             ("fairness", fairness::look(app, running).await),

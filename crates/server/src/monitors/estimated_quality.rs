@@ -22,7 +22,7 @@ use stats::{Binary, BinaryReport, BinaryRow};
 
 use super::LOOK_MAX;
 use super::quality::shown;
-use super::windows::{self, figure, is_mature};
+use super::windows::{self, Shared, figure, is_mature};
 use crate::app::App;
 use crate::drift::baseline_of;
 use crate::running::Running;
@@ -39,17 +39,23 @@ const VALUES_MAX: usize = 200_000;
 /// Rows of a window that are kept, at most.
 const EXAMPLES_MAX: usize = 4_000;
 
-/// Looks at the metrics of which something is demanded and that scores or features tell.
-pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
-    let several = matches!(running.signature.task, Some(Task::Multiclass { .. }));
-    let demands = running.monitor.quality.iter();
-    let demands = demands.filter_map(|it| Some((it, it.limit()?, it.metric)));
-    let (asked, others): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
-        demands.partition(|(.., metric)| estimated_of(*metric, several).is_some());
-    let of_numbers = others.into_iter();
-    let of_numbers: Vec<Asked<'_>> = of_numbers
-        .filter(|(.., metric)| numbers::estimated_of(*metric).is_some())
-        .collect();
+/// Scored rows of a window that are needed: none where nothing is estimated from them.
+pub(super) fn scored_max(running: &Running) -> usize {
+    let (of_scores, of_numbers) = demands(running);
+    match !of_scores.is_empty() && of_numbers.is_empty() {
+        true => ROWS_MAX,
+        false => 0,
+    }
+}
+
+/// Looks at the metrics of which something is demanded and that scores or features tell; scores are in the windows that
+/// were asked for.
+pub(super) async fn look(
+    app: &Arc<App>,
+    running: &Running,
+    shared: Shared,
+) -> Result<Vec<Finding>, Refusal> {
+    let (asked, of_numbers) = demands(running);
     let level = running.monitor.level(asked.len().max(of_numbers.len()));
     if !of_numbers.is_empty() {
         return look_at_numbers(app, running, &of_numbers, level).await;
@@ -57,7 +63,10 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let quality = windows::ask_scored(app, running, level, ROWS_MAX).await?;
+    let Some(quality) = shared? else {
+        return Ok(Vec::new());
+    };
+    let several = is_of_several(running);
     let questions = asked.iter();
     let questions: Vec<(u64, Places)> = questions
         .filter_map(|it| Some((it.0.support, estimated_of(it.2, several)?)))
@@ -69,6 +78,22 @@ pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Findin
 
 /// A demand of a metric, and its limit.
 type Asked<'a> = (&'a Demand, Limit, Metric);
+
+/// What is demanded of metrics that scores tell, and of those that only features do.
+fn demands(running: &Running) -> (Vec<Asked<'_>>, Vec<Asked<'_>>) {
+    let several = is_of_several(running);
+    let demands = running.monitor.quality.iter();
+    let demands = demands.filter_map(|it| Some((it, it.limit()?, it.metric)));
+    let (of_scores, others): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
+        demands.partition(|(.., metric)| estimated_of(*metric, several).is_some());
+    let of_numbers = others.into_iter();
+    let of_numbers = of_numbers.filter(|(.., metric)| numbers::estimated_of(*metric).is_some());
+    (of_scores, of_numbers.collect())
+}
+
+fn is_of_several(running: &Running) -> bool {
+    matches!(running.signature.task, Some(Task::Multiclass { .. }))
+}
 
 /// The same of a model of numbers, which has no other metrics.
 async fn look_at_numbers(

@@ -13,21 +13,39 @@ use domain::time::show_moment;
 use stats::Estimate;
 use stats::interval::{difference, mean_of};
 
-use super::windows::{self, figure, is_mature};
+use super::estimated_quality;
+use super::windows::{self, Shared, figure, is_mature};
 use crate::app::App;
 use crate::quality::metrics;
 use crate::running::Running;
 
-/// Looks at every metric of which something is demanded.
-pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
-    let demands = &running.monitor.quality;
-    if demands.is_empty() {
-        return Ok(Vec::new());
+/// Asks for the windows, with so many scored rows one by one as something is estimated from.
+pub(super) async fn ask(app: &Arc<App>, running: &Running) -> Shared {
+    if running.monitor.quality.is_empty() {
+        return Ok(None);
     }
-    let segments = &running.monitor.segments;
-    let questions: usize = demands.iter().map(Demand::questions).sum();
-    let level = running.monitor.level(questions * segments::times(segments));
-    let quality = windows::ask(app, running, Vec::new(), level).await?;
+    let scored_max = estimated_quality::scored_max(running);
+    let quality = windows::ask_scored(app, running, level(running), scored_max).await?;
+    Ok(Some(Arc::new(quality)))
+}
+
+fn level(running: &Running) -> f64 {
+    let monitor = &running.monitor;
+    let questions: usize = monitor.quality.iter().map(Demand::questions).sum();
+    monitor.level(questions * segments::times(&monitor.segments))
+}
+
+/// Looks at every metric of which something is demanded, in the windows that were asked for.
+pub(super) async fn look(
+    app: &Arc<App>,
+    running: &Running,
+    asked: Shared,
+) -> Result<Vec<Finding>, Refusal> {
+    let Some(quality) = asked? else {
+        return Ok(Vec::new());
+    };
+    let demands = &running.monitor.quality;
+    let (segments, level) = (&running.monitor.segments, level(running));
     let mut findings = Vec::new();
     let mut find = |segment: Option<&str>, groups: &[&Group]| {
         let each = demands

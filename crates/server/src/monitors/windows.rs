@@ -19,6 +19,9 @@ use crate::running::Running;
 /// So many windows are looked at; what is older is not.
 pub(super) const WINDOWS: i64 = 30;
 
+/// The answer of a question that several monitors look at; none where nobody needed one.
+pub(super) type Shared = Result<Option<Arc<Quality>>, Refusal>;
+
 /// The windows, each told by the columns `by`, at a level of their intervals.
 pub(super) async fn ask(
     app: &Arc<App>,
@@ -68,18 +71,20 @@ pub(super) async fn ask_losses(
     running: &Running,
     losses: Losses,
 ) -> Result<Option<Quality>, Refusal> {
-    let (ledger, model) = (Arc::clone(&app.keeper.ledger), running.model.to_string());
-    let looking = move || ledger.snapshot(wall_ms())?.has_labels(&model);
-    if !app.questions.compute(LOOK_MAX, looking).await? {
-        return Ok(None);
-    }
     let wanted = Wanted {
         losses: Some(losses),
         ..Wanted::default()
     };
-    let level = running.monitor.level(1);
-    let quality = answer(app, running, level, wanted).await?;
-    Ok(Some(quality))
+    let question = question(app, running, running.monitor.level(1), wanted);
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let counting = move || {
+        let snapshot = ledger.snapshot(question.now_us / 1000)?;
+        match snapshot.has_labels(&question.model)? {
+            true => or_nothing(snapshot.quality(&question)).map(Some),
+            false => Ok(None),
+        }
+    };
+    app.questions.compute(LOOK_MAX, counting).await
 }
 
 /// The windows, each with rows of a model of numbers and their features.
@@ -112,6 +117,16 @@ async fn answer(
     level: f64,
     wanted: Wanted,
 ) -> Result<Quality, Refusal> {
+    let question = question(app, running, level, wanted);
+    let ledger = Arc::clone(&app.keeper.ledger);
+    let counting = move || {
+        let snapshot = ledger.snapshot(question.now_us / 1000)?;
+        or_nothing(snapshot.quality(&question))
+    };
+    app.questions.compute(LOOK_MAX, counting).await
+}
+
+fn question(app: &App, running: &Running, level: f64, wanted: Wanted) -> Question {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
     // A window is at most 400 days.
@@ -120,7 +135,7 @@ async fn answer(
         from_us: now_us.saturating_sub(WINDOWS * every_us),
         to_us: now_us,
     };
-    let question = Question {
+    Question {
         version: Some(running.version.number()),
         by: wanted.by,
         spans: Some(Spans {
@@ -134,10 +149,7 @@ async fn answer(
         level,
         threads: app.questions.threads,
         ..Question::of(running.model.as_str(), range, now_us)
-    };
-    let ledger = Arc::clone(&app.keeper.ledger);
-    let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);
-    or_nothing(app.questions.compute(LOOK_MAX, counting).await)
+    }
 }
 
 /// Whether a window's labels are as many as they will be, and enough.
