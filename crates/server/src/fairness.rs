@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use ::ledger::{Called, Group, LabelCounts, Quality, Question, Range, Report};
 use domain::access::{Permission, Read};
+use domain::manifest::Manifest;
 use domain::monitor::fairness::Metric;
 use domain::{ModelName, Refusal, Version};
-use stats::Estimate;
 use stats::fairness::counts::{Counts, Rate};
 use stats::fairness::gap::Gap;
-use stats::fairness::{Fairness, Report as Rates, Terms};
+use stats::fairness::{Fairness, Terms};
+use store::registry::VersionRecord;
 use wire::api::fairness as api;
 
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{version_of, version_record};
-use crate::http::{limit, metric_record};
+use crate::http::{is_known, limit, metric_record};
 use crate::loading::layout_of;
 
 pub(crate) use mitigate::{thresholds, weights};
@@ -41,46 +42,33 @@ pub(crate) async fn fairness(
     _: Permission<Read>,
     asking: Asking,
 ) -> Result<api::FairnessRecord, Refusal> {
-    let Asking {
-        model,
+    let Answer {
         version,
-        by,
-        range,
-        level,
-        support,
-    } = asking;
-    let version = version_of(app, &model, version).await?;
-    let (record, manifest) = version_record(app, &model, version).await?;
-    layout_of(&model, &record, &manifest)?.check_columns(&by)?;
-    let now_us = wall_ms() * 1000;
-    let question = Question {
-        version: Some(version.number()),
-        by: by.clone(),
-        level,
-        threads: app.questions.threads,
-        ..Question::of(model.as_str(), range, now_us)
-    };
-    let (quality, compared) = counted(app, question).await?;
+        manifest,
+        quality,
+        compared,
+        ..
+    } = asked(app, &asking, 0).await?;
     let terms = Terms {
-        level,
-        support_min: support.unwrap_or(manifest.monitor.fairness.support),
+        level: asking.level,
+        support_min: asking.support_of(&manifest),
     };
     let positive = quality.groups.iter().find_map(|it| match &it.report {
         Report::Binary { positive, .. } => Some(positive.clone()),
         Report::Multiclass { .. } | Report::Regression(_) => None,
     });
-    let bound = |it: i64, none: i64| (it != none).then_some(it);
+    let (from_us, to_us) = is_known(asking.range);
     Ok(api::FairnessRecord {
-        model: model.to_string(),
+        model: asking.model.to_string(),
         version: version.number(),
-        from_us: bound(range.from_us, i64::MIN),
-        to_us: bound(range.to_us, i64::MAX),
+        from_us,
+        to_us,
         positive,
-        level,
+        level: asking.level,
         support: terms.support_min,
-        by,
+        by: asking.by,
         provisional: quality.groups.iter().any(|it| it.provisional),
-        groups: compared.group_records(level),
+        groups: compared.group_records(asking.level),
         gaps: Metric::ALL
             .iter()
             .map(|it| (it.name().to_owned(), compared.gap(*it, terms)))
@@ -89,20 +77,52 @@ pub(crate) async fn fairness(
     })
 }
 
-/// What is counted of the groups of a version whose task is binary.
-async fn counted(app: &App, question: Question) -> Result<(Quality, Compared), Refusal> {
-    let of = (question.model.clone(), question.version.unwrap_or(0));
+impl Asking {
+    fn support_of(&self, manifest: &Manifest) -> u64 {
+        self.support.unwrap_or(manifest.monitor.fairness.support)
+    }
+}
+
+/// A version whose task is binary, and what is counted of its groups.
+struct Answer {
+    version: Version,
+    record: VersionRecord,
+    manifest: Manifest,
+    quality: Quality,
+    compared: Compared,
+}
+
+/// Counts the groups of a version, with as many scored rows of each one by one.
+async fn asked(app: &App, asking: &Asking, scored_max: usize) -> Result<Answer, Refusal> {
+    let model = &asking.model;
+    let version = version_of(app, model, asking.version).await?;
+    let (record, manifest) = version_record(app, model, version).await?;
+    layout_of(model, &record, &manifest)?.check_columns(&asking.by)?;
+    let now_us = wall_ms() * 1000;
+    let question = Question {
+        version: Some(version.number()),
+        by: asking.by.clone(),
+        scored_max,
+        level: asking.level,
+        threads: app.questions.threads,
+        ..Question::of(model.as_str(), asking.range, now_us)
+    };
     let ledger = Arc::clone(&app.keeper.ledger);
-    let counting = move || ledger.snapshot(question.now_us / 1000)?.quality(&question);
+    let counting = move || ledger.snapshot(now_us / 1000)?.quality(&question);
     let quality = or_nothing(app.questions.compute(limit(app), counting).await)?;
     let compared = Compared::new(quality.groups.iter());
     if compared.groups.is_empty() && !quality.groups.is_empty() {
-        let (model, version) = of;
         return Err(Refusal::InvalidQuery {
             why: format!("the fairness of `{model}:{version}`: its task is not binary"),
         });
     }
-    Ok((quality, compared))
+    Ok(Answer {
+        version,
+        record,
+        manifest,
+        quality,
+        compared,
+    })
 }
 
 /// A version that has no rows yet has no groups either: its layout has the columns, the ledger does not.
@@ -176,16 +196,13 @@ impl Compared {
 
     /// How far the groups are apart in one rate.
     pub(crate) fn gap(&self, metric: Metric, terms: Terms) -> api::GapRecord {
-        let of = |rates: Rates| match metric {
-            Metric::Selection => rates.selection,
-            Metric::TruePositive | Metric::EqualisedOdds => rates.true_positive,
-            Metric::FalsePositive => rates.false_positive,
-            Metric::Accuracy => rates.accuracy,
-        };
+        let labelled = || self.labelled().report(terms);
         match metric {
-            Metric::Selection => self.gap_record(&of(self.called().report(terms))),
+            Metric::Selection => self.gap_record(&self.called().report(terms).selection),
+            Metric::TruePositive => self.gap_record(&labelled().true_positive),
+            Metric::FalsePositive => self.gap_record(&labelled().false_positive),
+            Metric::Accuracy => self.gap_record(&labelled().accuracy),
             Metric::EqualisedOdds => self.equalised_odds(terms),
-            _ => self.gap_record(&of(self.labelled().report(terms))),
         }
     }
 
@@ -264,7 +281,6 @@ impl Compared {
 
 fn rate_record(rate: Rate) -> api::RateRecord {
     let Rate { support, estimate } = rate;
-    let estimate: Option<Estimate> = estimate;
     api::RateRecord {
         support,
         rate: estimate.map(metric_record),

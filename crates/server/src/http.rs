@@ -32,7 +32,7 @@ mod trace;
 mod why;
 
 pub(crate) use ledger::{limit, sql_limits};
-pub(crate) use quality::{check_columns, metric_record, range_of};
+pub(crate) use quality::{check_columns, is_known, metric_record, range_of};
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ::ledger::{Group, Question, Report, Scored};
+use ::ledger::{Group, Report, Scored};
 use domain::Refusal;
 use domain::access::{Permission, Read};
 use domain::decision::{ByGroup, Decision, GROUPS_MAX, THRESHOLD};
@@ -17,11 +17,9 @@ use stats::fairness::thresholds::{Alike, alike};
 use stats::fairness::{Terms, Weights};
 use wire::api::fairness as api;
 
-use super::{Asking, Compared, Counted, counted, rate_record};
+use super::{Answer, Asking, Compared, Counted, asked, rate_record};
 use crate::app::App;
-use crate::clock::wall_ms;
-use crate::drift::{version_of, version_record};
-use crate::loading::layout_of;
+use crate::http::is_known;
 use crate::package::blocking;
 
 /// Rows of a group that are looked at; of more a sample is.
@@ -44,16 +42,19 @@ pub(crate) async fn thresholds(
             ),
         });
     };
-    let version = version_of(app, &asking.model, asking.version).await?;
-    let (record, manifest) = version_record(app, &asking.model, version).await?;
-    layout_of(&asking.model, &record, &manifest)?.check_columns(&asking.by)?;
-    let support = asking.support.unwrap_or(manifest.monitor.fairness.support);
+    let Answer {
+        version,
+        record,
+        manifest,
+        quality,
+        ..
+    } = asked(app, &asking, SCORED_MAX).await?;
+    let support = asking.support_of(&manifest);
     let terms = Terms {
         level: asking.level,
         support_min: support,
     };
-    let (quality, _) = counted(app, question(app, &asking, version.number(), SCORED_MAX)).await?;
-    let mut signature = record.signature.clone();
+    let mut signature = record.signature;
     let of = format!("{}:{version}", asking.model);
     let by = by.clone();
     let learning = move || {
@@ -127,10 +128,12 @@ pub(crate) async fn weights(
     _: Permission<Read>,
     asking: Asking,
 ) -> Result<api::WeightsRecord, Refusal> {
-    let version = version_of(app, &asking.model, asking.version).await?;
-    let (record, manifest) = version_record(app, &asking.model, version).await?;
-    layout_of(&asking.model, &record, &manifest)?.check_columns(&asking.by)?;
-    let (quality, compared) = counted(app, question(app, &asking, version.number(), 0)).await?;
+    let Answer {
+        version,
+        quality,
+        compared,
+        ..
+    } = asked(app, &asking, 0).await?;
     let classes = quality.groups.iter().find_map(|it| match &it.report {
         Report::Binary {
             positive, negative, ..
@@ -138,27 +141,16 @@ pub(crate) async fn weights(
         Report::Multiclass { .. } | Report::Regression(_) => None,
     });
     let weights = classes.map_or_else(Vec::new, |it| compared.weights(&it));
-    let bound = |it: i64, none: i64| (it != none).then_some(it);
+    let (from_us, to_us) = is_known(asking.range);
     Ok(api::WeightsRecord {
         model: asking.model.to_string(),
         version: version.number(),
-        from_us: bound(asking.range.from_us, i64::MIN),
-        to_us: bound(asking.range.to_us, i64::MAX),
+        from_us,
+        to_us,
         by: asking.by,
         provisional: quality.groups.iter().any(|it| it.provisional),
         weights,
     })
-}
-
-fn question(app: &App, asking: &Asking, version: u32, scored_max: usize) -> Question {
-    Question {
-        version: Some(version),
-        by: asking.by.clone(),
-        scored_max,
-        level: asking.level,
-        threads: app.questions.threads,
-        ..Question::of(asking.model.as_str(), asking.range, wall_ms() * 1000)
-    }
 }
 
 fn criterion_of(name: &str) -> Result<(Metric, Alike), Refusal> {

@@ -83,7 +83,8 @@ fn every_of(text: Option<&str>) -> Result<Option<i64>, Refusal> {
         .map_err(|_| malformed(format!("`{span}` is too long")))
 }
 
-fn is_known(all: Range) -> (Option<i64>, Option<i64>) {
+/// The ends of a range that are known.
+pub(crate) fn is_known(all: Range) -> (Option<i64>, Option<i64>) {
     let some = |it: i64, none: i64| (it != none).then_some(it);
     (
         some(all.from_us, Range::ALL.from_us),
