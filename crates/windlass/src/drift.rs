@@ -16,7 +16,7 @@ use wire::api::drift::{
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{count, moment, moment_us, number, table};
+use crate::output::{count, interval, moment, moment_us, number, table};
 use crate::range::{RangeArgs, asked};
 use crate::rows::{self, Kind};
 
@@ -325,14 +325,10 @@ fn together(it: &MultivariateRecord) -> String {
     let mut lines = vec![format!("all columns together: {} ({rows})", it.verdict)];
     lines.extend(it.why.clone());
     if let Some(auc) = it.auc {
-        let ends = match (auc.low, auc.high) {
-            (Some(low), Some(high)) => format!(" [{}, {}]", number(low), number(high)),
-            _ => String::new(),
-        };
         let shown = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), number);
         lines.push(format!(
-            "a classifier tells them apart with an AUC of {}{ends}: {} above a half, margin {}, finds {}, p {}",
-            number(auc.value),
+            "a classifier tells them apart with an AUC of {}: {} above a half, margin {}, finds {}, p {}",
+            interval(&auc),
             number(auc.value - 0.5),
             number(it.margin),
             shown(it.detectable),
@@ -357,15 +353,10 @@ fn together(it: &MultivariateRecord) -> String {
 }
 
 fn effect_line(name: &str, effect: &EffectRecord) -> Vec<String> {
-    let it = &effect.effect;
-    let ends = match (it.low, it.high) {
-        (Some(low), Some(high)) => format!(" [{}, {}]", number(low), number(high)),
-        _ => String::new(),
-    };
     vec![
         name.to_owned(),
         effect.question.clone(),
-        format!("{}{ends}", number(it.value)),
+        interval(&effect.effect),
         number(effect.margin),
         number(effect.detectable),
         number(effect.p),

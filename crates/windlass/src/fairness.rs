@@ -12,7 +12,7 @@ use wire::api::fairness::{FairnessGroupRecord, FairnessRecord, GapRecord, RateRe
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{number, share, table};
+use crate::output::{interval, number, share, table};
 use crate::range::{RangeArgs, asked};
 use crate::threshold::Threshold;
 
@@ -60,9 +60,9 @@ pub(crate) struct FairnessArgs {
     /// Finds what could be done about it
     #[arg(long, conflicts_with = "fail_over")]
     fix: Option<fix::Fix>,
-    /// The rate that thresholds make alike
-    #[arg(long, default_value = "selection", requires = "fix")]
-    criterion: fix::Criterion,
+    /// The rate that thresholds make alike [default: selection]
+    #[arg(long, requires = "fix")]
+    criterion: Option<fix::Criterion>,
     /// Where that goes: `task:` of a windlass.yaml, or weights of groups as CSV
     #[arg(long, value_name = "FILE", requires = "fix")]
     out: Option<PathBuf>,
@@ -195,7 +195,7 @@ fn show(fairness: &FairnessRecord) -> String {
                 .into(),
             Some(it) => vec![
                 metric.name().to_owned(),
-                interval(it.value, it.low, it.high),
+                interval(&it),
                 gap.ratio.map_or_else(|| "-".to_owned(), number),
                 least.to_owned(),
                 most.to_owned(),
@@ -226,15 +226,6 @@ fn show(fairness: &FairnessRecord) -> String {
     parts.join("\n\n")
 }
 
-fn interval(value: f64, low: Option<f64>, high: Option<f64>) -> String {
-    match (low, high) {
-        (Some(low), Some(high)) => {
-            format!("{} [{}, {}]", number(value), number(low), number(high))
-        }
-        _ => number(value),
-    }
-}
-
 fn groups_table(groups: &[FairnessGroupRecord]) -> String {
     const RATES: [Metric; 4] = [
         Metric::Selection,
@@ -247,9 +238,7 @@ fn groups_table(groups: &[FairnessGroupRecord]) -> String {
     head.extend(["PREDICTIONS", "LABELLED"].map(str::to_owned));
     head.extend(RATES.map(|it| it.name().to_uppercase()));
     let cell = |rate: Option<&RateRecord>| match rate.and_then(|it| Some((it.support, it.rate?))) {
-        Some((support, it)) => {
-            format!("{} of {support}", interval(it.value, it.low, it.high))
-        }
+        Some((support, it)) => format!("{} of {support}", interval(&it)),
         None => "-".to_owned(),
     };
     let rows = groups.iter().map(|group| {

@@ -9,6 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use wire::api::ledger::MetricRecord;
 
 use crate::failure::Failure;
 
@@ -154,6 +155,16 @@ pub(crate) fn number(value: f64) -> String {
     decimals(value, 2.0 - size.log10().floor())
 }
 
+/// A figure and, where it has one, its interval: `0.812 [0.780, 0.840]`.
+pub(crate) fn interval(it: &MetricRecord) -> String {
+    match (it.low, it.high) {
+        (Some(low), Some(high)) => {
+            format!("{} [{}, {}]", number(it.value), number(low), number(high))
+        }
+        _ => number(it.value),
+    }
+}
+
 /// A number with so many digits behind the point, if that is some.
 pub(crate) fn decimals(value: f64, count: f64) -> String {
     format!("{value:.*}", count.clamp(0.0, 9.0) as usize)
@@ -215,6 +226,14 @@ mod tests {
         ] {
             assert_eq!(number(value), want);
         }
+        let mut figure = MetricRecord {
+            value: 0.8123,
+            low: Some(0.78),
+            high: Some(0.84),
+        };
+        assert_eq!(interval(&figure), "0.812 [0.780, 0.840]");
+        figure.low = None;
+        assert_eq!(interval(&figure), "0.812");
         assert_eq!(share(0.0123), "1.23%");
         assert_eq!(count(1, "row"), "1 row");
         assert_eq!(count(0, "row"), "0 rows");

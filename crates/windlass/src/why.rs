@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use domain::manifest::Span;
 use domain::{ModelName, Version};
-use wire::api::ledger::MetricRecord;
 use wire::api::why::{MomentRecord, SliceRecord, WorstRecord};
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::output::{count, moment_us, number, table};
+use crate::output::{count, interval, moment_us, number, table};
 use crate::range::{RangeArgs, asked};
 
 #[derive(Debug, Args)]
@@ -254,13 +253,4 @@ fn line(slice: &SliceRecord) -> Vec<String> {
 fn conditions(by: &BTreeMap<String, String>) -> String {
     let pairs = by.iter().map(|(column, value)| format!("{column}={value}"));
     pairs.collect::<Vec<_>>().join(", ")
-}
-
-fn interval(it: &MetricRecord) -> String {
-    match (it.low, it.high) {
-        (Some(low), Some(high)) => {
-            format!("{} [{}, {}]", number(it.value), number(low), number(high))
-        }
-        _ => number(it.value),
-    }
 }

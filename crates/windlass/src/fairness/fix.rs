@@ -8,11 +8,11 @@ use domain::monitor::fairness::Metric;
 use wire::api::fairness::{OutcomeRecord, ThresholdsRecord, WeightRecord, WeightsRecord};
 use wire::api::ledger::QueryRecord;
 
-use super::{FairnessArgs, between, interval, path};
+use super::{FairnessArgs, between, path};
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{number, share, table};
+use crate::output::{interval, number, share, table};
 use crate::predict::Format;
 use crate::replacement::{self, Replacement};
 
@@ -50,11 +50,7 @@ impl Criterion {
 }
 
 pub(super) async fn run(context: &Context, args: &FairnessArgs, fix: Fix) -> anyhow::Result<()> {
-    if let (Fix::Thresholds, Some(_)) = (fix, &args.rows) {
-        let message = "`--rows` is of weights";
-        let hint = "give `--fix weights`, or leave it out";
-        return Err(Failure::usage(message, hint).into());
-    }
+    check(args, fix)?;
     let client = Client::connect(context).await?;
     let done = match fix {
         Fix::Thresholds => thresholds(&client, context, args).await,
@@ -64,8 +60,22 @@ pub(super) async fn run(context: &Context, args: &FairnessArgs, fix: Fix) -> any
     done
 }
 
+/// Refuses what the fix does not look at.
+fn check(args: &FairnessArgs, fix: Fix) -> Result<(), Failure> {
+    let (message, other) = match fix {
+        Fix::Thresholds if args.rows.is_some() => ("`--rows` is of weights", "weights"),
+        Fix::Weights if args.criterion.is_some() => {
+            ("`--criterion` is of thresholds", "thresholds")
+        }
+        Fix::Thresholds | Fix::Weights => return Ok(()),
+    };
+    let hint = format!("give `--fix {other}`, or leave it out");
+    Err(Failure::usage(message, hint))
+}
+
 async fn thresholds(client: &Client, context: &Context, args: &FairnessArgs) -> anyhow::Result<()> {
-    let criterion = args.criterion.name().to_owned();
+    let criterion = args.criterion.unwrap_or(Criterion::Selection);
+    let criterion = criterion.name().to_owned();
     let path = path(args, "/thresholds", Some(criterion));
     let found: ThresholdsRecord = client.get(&path).await?;
     if let Some(out) = &args.out {
@@ -113,7 +123,7 @@ fn show(found: &ThresholdsRecord) -> String {
     let outcome = |name: &str, it: &OutcomeRecord| {
         let (least, most) = between(&it.gap);
         let figure = |it: Option<wire::api::ledger::MetricRecord>| {
-            it.map_or_else(|| "-".to_owned(), |it| interval(it.value, it.low, it.high))
+            it.map_or_else(|| "-".to_owned(), |it| interval(&it))
         };
         vec![
             name.to_owned(),
@@ -144,7 +154,7 @@ fn show(found: &ThresholdsRecord) -> String {
 async fn weights(client: &Client, context: &Context, args: &FairnessArgs) -> anyhow::Result<()> {
     let found: WeightsRecord = client.get(&path(args, "/weights", None)).await?;
     if let Some(out) = &args.out {
-        replacement::write(out, lines(&found).as_bytes())?;
+        replacement::write(out, &lines(&found)?)?;
     }
     if let Some(rows) = &args.rows {
         let accept = match Format::of_name(rows) {
@@ -212,27 +222,20 @@ fn of_rows(found: &WeightsRecord) -> String {
 }
 
 /// CSV: the columns, the label, its rows and their weight.
-fn lines(found: &WeightsRecord) -> String {
-    let cell = |it: &str| match it.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", it.replace('"', "\"\"")),
-        false => it.to_owned(),
-    };
-    let head = found.by.iter().map(|it| cell(it));
-    let head: Vec<String> = head
-        .chain(["label", "rows", "weight"].map(str::to_owned))
-        .collect();
-    let mut text = head.join(",") + "\n";
+fn lines(found: &WeightsRecord) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let head = found.by.iter().map(String::as_str);
+    writer.write_record(head.chain(["label", "rows", "weight"]))?;
     for it in &found.weights {
-        let groups = found
-            .by
-            .iter()
-            .map(|column| cell(it.by.get(column).map_or("", String::as_str)));
-        let row: Vec<String> = groups
-            .chain([cell(&it.label), it.rows.to_string(), it.weight.to_string()])
-            .collect();
-        text += &(row.join(",") + "\n");
+        let (rows, weight) = (it.rows.to_string(), it.weight.to_string());
+        let groups = found.by.iter();
+        let groups = groups.map(|column| it.by.get(column).map_or("", String::as_str));
+        writer.write_record(groups.chain([it.label.as_str(), &rows, &weight]))?;
     }
-    text
+    writer.flush()?;
+    Ok(writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?)
 }
 
 fn shown(found: &WeightsRecord) -> String {
@@ -264,7 +267,35 @@ fn shown(found: &WeightsRecord) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: FairnessArgs,
+    }
+
+    #[test]
+    fn what_a_fix_does_not_look_at_is_refused() {
+        for (flags, want) in [
+            ("thresholds", "fine"),
+            ("thresholds --criterion true_positive", "fine"),
+            ("thresholds --rows rows.csv", "`--rows` is of weights"),
+            ("weights --rows rows.csv", "fine"),
+            (
+                "weights --criterion selection",
+                "`--criterion` is of thresholds",
+            ),
+        ] {
+            let command = format!("it credit --by Sex --fix {flags}");
+            let Only { args } = Only::try_parse_from(command.split(' ')).expect(flags);
+            let got = check(&args, args.fix.expect("a fix"));
+            let got = got.map_or_else(|failure| failure.to_string(), |()| "fine".to_owned());
+            assert_eq!(got, want, "{flags}");
+        }
+    }
 
     fn weights() -> WeightsRecord {
         let weight = |group: &str, label: &str, weight| WeightRecord {
@@ -290,7 +321,7 @@ mod tests {
     #[test]
     fn weights_are_lines_and_a_question() {
         assert_eq!(
-            lines(&weights()),
+            String::from_utf8(lines(&weights()).expect("CSV")).expect("text"),
             "\"Ho\"\"me\",label,rows,weight\n\"it's, own\",bad,7,1.5\n(none),good,7,0.5\n"
         );
         assert_eq!(
