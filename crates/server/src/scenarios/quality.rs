@@ -280,10 +280,15 @@ async fn a_row_is_called_what_the_threshold_of_its_group_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thresholds_and_weights_are_found_from_labelled_rows() {
     let site = Site::judged(TASK).await;
-    site.answers("a", &groups(), 400).await;
+    // Four in five are bad whatever was said: whichever rows are learned from, to call all of them so is right most often.
+    let mut rows = groups();
+    for (index, Row(_, _, bad)) in rows.iter_mut().enumerate() {
+        *bad = !(index / 10).is_multiple_of(5);
+    }
+    site.answers("a", &rows, 400).await;
     let path = "/api/v1/models/credit/fairness/weights?by=Sex";
     let weights = site.call(Method::GET, path, "").await.body;
-    // Half of each group is bad: nothing is to be weighed.
+    // As many of each group are bad: nothing is to be weighed.
     assert_eq!(
         weights["weights"].as_array().map(Vec::len),
         Some(4),
@@ -296,8 +301,7 @@ async fn thresholds_and_weights_are_found_from_labelled_rows() {
     let rows = |name: &str| found[name].as_u64().expect("a number");
     assert_eq!(rows("learned") + rows("held_out"), 400);
     let gap = |name: &str| found[name]["gap"]["gap"]["value"].as_f64().expect("a gap");
-    // With two scores a group there is little to choose from: all of one, and 8 in 10 of the other.
-    assert!(gap("before") > 0.4 && gap("after") < 0.3, "{found}");
+    assert!(gap("before") > 0.4 && gap("after") < 0.1, "{found}");
     assert_eq!(found["task"]["by_group"]["column"], "Sex");
     for (query, want) in [
         (
