@@ -102,6 +102,10 @@ def test_predictions_are_compared_with_what_a_model_was_trained_with(server, tmp
     assert skew["reference"] == {"source": "credit.csv", "rows": len(rows)}, skew["reference"]
     assert (skew["model"], skew["rows"]) == ("credit", 3000), skew
     assert "Status" not in {it["name"] for it in skew["columns"]}, skew
+    # Whatever the rows are called.
+    named = tmp_path / "predictions of may.csv"
+    named.write_bytes(CREDIT.read_bytes())
+    assert told(server, "credit", "--reference", named)["question"] == "skew"
     # No baseline was made of it.
     status, _ = server.ask_json("GET", "/api/v1/models/credit/versions/1/baseline")
     assert status == 404

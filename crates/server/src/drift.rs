@@ -21,11 +21,10 @@ use stats::drift::table::Distance;
 use stats::drift::verdict::Judged;
 use store::registry::{self, BaselineRecord, VersionRecord};
 use wire::api::drift as api;
-use wire::api::ledger::MetricRecord;
 
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::http::limit;
+use crate::http::{limit, metric_record};
 use crate::loading::layout_of;
 use crate::margins::Widened;
 
@@ -91,7 +90,8 @@ pub fn compare(files: &Files<'_>) -> Result<api::DriftRecord, Refusal> {
         made_ms: None,
     };
     let drift = baseline.drift(&current, terms, |_| Attention::PLAIN);
-    let mut record = record(&baseline, reference, drift, terms, &Widened::default());
+    let asked = (DRIFT, reference);
+    let mut record = record(&baseline, asked, drift, terms, &Widened::default());
     if files.multivariate {
         let drawn = rows.source().drawn(&baseline)?;
         let current = files.current.source().drawn(&baseline)?;
@@ -155,13 +155,13 @@ pub(crate) async fn drift(
         Some(_) => Widened::default(),
         None => Widened::of(app, &model, MONITOR).await?,
     };
-    let (reference, baseline) = match asking.against {
+    let (question, reference, baseline) = match asking.against {
         Against::Baseline => {
             let found = baseline_of(app, &model, version).await?;
             let (kept, baseline) = found.ok_or_else(|| Refusal::NoBaseline {
                 reference: format!("{model}:{version}"),
             })?;
-            (reference_record(&kept), baseline)
+            (question_of(&kept.source), reference_record(&kept), baseline)
         }
         Against::Before(before_us, multivariate) => {
             let before = (before_us, multivariate);
@@ -175,14 +175,13 @@ pub(crate) async fn drift(
                 rows: baseline.rows,
                 made_ms: None,
             };
-            (reference, baseline)
+            (SKEW, reference, baseline)
         }
     };
     let (baseline, counter) = count(app, &model, version, range, baseline).await?;
     let drift = baseline.drift(&counter, terms, |it| attention(setting, &widened, it));
-    let question = question_of(&reference.source);
-    let mut record = record(&baseline, reference, drift, terms, &widened);
-    question.clone_into(&mut record.question);
+    let asked = (question, reference);
+    let mut record = record(&baseline, asked, drift, terms, &widened);
     about(&mut record, &model, version, range);
     Ok(record)
 }
@@ -230,7 +229,7 @@ async fn since(
             rows: baseline.rows,
             made_ms: None,
         };
-        let mut record = record(&baseline, reference, drift, terms, &widened);
+        let mut record = record(&baseline, (DRIFT, reference), drift, terms, &widened);
         if multivariate == Multivariate::Asked {
             let drawn = snapshot.drawn(&asked(before), &baseline)?;
             let current = snapshot.drawn(&asked(range), &baseline)?;
@@ -360,11 +359,15 @@ fn received(
 const PREDICTIONS: &str = "predictions of ";
 const FIRST: &str = "its first ";
 
-/// What it is to compare predictions with this: with rows from elsewhere it is skew, with a version's own drift.
+/// What it is to compare predictions with a version's own, and with rows from elsewhere.
+const DRIFT: &str = "drift";
+const SKEW: &str = "skew";
+
+/// What it is to compare predictions with a version's baseline, which is called so.
 pub(crate) fn question_of(source: &str) -> &'static str {
     match source.starts_with(PREDICTIONS) || source.starts_with(FIRST) {
-        true => "drift",
-        false => "skew",
+        true => DRIFT,
+        false => SKEW,
     }
 }
 
@@ -533,7 +536,7 @@ fn left_out(baseline: &Baseline) -> Vec<api::LeftOutRecord> {
 /// Drift as a record; the columns farthest from their margins first.
 fn record(
     baseline: &Baseline,
-    reference: api::ReferenceRecord,
+    (question, reference): (&str, api::ReferenceRecord),
     drift: Drift,
     terms: Terms,
     widened: &Widened,
@@ -552,7 +555,7 @@ fn record(
     api::DriftRecord {
         model: None,
         version: None,
-        question: "drift".to_owned(),
+        question: question.to_owned(),
         reference,
         from_us: None,
         to_us: None,
@@ -587,11 +590,7 @@ fn column_record(
     let effect = |it: &Judged| api::EffectRecord {
         question: question_name(it.effect.question).to_owned(),
         verdict: it.verdict.name().to_owned(),
-        effect: MetricRecord {
-            value: it.effect.estimate.value,
-            low: it.effect.estimate.low,
-            high: it.effect.estimate.high,
-        },
+        effect: metric_record(it.effect.estimate),
         margin: it.effect.margin,
         detectable: it.effect.detectable,
         p: it.adjusted_p,

@@ -9,7 +9,8 @@ use stats::drift::effect::Terms;
 use stats::drift::embedding::{self, mmd};
 use stats::drift::verdict::Verdict;
 use wire::api::drift as api;
-use wire::api::ledger::MetricRecord;
+
+use crate::http::metric_record;
 
 /// Permutations that tell what chance makes of a discrepancy.
 const PERMUTATIONS: usize = 199;
@@ -45,11 +46,7 @@ pub(super) fn judged(together: &Together, terms: Terms) -> api::MultivariateReco
         Ok(separation) => {
             let judgement = separation.judge(terms);
             record.verdict = judgement.verdict.name().to_owned();
-            record.auc = Some(MetricRecord {
-                value: separation.auc.value,
-                low: separation.auc.low,
-                high: separation.auc.high,
-            });
+            record.auc = Some(metric_record(separation.auc));
             record.margin = judgement.margin;
             record.detectable = Some(judgement.detectable);
             record.p = Some(judgement.p);
