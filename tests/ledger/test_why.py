@@ -93,7 +93,7 @@ def around(server, began, changed):
     at = datetime.fromtimestamp(changed, UTC).isoformat()
     return get(
         server,
-        f"/api/v1/models/credit/why/moment?at={quote(at)}&window={window}ms&before=1h",
+        f"/api/v1/models/credit/why/moment?at={quote(at)}&window={window}ms&before={700 * window}ms",
     )
 
 
@@ -139,6 +139,6 @@ def test_another_version_is_the_first_cause(start, tmp_path):
         assert "from version 1 to 2" in first["summary"], first
         # The same model under another number: nothing else has changed.
         assert not [it for it in moment["causes"] if it["role"] == "input"], moment
-        for query in ["at=x", "at=2999-01-01", "window=0s", "window=60d", "before=1"]:
+        for query in ["at=x", "at=2999-01-01", "window=0s", "window=60d", "before=1", "window=1s&before=1h"]:
             status, answer = server.ask_json("GET", f"/api/v1/models/credit/why/moment?{query}")
             assert status == 400, (query, answer)

@@ -79,17 +79,19 @@ pub struct Around {
 }
 
 /// The clues within the window, the likeliest cause first, each with how likely it is: from 0 to 1, to compare alone.
+/// What is dated to a span may begin up to one before the window does, as spans do not begin where windows do.
 pub fn rank(clues: Vec<Clue>, around: Around) -> Vec<(f64, Clue)> {
     let Around {
         at_us,
         window_us,
         span_us,
     } = around;
+    let farthest = window_us.saturating_add(span_us);
     let symptoms = clues.iter().filter(|it| it.role == Role::Symptom);
     let first = symptoms.map(|it| it.at_us).min();
     let mut ranked: Vec<(f64, Clue)> = clues
         .into_iter()
-        .filter(|it| (it.at_us - at_us).abs() <= window_us)
+        .filter(|it| (it.at_us - at_us).abs() <= farthest)
         .map(|clue| {
             let distance = (clue.at_us - at_us).abs() as f64 / window_us.max(1) as f64;
             let closeness = (-4.0 * distance).exp2();
@@ -184,7 +186,24 @@ mod tests {
         assert_eq!(order(&near_and_far), ["input -5", "deed -50"]);
         let sizes = [clue(Role::Input, 1, 1.2), clue(Role::Input, 2, 9.0)];
         assert_eq!(order(&sizes), ["input 2", "input 1"]);
-        assert_eq!(order(&[clue(Role::Deed, 61, 1.0)]), [""; 0]);
+        assert_eq!(order(&[clue(Role::Deed, 66, 1.0)]), [""; 0]);
+    }
+
+    /// In spans of five minutes the hour before 14:03 begins at 13:00.
+    #[test]
+    fn what_began_with_the_windows_first_span_is_within() {
+        assert_eq!(order(&[clue(Role::Input, -63, 3.0)]), ["input -63"]);
+        assert_eq!(order(&[clue(Role::Input, -65, 3.0)]), ["input -65"]);
+    }
+
+    #[test]
+    fn the_longest_window_holds_everything() {
+        let around = Around {
+            at_us: 0,
+            window_us: i64::MAX,
+            span_us: 5 * MINUTE,
+        };
+        assert_eq!(rank(vec![clue(Role::Deed, -90, 1.0)], around).len(), 1);
     }
 
     /// A deed after the latency went up did not make it go up.

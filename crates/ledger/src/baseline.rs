@@ -18,10 +18,12 @@ use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::Cells;
 
 pub use count::Counter;
+pub(crate) use drawn::only;
 pub use drawn::{Drawn, Together};
 pub use drift::{Attention, ColumnDrift, Drift};
 pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
+pub(crate) use predictions::answered;
 pub use source::Source;
 pub use summary::Summary;
 pub(crate) use summary::{Watched as WatchedAs, numbers, texts, watched};

@@ -63,6 +63,37 @@ impl Snapshot<'_> {
                 });
             }
         }
-        Ok(all)
+        whole(all)
+    }
+}
+
+/// Refuses what may be cut: its newest spans would be missing.
+fn whole(all: Vec<CodeRows>) -> Result<Vec<CodeRows>, Refusal> {
+    if all.len() < GROUPS_MAX {
+        return Ok(all);
+    }
+    Err(Refusal::QueryTooLarge {
+        why: format!("rows by span, version and code are {GROUPS_MAX} counts or more"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_as_long_as_it_may_be_is_refused_and_not_cut() {
+        let rows = |count: usize| {
+            let row = CodeRows {
+                span: 1,
+                version: 1,
+                code: None,
+                rows: 1,
+            };
+            whole(vec![row; count])
+        };
+        assert_eq!(rows(GROUPS_MAX - 1).expect("whole").len(), GROUPS_MAX - 1);
+        let refusal = rows(GROUPS_MAX).expect_err("may be cut");
+        assert!(matches!(refusal, Refusal::QueryTooLarge { .. }));
     }
 }

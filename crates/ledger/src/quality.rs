@@ -25,14 +25,14 @@ use crate::layout::{Layout, Meaning};
 use crate::read::{Ids, OfLog, Range, Snapshot, within};
 use examples::Features;
 use labels::{ById, Reads, TextLabels, Values};
-use rows::{Rows, counted_scores};
+use rows::Rows;
 use slices::codes;
 use tally::{Counted, Counter, Key, Tally, add};
 
 pub use examples::{Example, Examples};
 pub(crate) use labels::{Truths, windows};
 pub use losses::{Loss, Losses};
-pub(crate) use rows::losses;
+pub(crate) use rows::{answer_columns, losses};
 pub(crate) use slices::{Interner, Slicer, numbered};
 
 /// What is asked.
@@ -207,16 +207,7 @@ impl Snapshot<'_> {
     pub fn quality(&self, question: &Question) -> Result<Quality, Refusal> {
         let log = self.of_log(&question.model)?;
         let files = self.files(Kind::Predictions, &question.model, question.range);
-        let mut layouts: Vec<Arc<Layout>> = Vec::new();
-        let all = files
-            .iter()
-            .map(|it| self.layout(it))
-            .chain(log.rows.iter().map(|it| Arc::clone(&it.layout)));
-        for layout in all {
-            if !layouts.contains(&layout) {
-                layouts.push(layout);
-            }
-        }
+        let layouts = self.layouts_of(&files, &log.rows);
         check(question, &layouts)?;
         let texts = TextLabels::load(self, &question.model, &log.labels)?;
         let losses_max = question.losses.map(|it| it.read_max);
@@ -307,18 +298,14 @@ impl Snapshot<'_> {
 /// Refuses what cannot be counted.
 fn check(question: &Question, layouts: &[Arc<Layout>]) -> Result<(), Refusal> {
     for layout in layouts {
-        let why = match &layout.meaning {
-            Meaning::Value { .. } => continue,
-            Meaning::Classes { classes, .. } if classes.len() >= 2 => {
-                if classes.len() <= stats::quality::multiclass::CLASSES_MAX {
-                    continue;
-                }
+        let why = match (why_uncounted(&layout.meaning), &layout.meaning) {
+            (Some(why), _) => why.to_owned(),
+            (None, Meaning::Classes { classes, .. })
+                if classes.len() > stats::quality::multiclass::CLASSES_MAX =>
+            {
                 format!("it has {} classes, which are too many", classes.len())
             }
-            Meaning::Classes { .. } => "its classes are not named by `task.classes`".to_owned(),
-            Meaning::None => {
-                "its windlass.yaml does not say by `task` what its answers mean".to_owned()
-            }
+            (None, _) => continue,
         };
         if question.version.is_some_and(|it| it != layout.version) {
             continue;
@@ -331,6 +318,16 @@ fn check(question: &Question, layouts: &[Arc<Layout>]) -> Result<(), Refusal> {
         });
     }
     Ok(())
+}
+
+/// Why answers that mean this are neither right nor wrong; none where they are.
+pub(crate) fn why_uncounted(meaning: &Meaning) -> Option<&'static str> {
+    match meaning {
+        Meaning::Value { .. } => None,
+        Meaning::Classes { classes, .. } if classes.len() >= 2 => None,
+        Meaning::Classes { .. } => Some("its classes are not named by `task.classes`"),
+        Meaning::None => Some("its windlass.yaml does not say by `task` what its answers mean"),
+    }
 }
 
 /// What all threads share.
@@ -463,14 +460,7 @@ impl<'a> Counting<'a> {
     fn columns(&self, layout: &Layout, entry: &Entry) -> Vec<String> {
         let work = self.work;
         let mut columns: Vec<String> = ["prediction_id", "row", "code"].map(str::to_owned).into();
-        match &layout.meaning {
-            Meaning::Classes { .. } => {
-                columns.push("class".to_owned());
-                columns.extend(counted_scores(&layout.meaning).iter().cloned());
-            }
-            Meaning::Value { column } => columns.push(column.clone()),
-            Meaning::None => {}
-        }
+        columns.extend(answer_columns(&layout.meaning));
         let (first, last) = entry.times_us;
         let range = work.question.range;
         let whole = range.has(first) && range.has(last);

@@ -227,6 +227,23 @@ impl Snapshot<'_> {
         Arc::clone(&self.catalog.layouts[entry.layout])
     }
 
+    /// The layouts of files and of rows in the log, each once.
+    pub(crate) fn layouts_of<'a>(
+        &self,
+        files: &[Arc<Entry>],
+        rows: impl IntoIterator<Item = &'a Unsealed>,
+    ) -> Vec<Arc<Layout>> {
+        let of_files = files.iter().map(|it| self.layout(it));
+        let of_log = rows.into_iter().map(|it| Arc::clone(&it.layout));
+        let mut layouts: Vec<Arc<Layout>> = Vec::new();
+        for layout in of_files.chain(of_log) {
+            if !layouts.contains(&layout) {
+                layouts.push(layout);
+            }
+        }
+        layouts
+    }
+
     /// The layouts that were noted for a model, whether there are rows of them or not.
     pub(crate) fn expected(&self, model: &str) -> impl Iterator<Item = Arc<Layout>> {
         let of_model = move |it: &&Arc<Layout>| it.model == model;

@@ -7,7 +7,6 @@
 //! R3. Which half a row belongs to is told by its id's hash too, so that asking again gives the same answer.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use arrow::array::{AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
@@ -15,11 +14,15 @@ use arrow::datatypes::{DataType, Float64Type};
 use domain::Refusal;
 use stats::slices::{Feature, Found, NO_CELL, Rows, Settings, Side, Slice, search};
 
-use crate::baseline::{LeftOut, NAME_BYTES_MAX, WatchedAs, texts, watched};
+use crate::baseline::{
+    LeftOut, NAME_BYTES_MAX, WatchedAs, answered, numbers, only, texts, watched,
+};
 use crate::failure;
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
-use crate::quality::{self, Interner, Slicer, Truths, losses, numbered};
+use crate::quality::{
+    self, Interner, Slicer, Truths, answer_columns, losses, numbered, why_uncounted,
+};
 use crate::read::{Ids, Range, Snapshot, within};
 
 /// Rows of the sample.
@@ -117,13 +120,7 @@ impl Snapshot<'_> {
         files.retain(|it| of_version(&self.layout(it)));
         let windows = quality::windows(self, &asked.model, &files)?;
         let unsealed = || log.rows.iter().filter(|it| of_version(&it.layout));
-        let mut layouts: Vec<Arc<Layout>> = Vec::new();
-        let all = files.iter().map(|it| self.layout(it));
-        for layout in all.chain(unsealed().map(|it| Arc::clone(&it.layout))) {
-            if !layouts.contains(&layout) {
-                layouts.push(layout);
-            }
-        }
+        let layouts = self.layouts_of(&files, unsealed());
         let mut sample = Sample::default();
         let mut meanings: Vec<&Meaning> = Vec::new();
         for layout in &layouts {
@@ -175,14 +172,7 @@ impl Snapshot<'_> {
         ]
         .map(str::to_owned)
         .to_vec();
-        match &layout.meaning {
-            Meaning::Classes { scores, .. } => {
-                columns.push("class".to_owned());
-                columns.extend(scores.iter().cloned());
-            }
-            Meaning::Value { column } => columns.push(column.clone()),
-            Meaning::None => {}
-        }
+        columns.extend(answer_columns(&layout.meaning));
         columns.extend(sample.columns.keys().cloned());
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         self.read(entry, &columns, window, range, |batch| {
@@ -193,11 +183,8 @@ impl Snapshot<'_> {
 
 /// Refuses what has no loss.
 fn check(layout: &Layout) -> Result<(), Refusal> {
-    let why = match &layout.meaning {
-        Meaning::Value { .. } => return Ok(()),
-        Meaning::Classes { classes, .. } if classes.len() >= 2 => return Ok(()),
-        Meaning::Classes { .. } => "its classes are not named by `task.classes`",
-        Meaning::None => "its windlass.yaml does not say by `task` what its answers mean",
+    let Some(why) = why_uncounted(&layout.meaning) else {
+        return Ok(());
     };
     Err(Refusal::InvalidQuery {
         why: format!(
@@ -264,17 +251,13 @@ impl Sample {
         batch: &RecordBatch,
         truths: &Truths,
     ) -> Result<(), Refusal> {
+        let batch = &answered(layout, batch)?;
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let recorded = batch
-            .column_by_name("inputs_recorded")
-            .and_then(|it| it.as_boolean_opt())
-            .filter(|_| !layout.has_summaries());
         let mut taken = Vec::new();
         for (row, loss) in losses(layout, batch, truths)?.into_iter().enumerate() {
-            let without = recorded.is_some_and(|it| !it.value(row));
-            let Some(quality::Loss { hash, loss, .. }) = loss.filter(|_| !without) else {
+            let Some(quality::Loss { hash, loss, .. }) = loss else {
                 continue;
             };
             self.labelled += 1;
@@ -305,13 +288,13 @@ impl Sample {
         let below = self.below.unwrap_or(u64::MAX) / 2;
         self.below = Some(below);
         let keep: Vec<bool> = self.hashes.iter().map(|it| *it < below).collect();
-        retain(&mut self.hashes, &keep);
-        retain(&mut self.losses, &keep);
+        only(&mut self.hashes, &keep);
+        only(&mut self.losses, &keep);
         for column in self.columns.values_mut() {
             match column {
                 Column::Unknown => {}
-                Column::Numbers { values, .. } => retain(values, &keep),
-                Column::Words { keys, .. } => retain(keys, &keep),
+                Column::Numbers { values, .. } => only(values, &keep),
+                Column::Words { keys, .. } => only(keys, &keep),
             }
         }
     }
@@ -382,11 +365,6 @@ impl Sample {
     }
 }
 
-fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
-    let mut keep = keep.iter();
-    values.retain(|_| keep.next().copied().unwrap_or(false));
-}
-
 /// The bits of a hash so that any of them may be used: the last step of SplitMix64.
 fn mixed(hash: u64) -> u64 {
     let mut it = hash;
@@ -424,8 +402,7 @@ impl Column {
         }
         match (self, kind) {
             (Self::Numbers { values, .. }, WatchedAs::Numbers) => {
-                let numbers = cast(column, &DataType::Float64)
-                    .map_err(|error| failure::of_library("reading numbers", error))?;
+                let numbers = numbers(column)?;
                 let numbers = numbers.as_primitive::<Float64Type>();
                 let mut all = numbers.iter();
                 let mut at = 0;

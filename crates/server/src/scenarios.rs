@@ -26,6 +26,7 @@ mod alerts;
 mod inputs;
 mod quality;
 mod series;
+mod why;
 
 const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";

@@ -105,12 +105,30 @@ pub fn jackknife(value: f64, replicates: &[f64], level: f64) -> Estimate {
     let count = replicates.len() as f64;
     let mean = replicates.iter().sum::<f64>() / count;
     let spread: f64 = replicates.iter().map(|it| (it - mean).powi(2)).sum();
-    let error = ((count - 1.0) / count * spread).sqrt();
-    if error > 0.0 {
-        let half = student::upper_quantile((1.0 - level) / 2.0, replicates.len() - 1) * error;
-        return Estimate::between(value, value - half, value + half);
+    let error_squared = (count - 1.0) / count * spread;
+    by_student(value, error_squared, replicates.len() - 1, level)
+}
+
+/// Student's interval of an estimate whose standard error has this square. Without one where that is not above 0 and
+/// finite, and where there are no degrees of freedom.
+pub(crate) fn by_student(value: f64, error_squared: f64, degrees: usize, level: f64) -> Estimate {
+    // Not greater than 0 where it is no number either.
+    if degrees == 0 || !(error_squared > 0.0 && error_squared.is_finite()) {
+        return Estimate::bare(value);
     }
-    Estimate::bare(value)
+    let half = student::upper_quantile((1.0 - level) / 2.0, degrees) * error_squared.sqrt();
+    Estimate::between(value, value - half, value + half)
+}
+
+/// The degrees of freedom of a difference of two means, from the squares of their standard errors and the degrees of
+/// each: Welch, Biometrika 34 (1947), 28-35, rounded down; at least 1.
+pub(crate) fn welch_degrees(
+    (one, degrees_one): (f64, f64),
+    (other, degrees_other): (f64, f64),
+) -> f64 {
+    let squared = one + other;
+    let degrees = squared * squared / (one * one / degrees_one + other * other / degrees_other);
+    degrees.floor().max(1.0)
 }
 
 /// The difference `one - other` of two independent estimates, from the intervals of both: the method of variance
@@ -138,16 +156,11 @@ pub fn difference_of_means(one: &[f64], other: &[f64], level: f64) -> Estimate {
     };
     let ((mean, error, degrees), (mean_other, error_other, degrees_other)) = (of(one), of(other));
     let value = mean - mean_other;
-    let squared = error + error_other;
-    // Not greater than 0 where it is no number either.
-    if one.len() < 2 || other.len() < 2 || !(squared > 0.0 && squared.is_finite()) {
+    if one.len() < 2 || other.len() < 2 {
         return Estimate::bare(value);
     }
-    let freedom =
-        squared * squared / (error * error / degrees + error_other * error_other / degrees_other);
-    let freedom = freedom.max(1.0) as usize;
-    let half = student::upper_quantile((1.0 - level) / 2.0, freedom) * squared.sqrt();
-    Estimate::between(value, value - half, value + half)
+    let freedom = welch_degrees((error, degrees), (error_other, degrees_other));
+    by_student(value, error + error_other, freedom as usize, level)
 }
 
 /// The weighted mean of independent estimates, with the interval that theirs give by the same method. `None` where

@@ -46,6 +46,12 @@ fn hash_of(it: impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Takes the values out that are not to be kept.
+pub(crate) fn only<T>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut keep = keep.iter();
+    values.retain(|_| keep.next().copied().unwrap_or(false));
+}
+
 impl Drawn {
     /// No rows yet, of the columns that a baseline watches.
     pub fn new(baseline: &Baseline) -> Self {
@@ -112,10 +118,6 @@ impl Drawn {
     }
 
     fn keep(&mut self, keep: &[bool]) {
-        fn only<T>(values: &mut Vec<T>, keep: &[bool]) {
-            let mut keep = keep.iter();
-            values.retain(|_| keep.next().copied().unwrap_or(false));
-        }
         only(&mut self.hashes, keep);
         for values in &mut self.columns {
             match values {

@@ -1,5 +1,7 @@
 //! Baselines of a version's predictions, and predictions counted against them.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
@@ -8,7 +10,7 @@ use domain::Refusal;
 use super::{Baseline, Counter, Drawn, Summary};
 use crate::failure;
 use crate::files::Kind;
-use crate::layout::{Kept, Layout, Meaning};
+use crate::layout::{Kept, Layout, Meaning, Slot};
 use crate::read::{Ids, Range, Snapshot, within};
 
 /// The rows that are asked about.
@@ -27,42 +29,27 @@ pub struct Asked<'a> {
 impl Layout {
     /// The columns whose values may drift: answers, inputs, and numbers that sum up what is too large for a column.
     pub fn watched(&self) -> Vec<String> {
-        let mut names = Vec::new();
+        let mut names = columns_of(self.outputs.iter().chain(&self.inputs));
         if matches!(self.meaning, Meaning::Classes { .. }) {
-            names.push("class".to_owned());
+            names.insert("class".to_owned());
         }
-        for slot in self.outputs.iter().chain(&self.inputs) {
-            match &slot.kept {
-                Kept::Columns(columns) => names.extend(columns.iter().cloned()),
-                Kept::Summary(name) => {
-                    names.extend(["min", "max", "mean"].map(|of| format!("{name}_{of}")));
-                }
-            }
-        }
-        let schema = self.schema();
-        names.retain(|it| schema.index_of(it).is_ok());
-        names.sort_unstable();
-        names.dedup();
-        // Whoever asked, and about whom, is no feature.
-        names.retain(|it| self.key.as_ref() != Some(it) && self.caller.as_ref() != Some(it));
-        names
+        self.known(names)
     }
-}
 
-impl Layout {
     /// Those of the watched columns that are inputs.
     pub fn features(&self) -> Vec<String> {
-        let mut features = self.watched();
-        let is_input = |name: &String| {
-            self.inputs.iter().any(|slot| match &slot.kept {
-                Kept::Columns(columns) => columns.contains(name),
-                Kept::Summary(of) => ["min", "max", "mean"]
-                    .iter()
-                    .any(|it| *name == format!("{of}_{it}")),
-            })
-        };
-        features.retain(is_input);
-        features
+        self.known(columns_of(&self.inputs))
+    }
+
+    /// Those of some columns that there are, in order. Whoever asked, and about whom, is no feature.
+    fn known(&self, names: BTreeSet<String>) -> Vec<String> {
+        let schema = self.schema();
+        let all: BTreeSet<&String> = schema.fields().iter().map(|it| it.name()).collect();
+        let is_who =
+            |it: &String| self.key.as_ref() == Some(it) || self.caller.as_ref() == Some(it);
+        let mut names: Vec<String> = names.into_iter().collect();
+        names.retain(|it| all.contains(it) && !is_who(it));
+        names
     }
 
     /// Whether a column is kept in single precision.
@@ -72,6 +59,20 @@ impl Layout {
             .field_with_name(name)
             .is_ok_and(|it| *it.data_type() == DataType::Float32)
     }
+}
+
+/// The columns that may drift of what some tensors become.
+fn columns_of<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for slot in slots {
+        match &slot.kept {
+            Kept::Columns(columns) => names.extend(columns.iter().cloned()),
+            Kept::Summary(name) => {
+                names.extend(["min", "max", "mean"].map(|of| format!("{name}_{of}")));
+            }
+        }
+    }
+    names
 }
 
 impl Snapshot<'_> {
@@ -156,7 +157,7 @@ impl Snapshot<'_> {
 }
 
 /// The rows that were answered, and of which there are inputs.
-pub(super) fn answered(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
+pub(crate) fn answered(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
     let code = batch.column_by_name("code");
     let recorded = batch
         .column_by_name("inputs_recorded")

@@ -273,8 +273,21 @@ fn class_at(keys: &Int32Array, places: &[Option<usize>], row: usize) -> Option<u
     places.get(key).copied().flatten()
 }
 
+/// The columns of an answer that are counted.
+pub(crate) fn answer_columns(meaning: &Meaning) -> Vec<String> {
+    match meaning {
+        Meaning::Classes { .. } => {
+            let mut columns = vec!["class".to_owned()];
+            columns.extend(counted_scores(meaning).iter().cloned());
+            columns
+        }
+        Meaning::Value { column } => vec![column.clone()],
+        Meaning::None => Vec::new(),
+    }
+}
+
 /// The scores that are counted: with a positive class its own alone.
-pub(super) fn counted_scores(meaning: &Meaning) -> &[String] {
+fn counted_scores(meaning: &Meaning) -> &[String] {
     let Meaning::Classes {
         positive,
         scores,

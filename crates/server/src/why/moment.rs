@@ -9,12 +9,15 @@ mod events;
 mod series;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::ledger::Range;
 use domain::access::{Permission, Read};
 use domain::alert::{Evidence, Fact};
+use domain::manifest::Span;
+use domain::monitor::Setting;
 use domain::why::{Around, Clue, rank};
-use domain::{ModelName, Refusal};
+use domain::{ModelName, Refusal, Version};
 use stats::Estimate;
 use wire::api::drift::LeftOutRecord;
 use wire::api::why as api;
@@ -26,6 +29,9 @@ use crate::http::{limit, sql_limits};
 
 /// Spans of a window.
 const SPANS: i64 = 12;
+/// Spans of the time before: with those of both windows fewer than the ledger answers at once, which leaves out the
+/// newest.
+const BEFORE_MAX: i64 = 9_000;
 /// How often anything may be told that did not change.
 const ALPHA: f64 = 0.05;
 
@@ -52,17 +58,20 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(asking: &Asking, now_us: i64) -> Self {
+    fn new(asking: &Asking, now_us: i64) -> Result<Self, Refusal> {
         let every_us = (asking.window_us / SPANS).max(1);
         let at = asking.at_us.div_euclid(every_us);
         let before = (asking.before_us / every_us).max(1);
+        if before > BEFORE_MAX {
+            return Err(too_long(asking.before_us, every_us));
+        }
         let now = now_us.div_euclid(every_us) + 1;
-        Self {
+        Ok(Self {
             every_us,
             first: at - SPANS - before,
             at,
             end: now.clamp(at, at + SPANS),
-        }
+        })
     }
 
     /// The window before the moment, and the one behind it.
@@ -84,6 +93,24 @@ impl Frame {
     /// When a span begins.
     fn time(self, span: i64) -> i64 {
         span * self.every_us
+    }
+}
+
+/// Why a time before cannot be told apart by the window, and what can be.
+fn too_long(before_us: i64, every_us: i64) -> Refusal {
+    let shown = |us: i64| Span(Duration::from_micros(us.unsigned_abs()));
+    let second = 1_000_000;
+    let window = SPANS * (before_us / BEFORE_MAX + 1);
+    Refusal::Malformed {
+        what: "`before`",
+        why: format!(
+            "`{}` has {} spans of a twelfth of `window`, over {BEFORE_MAX}; it may be `{}` with this window, or the \
+             window `{}` and longer with this time before",
+            shown(before_us),
+            before_us / every_us,
+            shown(BEFORE_MAX * every_us),
+            shown((window / second + 1) * second),
+        ),
     }
 }
 
@@ -111,7 +138,7 @@ pub(crate) async fn moment(
     asking: Asking,
 ) -> Result<api::MomentRecord, Refusal> {
     let now_us = wall_ms() * 1000;
-    let frame = Frame::new(&asking, now_us);
+    let frame = Frame::new(&asking, now_us)?;
     let model = asking.model.clone();
     let mut found = Found::default();
     events::look(app, &asking, &mut found).await?;
@@ -133,11 +160,15 @@ pub(crate) async fn moment(
     });
     let (codes, kpis) = counting.await?;
     // The settings are those of whatever version has the traffic; without one the defaults hold.
-    let setting = match version_of(app, &model, None).await {
-        Ok(version) => version_record(app, &model, version).await?.1.monitor,
-        Err(_) => domain::monitor::Setting::default(),
+    let setting = match if_any(version_of(app, &model, None).await)? {
+        Some(version) => version_record(app, &model, version).await?.1.monitor,
+        None => Setting::default(),
     };
-    let versions = series::look(frame, &codes, &kpis, &setting.anomaly, &mut found);
+    let judging = move || {
+        let versions = series::look(frame, &codes, &kpis, &setting.anomaly, &mut found);
+        Ok((versions, found))
+    };
+    let (versions, mut found) = app.questions.compute(limit(app), judging).await?;
     columns::look(app, &model, frame, versions, &mut found).await?;
 
     let around = Around {
@@ -178,6 +209,14 @@ pub(crate) async fn moment(
     })
 }
 
+/// The version that has the traffic, where one has it.
+fn if_any(traffic: Result<Version, Refusal>) -> Result<Option<Version>, Refusal> {
+    match traffic {
+        Err(Refusal::NotReady { .. }) => Ok(None),
+        traffic => traffic.map(Some),
+    }
+}
+
 /// The numbers of a change.
 fn evidence(before: f64, now: f64, change: Estimate) -> Evidence {
     let mut evidence = Evidence::from([
@@ -214,5 +253,90 @@ fn interval(it: Estimate) -> String {
             )
         }
         _ => rounded(it.value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::why::Role;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+    const HOUR: i64 = 3600 * SECOND;
+    const DAY: i64 = 24 * HOUR;
+
+    fn asking(at_us: i64, window_us: i64, before_us: i64) -> Asking {
+        Asking {
+            model: "credit".parse().expect("a name"),
+            at_us,
+            window_us,
+            before_us,
+        }
+    }
+
+    /// Everything that can be found is dated to the beginning of a span.
+    #[test]
+    fn what_began_with_the_window_is_told_whenever_the_moment_is() {
+        for after_us in [0, 1, 181 * SECOND, 300 * SECOND - 1] {
+            let asking = asking(1000 * HOUR + after_us, HOUR, 6 * HOUR);
+            let frame = Frame::new(&asking, 2000 * HOUR).expect("a frame");
+            let [(first, _), (_, end)] = frame.halves();
+            let clue = |span| Clue {
+                role: Role::Input,
+                kind: "data_quality",
+                subject: "Age".to_owned(),
+                at_us: frame.time(span),
+                size: 2.0,
+                summary: String::new(),
+                evidence: Evidence::new(),
+            };
+            let around = Around {
+                at_us: asking.at_us,
+                window_us: asking.window_us,
+                span_us: frame.every_us,
+            };
+            let told = rank(vec![clue(first), clue(end - 1)], around);
+            assert_eq!(told.len(), 2, "{after_us}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_has_so_many_spans_at_most() {
+        let spans = |window_us, before_us| {
+            let frame = Frame::new(&asking(1000 * DAY, window_us, before_us), 1000 * DAY)?;
+            Ok::<_, Refusal>(frame.end - frame.first)
+        };
+        assert_eq!(spans(HOUR, 31 * DAY).expect("fits"), 31 * 24 * 12 + 13);
+        let why = |window_us, before_us| {
+            let refusal = spans(window_us, before_us).expect_err("too many spans");
+            refusal.to_string()
+        };
+        assert_eq!(
+            why(60 * SECOND, 31 * DAY),
+            "`before` cannot be read: `31d` has 535680 spans of a twelfth of `window`, over 9000; it may be `750m` \
+             with this window, or the window `3572s` and longer with this time before"
+        );
+        // What it says fits.
+        assert_eq!(spans(60 * SECOND, 750 * 60 * SECOND).expect("fits"), 9_013);
+        assert!(spans(3572 * SECOND, 31 * DAY).is_ok());
+        let shortest = why(SECOND / 10, 31 * DAY);
+        assert!(shortest.contains("it may be `74997ms`"), "{shortest}");
+        assert!(why(HOUR, 32 * DAY).contains("`before`"));
+    }
+
+    #[test]
+    fn a_store_that_fails_is_not_a_model_without_traffic() {
+        let version = Version::new(3).expect("a number");
+        assert_eq!(if_any(Ok(version)), Ok(Some(version)));
+        let reference = "credit".to_owned();
+        let state = "it has no traffic".to_owned();
+        assert_eq!(
+            if_any(Err(Refusal::NotReady { reference, state })),
+            Ok(None)
+        );
+        let what = "reading the registry".to_owned();
+        let failed = Refusal::Internal { what };
+        assert_eq!(if_any(Err(failed.clone())), Err(failed));
     }
 }

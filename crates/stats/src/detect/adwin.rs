@@ -110,13 +110,11 @@ impl Adwin {
         }
     }
 
-    /// Tries every place between two sums. Two means differ by chance at most `sqrt(2 m variance log) + 2/3 m
-    /// log`, where `log = ln(2 ln(width) / delta)` and `m` is the sum of one over each length: the paper's
-    /// bound with the window's variance. As in river, a part's length is less `window_min - 1`.
+    /// Tries every place between two sums. As in river, a part's length is less `window_min - 1`.
     fn changed(&self) -> bool {
         let (width, least) = (self.width as f64, self.settings.window_min);
         let variance = self.spread / width;
-        let log = (2.0 * width.ln() / self.settings.delta).ln();
+        let log = log_of(width, self.settings.delta);
         let (mut older, mut older_total) = (0u64, 0.0);
         let (mut newer, mut newer_total) = (self.width, self.total);
         for (row, sums) in self.rows.iter().enumerate().rev() {
@@ -129,15 +127,25 @@ impl Adwin {
                     continue;
                 }
                 let m = 1.0 / ((older - least) as f64 + 1.0) + 1.0 / ((newer - least) as f64 + 1.0);
-                let epsilon = (2.0 * m * variance * log).sqrt() + 2.0 / 3.0 * log * m;
                 let apart = older_total / older as f64 - newer_total / newer as f64;
-                if apart.abs() > epsilon {
+                if apart.abs() > bound(m, variance, log) {
                     return true;
                 }
             }
         }
         false
     }
+}
+
+/// How far two means differ by chance at most, where `m` is the sum of one over each length and `log` is [`log_of`]:
+/// the paper's bound with the window's variance.
+pub(super) fn bound(m: f64, variance: f64, log: f64) -> f64 {
+    (2.0 * m * variance * log).sqrt() + 2.0 / 3.0 * log * m
+}
+
+/// The logarithm in the [`bound`] of a window of `width` values.
+pub(super) fn log_of(width: f64, delta: f64) -> f64 {
+    (2.0 * width.ln() / delta).ln()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use super::adwin::{bound, log_of};
 use super::{Adwin, AdwinSettings, Verdict};
 use crate::interval::{Estimate, difference, wilson};
 
@@ -141,9 +142,8 @@ pub fn detectable(count: usize, mean: f64, alpha: f64) -> f64 {
         return 1.0;
     }
     let delta = alpha / (width / clock as f64).max(1.0);
-    let (log, m) = ((2.0 * width.ln() / delta).ln(), 2.0 / half);
     let variance = mean * (1.0 - mean);
-    ((2.0 * m * variance * log).sqrt() + 2.0 / 3.0 * log * m).min(1.0)
+    bound(2.0 / half, variance, log_of(width, delta)).min(1.0)
 }
 
 #[cfg(test)]

@@ -26,15 +26,22 @@ pub fn residuals(values: &[f64], season: Season) -> Vec<Option<f64>> {
     let Season { period, seasons } = season;
     assert!(period > 0 && seasons > 0, "a season without values");
     let residual = |index: usize| {
-        index.checked_sub(period.checked_mul(seasons)?)?;
-        let before: Vec<f64> = (1..=seasons)
-            .map(|it| values[index - it * period])
-            .collect();
-        robust::half_finite(&before)?;
-        let residual = values[index] - robust::median(before)?;
+        let residual = values[index] - usual(values, index, season)?;
         (!residual.is_nan()).then_some(residual)
     };
     (0..values.len()).map(residual).collect()
+}
+
+/// The median of the values at the same phase in the last seasons; `None` before there are that many, and where less
+/// than half of those values are finite.
+pub(super) fn usual(values: &[f64], index: usize, season: Season) -> Option<f64> {
+    let Season { period, seasons } = season;
+    index.checked_sub(period.checked_mul(seasons)?)?;
+    let before: Vec<f64> = (1..=seasons)
+        .map(|it| values[index - it * period])
+        .collect();
+    robust::half_finite(&before)?;
+    robust::median(before)
 }
 
 /// The robust score of each of the [`residuals`] among all of them. They are taken around their median, so

@@ -10,6 +10,7 @@
 //! The rules R1 to R5 are those of [`super`].
 
 use super::robust::{self, Centre, NORMAL_QUARTILE};
+use super::seasonal::{self, Season};
 
 /// What the values are, which says on what scale they scatter evenly and how far they do by chance alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,7 +93,7 @@ pub fn look(values: &[f64], from: usize, terms: Terms<'_>) -> Vec<Option<Seen>> 
         assert_eq!(of.len(), values.len(), "each value has its number or error");
     }
     let scaled: Vec<f64> = values.iter().map(|it| terms.kind.scaled(*it)).collect();
-    let mut residuals = Residuals::of(&scaled, Season::default());
+    let mut residuals = Residuals::of(&scaled, None);
     let from = from.min(values.len());
     (from..values.len())
         .map(|index| {
@@ -179,12 +180,6 @@ impl Terms<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Season {
-    period: usize,
-    cycles: usize,
-}
-
 fn usual<'a>(
     scaled: &'a [f64],
     index: usize,
@@ -193,23 +188,23 @@ fn usual<'a>(
 ) -> Option<(Against, Usual)> {
     let (weeks, days) = (index / (7 * day), index / day);
     let (against, season) = if weeks >= CYCLES_MIN {
-        let cycles = (weeks - 1).min(WEEKS_MAX);
+        let seasons = (weeks - 1).min(WEEKS_MAX);
         let period = 7 * day;
-        (Against::Weeks(cycles), Season { period, cycles })
+        (Against::Weeks(seasons), Season { period, seasons })
     } else if days >= CYCLES_MIN {
         // Half of the days are compared with, the others tell how far one is from them.
-        let cycles = (days / 2).clamp(CYCLES_MIN - 1, DAYS_MAX);
+        let seasons = (days / 2).clamp(CYCLES_MIN - 1, DAYS_MAX);
         let period = day;
-        (Against::Days(cycles), Season { period, cycles })
+        (Against::Days(seasons), Season { period, seasons })
     } else {
         let before = &scaled[index.checked_sub(day)?..index];
         robust::half_finite(before)?;
         return Some((Against::LastDay, of_values(before)?));
     };
-    if residuals.season != season {
-        *residuals = Residuals::of(scaled, season);
+    if residuals.season != Some(season) {
+        *residuals = Residuals::of(scaled, Some(season));
     }
-    let base = residuals.base(index)?;
+    let base = seasonal::usual(scaled, index, season)?;
     // Two hours to both sides.
     let near = day / 12;
     let step = (2 * near / AROUND_MAX).max(1);
@@ -247,16 +242,16 @@ fn of_values(before: &[f64]) -> Option<Usual> {
     })
 }
 
-/// The residuals of a series for one season, each computed once.
+/// The residuals of a series for one season, each computed once; without one there are none.
 struct Residuals<'a> {
     scaled: &'a [f64],
-    season: Season,
+    season: Option<Season>,
     known: Vec<Option<f64>>,
     asked: Vec<bool>,
 }
 
 impl<'a> Residuals<'a> {
-    fn of(scaled: &'a [f64], season: Season) -> Self {
+    fn of(scaled: &'a [f64], season: Option<Season>) -> Self {
         Self {
             scaled,
             season,
@@ -265,23 +260,11 @@ impl<'a> Residuals<'a> {
         }
     }
 
-    /// The median of the same phase in the cycles before; `None` where less than half of them have a value.
-    fn base(&self, index: usize) -> Option<f64> {
-        let Season { period, cycles } = self.season;
-        index.checked_sub(period * cycles)?;
-        let mut before = [f64::NAN; DAYS_MAX];
-        let before = &mut before[..cycles];
-        for (cycle, value) in before.iter_mut().enumerate() {
-            *value = self.scaled[index - (cycle + 1) * period];
-        }
-        robust::half_finite(before)?;
-        robust::median(before.iter().copied())
-    }
-
     fn at(&mut self, index: usize) -> Option<f64> {
         if !self.asked[index] {
             self.asked[index] = true;
-            let residual = self.base(index).map(|it| self.scaled[index] - it);
+            let usual = seasonal::usual(self.scaled, index, self.season?);
+            let residual = usual.map(|it| self.scaled[index] - it);
             self.known[index] = residual.filter(|it| it.is_finite());
         }
         self.known[index]

@@ -2,7 +2,7 @@
 
 use crate::Estimate;
 use crate::gamma::ln_gamma;
-use crate::interval::{difference, wilson};
+use crate::interval::{by_student, difference, welch_degrees, wilson};
 use crate::student;
 
 /// What is counted of some rows.
@@ -64,19 +64,7 @@ impl Part {
     /// The mean with Student's interval.
     pub(super) fn mean_at(self, level: f64) -> Estimate {
         let degrees = usize::try_from(self.rows.saturating_sub(1)).unwrap_or(usize::MAX);
-        around(self.mean(), self.error_squared(), degrees, level).within(0.0, f64::MAX)
-    }
-}
-
-fn around(value: f64, error_squared: f64, degrees: usize, level: f64) -> Estimate {
-    if degrees == 0 || error_squared <= 0.0 {
-        return Estimate::bare(value);
-    }
-    let half = student::upper_quantile((1.0 - level) / 2.0, degrees) * error_squared.sqrt();
-    Estimate {
-        value,
-        low: Some(value - half),
-        high: Some(value + half),
+        by_student(self.mean(), self.error_squared(), degrees, level).within(0.0, f64::MAX)
     }
 }
 
@@ -105,11 +93,10 @@ pub(super) fn means(inside: Part, outside: Part, level: f64) -> Compared {
         };
     }
     let (ours, theirs) = ((inside.rows - 1) as f64, (outside.rows - 1) as f64);
-    let degrees = squared * squared / (one * one / ours + other * other / theirs);
-    let degrees = degrees.floor().max(1.0);
+    let degrees = welch_degrees((one, ours), (other, theirs));
     let above = student::above(value.abs() / squared.sqrt(), degrees);
     Compared {
-        difference: around(value, squared, degrees as usize, level),
+        difference: by_student(value, squared, degrees as usize, level),
         p: if value > 0.0 { above } else { 1.0 - above },
     }
 }

@@ -60,6 +60,14 @@ pub(super) async fn look(app: &App, asking: &Asking, found: &mut Found) -> Resul
     let actions = registry
         .actions(Some(&asking.model), None, LIST_MAX)
         .await?;
+    // The list is of all times: what is older than its end may be missing.
+    let oldest = actions.last().map(|it| it.tried.at.0);
+    if actions.len() >= LIST_MAX as usize && oldest.is_some_and(|it| it >= from.0) {
+        found.unjudged(
+            "actions",
+            format!("only the last {LIST_MAX} were looked at"),
+        );
+    }
     for action in actions.iter().filter(|it| within(it.tried.at.0)) {
         found.clues.push(Clue {
             role: Role::Reaction,
