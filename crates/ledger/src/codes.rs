@@ -42,7 +42,7 @@ impl Snapshot<'_> {
              group by 1, 2, 3 order by 1, 2, 3 limit {GROUPS_MAX}",
             range.from_us, range.to_us,
         );
-        let batches = self.query_of(model, &sql, limits).await?;
+        let batches = self.query_of((model, range), &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             let column = |index: usize, datatype: DataType| {

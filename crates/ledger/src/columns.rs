@@ -192,7 +192,7 @@ impl Collector {
         let first = head.place.first;
         self.row
             .extend((0..count).map(|it| first.saturating_add(it as u32)));
-        self.time.push_n(head.time_us, count);
+        self.time.push_n(head.place.time_us, count);
         self.arm.push(arm, count);
         match self.key_at {
             None => push_texts(&mut self.key, key, count),

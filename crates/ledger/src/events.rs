@@ -65,7 +65,9 @@ impl Snapshot<'_> {
             asked.range.from_us,
             asked.range.to_us,
         );
-        let batches = self.query_of(asked.model, &sql, limits).await?;
+        let batches = self
+            .query_of((asked.model, asked.range), &sql, limits)
+            .await?;
         let mut all = Vec::new();
         for batch in batches {
             let columns: Result<Vec<_>, _> = batch

@@ -104,7 +104,7 @@ impl Snapshot<'_> {
             range.from_us,
             range.to_us,
         );
-        let batches = self.query_of(model, &sql, limits).await?;
+        let batches = self.query_of((model, range), &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             read(&batch, by, every_us.is_some(), &mut all)?;

@@ -99,6 +99,13 @@ fn text(text: &str, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&text.as_bytes()[..usize::from(len)]);
 }
 
+/// Whose predictions the labels of a record are of.
+pub(crate) fn model_of(record: &[u8]) -> Option<&str> {
+    let mut reader = Reader::new(record);
+    (reader.byte().ok()? == LABELS).then_some(())?;
+    reader.text().ok()?
+}
+
 /// The labels of a record, and whose predictions they are of.
 pub(crate) fn decode(record: &[u8]) -> Result<(String, Vec<Kept>), Unreadable> {
     let mut reader = Reader::new(record);

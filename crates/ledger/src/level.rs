@@ -58,7 +58,7 @@ impl Snapshot<'_> {
              and cast(time as bigint) >= {} and cast(time as bigint) < {} group by 1 order by 1",
             range.from_us, range.to_us,
         );
-        let batches = self.query_of(model, &sql, limits).await?;
+        let batches = self.query_of((model, range), &sql, limits).await?;
         let mut all = Vec::new();
         for batch in batches {
             let columns: Result<Vec<_>, _> = batch

@@ -23,6 +23,7 @@ mod events;
 mod failure;
 mod files;
 mod find;
+mod index;
 mod kpi;
 mod label;
 mod layout;

@@ -23,8 +23,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
-pub(crate) use frame::{Found, Frames};
-use frame::{framed_bytes, head};
+pub(crate) use frame::{Found, Frames, framed_bytes, head};
 use lost::Lost;
 pub(crate) use segment::{Readable, Segment, open_old, segments_in};
 

@@ -139,11 +139,12 @@ impl Snapshot<'_> {
         Ok(OfLog { rows, labels })
     }
 
-    /// The same of several models. The log is read as a whole, however many they are: it is asked once.
+    /// The same of several models.
     pub(crate) fn of_logs(&self, wanted: impl Fn(&str) -> bool) -> Result<OfLogs, Refusal> {
         let mut found = OfLogs::default();
         for segment in &self.segments {
-            let contents = seal::read(&segment.bytes()?, &wanted);
+            let pieces = segment.pieces_of(&wanted)?;
+            let contents = seal::read(&pieces.all(), &wanted);
             for collector in contents.predictions {
                 let layout = Arc::clone(collector.layout());
                 let batch = collector.finish().map_err(|_| {
@@ -166,7 +167,7 @@ impl Snapshot<'_> {
             .map(str::to_owned)
             .collect();
         for segment in &self.segments {
-            models.extend(seal::models(&segment.bytes()?));
+            models.extend(segment.models()?);
         }
         Ok(models.into_iter().collect())
     }
@@ -179,6 +180,20 @@ impl Snapshot<'_> {
                 && (kind != Kind::Predictions || range.meets(it.times_us))
         };
         self.catalog.files.iter().filter(fits).cloned().collect()
+    }
+
+    /// Whether there may be predictions of a model within a range of time: in files, whose times are known, or in the
+    /// log.
+    pub(crate) fn may_have(&self, model: &str, range: Range) -> Result<bool, Refusal> {
+        if !self.files(Kind::Predictions, model, range).is_empty() {
+            return Ok(true);
+        }
+        for segment in &self.segments {
+            if segment.has(model, range)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Calls `take` with the time and the cost of every row of a model that has one.

@@ -82,6 +82,13 @@ pub(crate) fn layout(number: u32, layout: &Layout) -> Vec<u8> {
     bytes
 }
 
+/// What [`layout`] wrote.
+pub(crate) fn read_layout(record: &[u8]) -> Option<(u32, Layout)> {
+    let number = record.get(1..5)?.try_into().ok()?;
+    let layout = Layout::from_json(record.get(5..)?).ok()?;
+    Some((u32::from_le_bytes(number), layout))
+}
+
 /// Calls `put` with each record that the rows from `first` on make, and how many rows it has.
 pub(crate) fn encode<E>(
     number: u32,

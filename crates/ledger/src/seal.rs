@@ -1,6 +1,6 @@
 //! From segments of the log to sorted Parquet files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,11 +41,12 @@ struct Placed<'a> {
     record: &'a [u8],
 }
 
-/// Reads a segment. `wanted` says which models' rows.
-pub(crate) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Contents {
+/// Reads a segment, or pieces of it that begin and end with a record. `wanted` says which models' rows.
+pub(crate) fn read(pieces: &[&[u8]], wanted: impl Fn(&str) -> bool) -> Contents {
     let mut contents = Contents::default();
     let mut layouts: BTreeMap<u32, (Arc<Layout>, Vec<Placed<'_>>)> = BTreeMap::new();
-    for found in Frames::new(bytes) {
+    let bytes: usize = pieces.iter().map(|it| it.len()).sum();
+    for found in pieces.iter().flat_map(|it| Frames::new(it)) {
         let (rows, record) = match found {
             Found::Record { rows, record, .. } => (rows, record),
             Found::Damaged { rows, .. } => {
@@ -70,7 +71,7 @@ pub(crate) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Contents {
         // Requests are answered nearly in the order in which they came: there is little to sort.
         placed.sort_by_key(|it| it.place);
         let rows: usize = placed.iter().map(|it| it.rows as usize).sum();
-        let mut collector = Collector::new(layout, rows.min(bytes.len()));
+        let mut collector = Collector::new(layout, rows.min(bytes));
         for it in placed {
             if collector.push(it.record).is_err() {
                 contents.damage.records += 1;
@@ -92,14 +93,15 @@ fn sort<'a>(
 ) -> Option<()> {
     match *record.first()? {
         record::LAYOUT => {
-            let number = u32::from_le_bytes(record.get(1..5)?.try_into().ok()?);
-            let layout = Layout::from_json(record.get(5..)?).ok()?;
+            let (number, layout) = record::read_layout(record)?;
             layouts
                 .entry(number)
                 .or_insert_with(|| (Arc::new(layout), Vec::new()));
         }
         record::PREDICTIONS => {
-            let Place { layout, id, first } = Place::read(record).ok()?;
+            let Place {
+                layout, id, first, ..
+            } = Place::read(record).ok()?;
             let (layout, placed) = layouts.get_mut(&layout)?;
             if wanted(&layout.model) {
                 placed.push(Placed {
@@ -118,27 +120,6 @@ fn sort<'a>(
         _ => return None,
     }
     Some(())
-}
-
-/// The models that a segment has rows or labels of.
-pub(crate) fn models(bytes: &[u8]) -> BTreeSet<String> {
-    let mut models = BTreeSet::new();
-    for found in Frames::new(bytes) {
-        let Found::Record { record, .. } = found else {
-            continue;
-        };
-        match record.first() {
-            Some(&record::LAYOUT) => {
-                let layout = record.get(5..).map(Layout::from_json);
-                models.extend(layout.and_then(Result::ok).map(|it| it.model.clone()));
-            }
-            Some(&record::LABELS) => {
-                models.extend(label::decode(record).ok().map(|(model, _)| model));
-            }
-            _ => {}
-        }
-    }
-    models
 }
 
 /// The greatest number of a label in a segment; 0 where there is none.
@@ -166,7 +147,7 @@ pub(crate) struct Sealed {
 
 /// Writes a segment's rows into files.
 pub(crate) fn seal(bytes: &[u8], files: &Files) -> Result<Sealed, Refusal> {
-    let contents = read(bytes, |_| true);
+    let contents = read(&[bytes], |_| true);
     let mut sealed = Sealed {
         damage: contents.damage,
         ..Sealed::default()

@@ -85,6 +85,14 @@ fn invalid(why: impl Into<String>) -> Refusal {
     Refusal::InvalidQuery { why: why.into() }
 }
 
+/// What a question may be about.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    models: &'a [String],
+    /// Predictions in files that have none of it are left out.
+    range: Range,
+}
+
 impl Snapshot<'_> {
     /// Begins to answer a question: the answer's columns, and its rows as they come. Must be called, and the
     /// rows taken, in a tokio runtime; computing is done on its threads.
@@ -93,24 +101,37 @@ impl Snapshot<'_> {
         sql: &str,
         limits: SqlLimits,
     ) -> Result<SendableRecordBatchStream, Refusal> {
-        self.stream(sql, &self.models()?, limits).await
+        let of = Of {
+            models: &self.models()?,
+            range: Range::ALL,
+        };
+        self.stream(sql, of, limits).await
     }
 
-    /// The whole answer to a question of our own about one model: rows of others are neither looked for nor read.
+    /// The whole answer to a question of our own about one model within a range of time: files of others and of other
+    /// times are not opened. That a row's time is within the range is for the question to say. It counts rows in groups:
+    /// of no row there is no answer.
     pub(crate) async fn query_of(
         &self,
-        model: &str,
+        (model, range): (&str, Range),
         sql: &str,
         limits: SqlLimits,
     ) -> Result<Vec<RecordBatch>, Refusal> {
-        let stream = self.stream(sql, &[model.to_owned()], limits).await?;
+        if !self.may_have(model, range)? {
+            return Ok(Vec::new());
+        }
+        let of = Of {
+            models: &[model.to_owned()],
+            range,
+        };
+        let stream = self.stream(sql, of, limits).await?;
         stream.try_collect().await.map_err(|error| refused(&error))
     }
 
     async fn stream(
         &self,
         sql: &str,
-        models: &[String],
+        of: Of<'_>,
         limits: SqlLimits,
     ) -> Result<SendableRecordBatchStream, Refusal> {
         if sql.len() > SQL_BYTES_MAX {
@@ -130,7 +151,7 @@ impl Snapshot<'_> {
             .resolve_table_references(&statement)
             .map_err(|error| refused(&error))?;
         let tables: BTreeSet<&str> = names.iter().map(|it| it.table()).collect();
-        self.register(&context, &tables, models, mentions_labels(sql))
+        self.register(&context, &tables, of, mentions_labels(sql))
             .await?;
         // The tables are known only now.
         let state = context.state();
@@ -192,15 +213,15 @@ impl Snapshot<'_> {
         &self,
         context: &SessionContext,
         tables: &BTreeSet<&str>,
-        models: &[String],
+        of: Of<'_>,
         with_labels: bool,
     ) -> Result<(), Refusal> {
         for table in tables {
             let frame = match *table {
-                "predictions" => self.all_predictions(context, models).await?,
-                "labels" => self.labels(context, models).await?,
-                name if models.iter().any(|it| it == name) => {
-                    self.model(context, name, with_labels).await?
+                "predictions" => self.all_predictions(context, of).await?,
+                "labels" => self.labels(context, of.models).await?,
+                name if of.models.iter().any(|it| it == name) => {
+                    self.model(context, (name, of.range), with_labels).await?
                 }
                 _ => continue,
             };
@@ -217,7 +238,7 @@ impl Snapshot<'_> {
     async fn all_predictions(
         &self,
         context: &SessionContext,
-        models: &[String],
+        Of { models, range }: Of<'_>,
     ) -> Result<DataFrame, Refusal> {
         let mut fields: Vec<Field> = SYSTEM
             .iter()
@@ -228,7 +249,7 @@ impl Snapshot<'_> {
         let schema = Arc::new(Schema::new(fields));
         let mut files = Vec::new();
         for model in models {
-            self.paths(Kind::Predictions, model, &mut files)?;
+            self.paths(Kind::Predictions, model, range, &mut files)?;
         }
         let log = self.of_logs(|it| models.iter().any(|model| model == it))?;
         let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));
@@ -238,8 +259,14 @@ impl Snapshot<'_> {
     }
 
     /// Adds where the files of a model lie.
-    fn paths(&self, kind: Kind, model: &str, files: &mut Vec<String>) -> Result<(), Refusal> {
-        for entry in self.files(kind, model, Range::ALL) {
+    fn paths(
+        &self,
+        kind: Kind,
+        model: &str,
+        range: Range,
+        files: &mut Vec<String>,
+    ) -> Result<(), Refusal> {
+        for entry in self.files(kind, model, range) {
             files.push(self.checked(&entry)?.display().to_string());
         }
         Ok(())
@@ -264,7 +291,7 @@ impl Snapshot<'_> {
         let mut files = Vec::new();
         for model in models {
             for kind in [Kind::Labels, Kind::TextLabels] {
-                self.paths(kind, model, &mut files)?;
+                self.paths(kind, model, Range::ALL, &mut files)?;
             }
         }
         let rows = log
@@ -278,10 +305,11 @@ impl Snapshot<'_> {
     async fn model(
         &self,
         context: &SessionContext,
-        model: &str,
+        (model, range): (&str, Range),
         with_labels: bool,
     ) -> Result<DataFrame, Refusal> {
         let log = self.of_log(model)?;
+        // Which columns there are does not depend on the time.
         let entries = self.files(Kind::Predictions, model, Range::ALL);
         let mut layouts: Vec<Arc<Layout>> = entries.iter().map(|it| self.layout(it)).collect();
         layouts.extend(log.rows.iter().map(|it| Arc::clone(&it.layout)));
@@ -290,7 +318,7 @@ impl Snapshot<'_> {
         }
         let schema = Arc::new(merged(&layouts));
         let mut files = Vec::new();
-        self.paths(Kind::Predictions, model, &mut files)?;
+        self.paths(Kind::Predictions, model, range, &mut files)?;
         let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));
         let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
         let frame = table(context, &schema, files, rows).await?;

@@ -40,7 +40,7 @@ fn spec(name: &str, datatype: DataType, inner: &[Option<usize>]) -> TensorSpec {
 }
 
 /// Two numbers and a city in, two scores out.
-fn credit(features: &[&str]) -> Signature {
+pub(crate) fn credit(features: &[&str]) -> Signature {
     let mut x = spec("x", DataType::Fp32, &[Some(features.len())]);
     x.features = features.iter().map(|it| (*it).to_owned()).collect();
     let task = r#"{"type":"binary","positive":"bad","classes":["good","bad"],"scores":"p","threshold":0.5}"#;
@@ -52,7 +52,7 @@ fn credit(features: &[&str]) -> Signature {
     }
 }
 
-fn layout(signature: &Signature, version: u32) -> Layout {
+pub(crate) fn layout(signature: &Signature, version: u32) -> Layout {
     Layout::new(&Version {
         model: "credit",
         version,

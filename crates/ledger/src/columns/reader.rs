@@ -71,7 +71,6 @@ impl<'a> Reader<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
     pub(crate) place: Place,
-    pub(super) time_us: i64,
     pub(super) count: u32,
     pub(super) numbers: [u32; 4],
     pub(super) used: [f32; 4],
@@ -83,6 +82,8 @@ pub(crate) struct Head<'a> {
 pub(crate) struct Place {
     pub(crate) layout: u32,
     pub(crate) id: [u8; 16],
+    /// When the request came.
+    pub(crate) time_us: i64,
     /// The number of its first row in the request.
     pub(crate) first: u32,
 }
@@ -96,18 +97,21 @@ impl Place {
         }
         let layout = reader.number()?;
         let id = reader.array()?;
-        reader.take(8)?;
+        let time_us = i64::from_le_bytes(reader.array()?);
         let first = reader.number()?;
-        Ok(Self { layout, id, first })
+        Ok(Self {
+            layout,
+            id,
+            time_us,
+            first,
+        })
     }
 }
 
 impl<'a> Head<'a> {
     pub(super) fn read(reader: &mut Reader<'a>) -> Read<Self> {
         let place = Place::read(reader.rest)?;
-        reader.take(1 + 4 + 16)?;
-        let time_us = i64::from_le_bytes(reader.array()?);
-        reader.take(4)?;
+        reader.take(1 + 4 + 16 + 8 + 4)?;
         let count = reader.number()?;
         let word = |words: &[u8; 16], at: usize| -> [u8; 4] {
             [words[at], words[at + 1], words[at + 2], words[at + 3]]
@@ -120,7 +124,6 @@ impl<'a> Head<'a> {
         }
         Ok(Self {
             place,
-            time_us,
             count,
             numbers: [0, 4, 8, 12].map(|at| u32::from_le_bytes(word(&numbers, at))),
             used: [0, 4, 8, 12].map(|at| f32::from_le_bytes(word(&used, at))),

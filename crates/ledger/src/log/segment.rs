@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::Refusal;
 
 use super::AHEAD_BYTES;
 use super::map::Map;
-use crate::failure;
+use crate::index::Index;
+use crate::{failure, lock, read};
 
 /// A file of the log.
 pub(crate) struct Segment {
@@ -19,6 +21,7 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(super) file: File,
     pub(super) map: Map,
+    index: Arc<Mutex<Index>>,
 }
 
 impl Segment {
@@ -43,6 +46,7 @@ impl Segment {
                 path,
                 file,
                 map,
+                index: Arc::default(),
             }),
             Err(error) => {
                 // It holds nothing. Where it cannot be removed it is found empty at the next start.
@@ -62,6 +66,7 @@ impl Segment {
             number: self.number,
             file: Arc::new(file),
             end,
+            index: Arc::clone(&self.index),
         })
     }
 }
@@ -72,9 +77,54 @@ pub(crate) struct Readable {
     pub(crate) number: u64,
     file: Arc<File>,
     pub(crate) end: usize,
+    index: Arc<Mutex<Index>>,
 }
 
 impl Readable {
+    /// Pieces that have all records of some models, each from the beginning of a record to the end of one.
+    pub(crate) fn pieces_of(&self, wanted: impl Fn(&str) -> bool) -> Result<Pieces, Refusal> {
+        let ranges = self.indexed()?.pieces(self.end, wanted);
+        let mut bytes = vec![0; ranges.iter().map(Range::len).sum()];
+        let mut rest = &mut bytes[..];
+        let mut ends = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let (piece, behind) = rest.split_at_mut(range.len());
+            self.fill(piece, range.start)?;
+            rest = behind;
+            ends.push(ends.last().copied().unwrap_or(0) + range.len());
+        }
+        Ok(Pieces { bytes, ends })
+    }
+
+    /// Whether there are predictions of a model within a range of time.
+    pub(crate) fn has(&self, model: &str, range: read::Range) -> Result<bool, Refusal> {
+        let times = self.indexed()?.times_us(model);
+        Ok(times.is_some_and(|it| range.meets(it)))
+    }
+
+    /// The models that there are records of.
+    pub(crate) fn models(&self) -> Result<Vec<String>, Refusal> {
+        Ok(self.indexed()?.models().map(str::to_owned).collect())
+    }
+
+    /// The index, up to the end at least.
+    fn indexed(&self) -> Result<MutexGuard<'_, Index>, Refusal> {
+        let mut index = lock(&self.index);
+        let from = index.to();
+        if from < self.end {
+            let mut bytes = vec![0; self.end - from];
+            self.fill(&mut bytes, from)?;
+            index.extend(&bytes);
+        }
+        Ok(index)
+    }
+
+    fn fill(&self, bytes: &mut [u8], at: usize) -> Result<(), Refusal> {
+        self.file
+            .read_exact_at(bytes, at as u64)
+            .map_err(|error| failure::of_io(format!("reading `log/{}`", self.number), &error))
+    }
+
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
         let mut bytes = Vec::new();
         self.read(&mut bytes)?;
@@ -84,9 +134,22 @@ impl Readable {
     /// Replaces what `bytes` holds.
     pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
         bytes.resize(self.end, 0);
-        self.file
-            .read_exact_at(bytes, 0)
-            .map_err(|error| failure::of_io(format!("reading `log/{}`", self.number), &error))
+        self.fill(bytes, 0)
+    }
+}
+
+/// Parts of a segment, one behind the other.
+pub(crate) struct Pieces {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Pieces {
+    /// Each of them.
+    pub(crate) fn all(&self) -> Vec<&[u8]> {
+        let begins = std::iter::once(&0).chain(&self.ends);
+        let ranges = begins.zip(&self.ends);
+        ranges.map(|(from, to)| &self.bytes[*from..*to]).collect()
     }
 }
 
@@ -99,6 +162,7 @@ pub(crate) fn open_old(path: &Path, number: u64) -> Result<Readable, Refusal> {
         number,
         file: Arc::new(file),
         end: usize::try_from(len).unwrap_or(usize::MAX),
+        index: Arc::default(),
     })
 }
 

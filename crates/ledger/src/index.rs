@@ -1,0 +1,216 @@
+//! Where the records of each model lie in a segment of the log: who asks about one model reads little of the others.
+//!
+//! R1. It grows when somebody asks, by what was appended since somebody asked before: a record is looked at once.
+//! R2. What is no whole record is in no index. Sealing reads the segment as a whole, finds and counts it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::columns::Place;
+use crate::label;
+use crate::log::{Found, Frames, framed_bytes};
+use crate::record;
+
+/// Other models' bytes between two records of a model that are read with them: asking the system twice costs more.
+const GAP_BYTES: usize = 4096;
+
+/// The records of a segment by model.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Up to here the segment was looked at.
+    to: usize,
+    /// The place in `models` of each layout's model, by the layout's number.
+    layouts: HashMap<u32, usize>,
+    /// In the order in which they came.
+    models: Vec<OfModel>,
+}
+
+#[derive(Debug, Default)]
+struct OfModel {
+    name: String,
+    /// Where its records lie, ascending.
+    pieces: Vec<Range<usize>>,
+    /// When the first and the last of its predictions were asked for.
+    times_us: Option<(i64, i64)>,
+}
+
+impl Index {
+    /// Up to which place of the segment it was made.
+    pub(crate) fn to(&self) -> usize {
+        self.to
+    }
+
+    /// Adds what the segment has from [`Index::to`] on; whole records, if it is written to still.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        for found in Frames::new(bytes) {
+            let Found::Record { at, record, .. } = found else {
+                continue;
+            };
+            let Some((model, time_us)) = self.about(record) else {
+                continue;
+            };
+            let from = self.to + at;
+            let to = from + framed_bytes(record.len());
+            let OfModel {
+                pieces, times_us, ..
+            } = &mut self.models[model];
+            if let Some(time) = time_us {
+                let (first, last) = times_us.unwrap_or((time, time));
+                *times_us = Some((first.min(time), last.max(time)));
+            }
+            match pieces.last_mut() {
+                Some(last) if from - last.end <= GAP_BYTES => last.end = to,
+                _ => pieces.push(from..to),
+            }
+        }
+        self.to += bytes.len();
+    }
+
+    /// The place of the model that a record is about, and the time of its predictions.
+    fn about(&mut self, record: &[u8]) -> Option<(usize, Option<i64>)> {
+        match *record.first()? {
+            record::LAYOUT => {
+                let (number, layout) = record::read_layout(record)?;
+                let model = self.place_of(&layout.model);
+                self.layouts.insert(number, model);
+                Some((model, None))
+            }
+            record::PREDICTIONS => {
+                let place = Place::read(record).ok()?;
+                let model = self.layouts.get(&place.layout)?;
+                Some((*model, Some(place.time_us)))
+            }
+            record::LABELS => Some((self.place_of(label::model_of(record)?), None)),
+            _ => None,
+        }
+    }
+
+    fn place_of(&mut self, model: &str) -> usize {
+        let known = self.models.iter().position(|it| it.name == model);
+        known.unwrap_or_else(|| {
+            self.models.push(OfModel {
+                name: model.to_owned(),
+                ..OfModel::default()
+            });
+            self.models.len() - 1
+        })
+    }
+
+    /// When the first and the last prediction of a model were asked for; none where it has none.
+    pub(crate) fn times_us(&self, model: &str) -> Option<(i64, i64)> {
+        self.models.iter().find(|it| it.name == model)?.times_us
+    }
+
+    /// The models that there are records of.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().map(|it| it.name.as_str())
+    }
+
+    /// What to read of the first `end` bytes to have all records of some models, and little else.
+    pub(crate) fn pieces(&self, end: usize, wanted: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+        let wanted = self.models.iter().filter(|it| wanted(&it.name));
+        let mut all: Vec<Range<usize>> = wanted.flat_map(|it| it.pieces.iter().cloned()).collect();
+        all.sort_unstable_by_key(|it| it.start);
+        let mut pieces: Vec<Range<usize>> = Vec::new();
+        for piece in all.into_iter().take_while(|it| it.start < end) {
+            let piece = piece.start..piece.end.min(end);
+            match pieces.last_mut() {
+                Some(last) if piece.start <= last.end => last.end = last.end.max(piece.end),
+                _ => pieces.push(piece),
+            }
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of predictions, as far as an index reads it.
+    fn predictions(layout: u32, time_us: i64, bytes: usize) -> Vec<u8> {
+        let mut record = vec![record::PREDICTIONS];
+        record.extend(layout.to_le_bytes());
+        record.extend([7; 16]);
+        record.extend(time_us.to_le_bytes());
+        record.extend(0u32.to_le_bytes());
+        record.resize(record.len() + bytes, 1);
+        record
+    }
+
+    fn layout(number: u32, model: &str) -> Vec<u8> {
+        let mut layout = crate::tests::layout(&crate::tests::credit(&["Age"]), 1);
+        model.clone_into(&mut layout.model);
+        record::layout(number, &layout)
+    }
+
+    fn framed(records: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for it in records {
+            bytes.extend(crate::log::head(it, 1));
+            bytes.extend(it);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_pieces_of_a_model_have_all_of_its_records_however_they_were_asked_for() {
+        let far = 2 * GAP_BYTES;
+        let records = [
+            layout(1, "a"),
+            layout(2, "b"),
+            predictions(1, 50, 10),
+            predictions(2, 60, far),
+            predictions(1, 40, 10),
+            predictions(2, 70, far),
+            predictions(3, 80, far),
+            predictions(2, 65, far),
+        ];
+        let bytes = framed(&records);
+        let mut ends = vec![0];
+        for it in &records {
+            ends.push(ends[ends.len() - 1] + framed_bytes(it.len()));
+        }
+        let mut whole = Index::default();
+        whole.extend(&bytes);
+        // Asked after each record, it is the same.
+        let mut grown = Index::default();
+        for ends in ends.windows(2) {
+            grown.extend(&bytes[ends[0]..ends[1]]);
+        }
+        for index in [&whole, &grown] {
+            assert_eq!(index.to(), bytes.len());
+            assert_eq!(index.models().collect::<Vec<_>>(), ["a", "b"]);
+            let of = |end: usize, model: &str| index.pieces(end, |it| it == model);
+            // What lies between is read with them where it is little.
+            assert_eq!(of(bytes.len(), "a"), [ends[0]..ends[3], ends[4]..ends[5]]);
+            // The record of a layout that nobody knows is nobody's.
+            let of_b = [ends[1]..ends[6], ends[7]..ends[8]];
+            assert_eq!(of(bytes.len(), "b"), of_b);
+            // Who asked for less reads no further.
+            assert_eq!(of(ends[3], "a").last(), Some(&(0..ends[3])));
+            assert_eq!(
+                index.pieces(bytes.len(), |_| true),
+                [0..ends[6], ends[7]..ends[8]]
+            );
+            assert!(of(bytes.len(), "c").is_empty());
+            assert_eq!(index.times_us("a"), Some((40, 50)));
+            assert_eq!(index.times_us("b"), Some((60, 70)));
+            assert_eq!(index.times_us("c"), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_passed_over() {
+        let records = [layout(1, "a"), predictions(1, 1, 10), predictions(1, 2, 10)];
+        let mut bytes = framed(&records);
+        let second = framed_bytes(records[0].len());
+        bytes[second + 20] ^= 1;
+        bytes.extend([9; 13]);
+        let mut index = Index::default();
+        index.extend(&bytes);
+        assert_eq!(index.to(), bytes.len());
+        assert_eq!(index.times_us("a"), Some((2, 2)));
+    }
+}
