@@ -27,13 +27,13 @@ mod index;
 mod kpi;
 mod label;
 mod layout;
-mod level;
 mod log;
 mod quality;
 mod read;
 mod record;
 mod replay;
 mod seal;
+mod served;
 mod sheet;
 mod sql;
 mod tend;
@@ -55,7 +55,6 @@ pub use find::{Story, Told};
 pub use kpi::{Kpi, KpiBy};
 pub use label::{LABEL_BYTES_MAX, Label, Target};
 pub use layout::{Layout, VALUES_MAX, Version};
-pub use level::Level;
 pub use quality::{
     Called, Example, Examples, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored,
     Spans,
@@ -64,6 +63,7 @@ pub use read::{Range, Snapshot};
 pub use record::{Rows, Spent};
 pub use replay::{Page, Recorded, Said, Telling, Wanted, answers};
 pub use seal::show_day;
+pub use served::{Level, Served};
 pub use sql::{SQL_BYTES_MAX, SqlLimits, refused};
 pub use tend::{Retain, Tended};
 pub use why::{LossKind, Worst, WorstAsked, WorstSlice};

@@ -85,12 +85,18 @@ fn invalid(why: impl Into<String>) -> Refusal {
     Refusal::InvalidQuery { why: why.into() }
 }
 
+/// What a question of our own calls the rows of its model with all their columns: a model may be called as any other
+/// table is.
+pub(crate) const ROWS: &str = "rows_of_model";
+
 /// What a question may be about.
 #[derive(Clone, Copy)]
 struct Of<'a> {
     models: &'a [String],
     /// Predictions in files that have none of it are left out.
     range: Range,
+    /// The model whose rows are [`ROWS`].
+    own: Option<&'a str>,
 }
 
 impl Snapshot<'_> {
@@ -104,6 +110,7 @@ impl Snapshot<'_> {
         let of = Of {
             models: &self.models()?,
             range: Range::ALL,
+            own: None,
         };
         self.stream(sql, of, limits).await
     }
@@ -123,6 +130,7 @@ impl Snapshot<'_> {
         let of = Of {
             models: &[model.to_owned()],
             range,
+            own: Some(model),
         };
         let stream = self.stream(sql, of, limits).await?;
         stream.try_collect().await.map_err(|error| refused(&error))
@@ -217,10 +225,11 @@ impl Snapshot<'_> {
         with_labels: bool,
     ) -> Result<(), Refusal> {
         for table in tables {
-            let frame = match *table {
-                "predictions" => self.all_predictions(context, of).await?,
-                "labels" => self.labels(context, of.models).await?,
-                name if of.models.iter().any(|it| it == name) => {
+            let frame = match (*table, of.own) {
+                (ROWS, Some(model)) => self.model(context, (model, of.range), false).await?,
+                ("predictions", _) => self.all_predictions(context, of).await?,
+                ("labels", _) => self.labels(context, of.models).await?,
+                (name, _) if of.models.iter().any(|it| it == name) => {
                     self.model(context, (name, of.range), with_labels).await?
                 }
                 _ => continue,
@@ -238,7 +247,7 @@ impl Snapshot<'_> {
     async fn all_predictions(
         &self,
         context: &SessionContext,
-        Of { models, range }: Of<'_>,
+        Of { models, range, .. }: Of<'_>,
     ) -> Result<DataFrame, Refusal> {
         let mut fields: Vec<Field> = SYSTEM
             .iter()

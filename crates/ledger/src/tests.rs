@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use super::*;
 
 mod baselines;
-mod levels;
+mod served;
 
 /// 2026-11-24, noon.
 const NOW_MS: i64 = 1_795_521_600_000;

@@ -16,6 +16,9 @@ use crate::layout::Layout;
 use crate::read::{Ids, Range, Snapshot};
 use crate::{failure, lock};
 
+/// Rows in files from which on those that are not sealed yet are not looked at: they would be counted again at each
+/// look, and once more when they are sealed, and could not change what so many tell.
+const SEALED_ENOUGH: u64 = 1_000_000;
 /// Microseconds of an hour.
 pub const HOUR_US: i64 = 3_600_000_000;
 
@@ -114,7 +117,7 @@ impl Snapshot<'_> {
         kept: &Kept,
     ) -> Result<Counter, Refusal> {
         let mut sum = Counter::new(baseline);
-        let mut add = |hours: &Hours| {
+        let add = |sum: &mut Counter, hours: &Hours| {
             for counter in hours.range(watched.from..=watched.to).map(|it| it.1) {
                 sum.merge(counter);
             }
@@ -136,13 +139,16 @@ impl Snapshot<'_> {
                     hours
                 }
             };
-            add(&hours);
+            add(&mut sum, &hours);
+        }
+        if sum.rows >= SEALED_ENOUGH {
+            return Ok(sum);
         }
         for unsealed in self.of_log(watched.model)?.rows {
             if unsealed.layout.version == watched.version {
                 let mut hours = Hours::new();
                 count(&mut hours, &unsealed.layout, &unsealed.batch, baseline)?;
-                add(&hours);
+                add(&mut sum, &hours);
             }
         }
         Ok(sum)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ::ledger::{Kpi, KpiBy, Level, Range};
+use ::ledger::{Range, Served};
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::monitor::anomaly::{Anomaly, Series};
 use domain::{ModelName, Refusal};
@@ -32,18 +32,10 @@ pub(crate) struct Watch {
     histories: HashMap<ModelName, History>,
 }
 
-/// What was counted in a span.
-#[derive(Clone, Debug)]
-struct Counted {
-    kpi: Kpi,
-    /// Of its answers, where they have one.
-    level: Option<Level>,
-}
-
 struct History {
     every_us: i64,
     /// What was counted by the number of the span; those without rows are not there.
-    spans: BTreeMap<i64, Counted>,
+    spans: BTreeMap<i64, Served>,
     /// The first span that was read.
     first: i64,
     /// The first span that was not, and not judged.
@@ -114,7 +106,9 @@ impl Watch {
         history.not_before = current + 1;
         let read = read(app, running, every_us, from, to).await?;
         history.not_before = current;
-        history.spans.extend(read);
+        history
+            .spans
+            .extend(read.into_iter().map(|it| (it.span, it)));
         if filling {
             history.first = from;
             return Ok(Vec::new());
@@ -135,7 +129,7 @@ async fn read(
     every_us: i64,
     from: i64,
     to: i64,
-) -> Result<Vec<(i64, Counted)>, Refusal> {
+) -> Result<Vec<Served>, Refusal> {
     let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
     let range = Range {
         from_us: from * every_us,
@@ -147,25 +141,12 @@ async fn read(
     let column = column.filter(|_| watched).map(str::to_owned);
     let question = async move {
         let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
-        let kpis = snapshot.kpi(&name, range, KpiBy::All, Some(every_us), limits);
-        let kpis = kpis.await?;
-        let levels = match column {
-            Some(column) if !kpis.is_empty() => {
-                let levels = snapshot.levels(&name, &column, range, every_us, limits);
-                levels.await?
-            }
-            _ => Vec::new(),
-        };
-        Ok((kpis, levels))
+        let spans = (range, every_us);
+        snapshot
+            .served(&name, column.as_deref(), spans, limits)
+            .await
     };
-    let (kpis, levels) = app.questions.ask(LOOK_MAX, question).await?;
-    let levels: BTreeMap<i64, Level> = levels.into_iter().collect();
-    let counted = |kpi: Kpi| {
-        let span = kpi.at_us?.div_euclid(every_us);
-        let level = levels.get(&span).copied();
-        Some((span, Counted { kpi, level }))
-    };
-    Ok(kpis.into_iter().filter_map(counted).collect())
+    app.questions.ask(LOOK_MAX, question).await
 }
 
 /// All that is judged, apart from the history, so that it can be done elsewhere.
@@ -176,14 +157,14 @@ struct Judged {
     /// From this place on spans are judged; those before are compared with.
     since: usize,
     /// From the first span that has rows to the last that has ended.
-    spans: Vec<Option<Counted>>,
+    spans: Vec<Option<Served>>,
 }
 
 impl Judged {
     fn of(running: &Running, history: &History, began: i64) -> Self {
         let first = history.spans.keys().next().copied();
         let first = first.unwrap_or(history.next);
-        let spans = (first..history.next).map(|it| history.spans.get(&it).cloned());
+        let spans = (first..history.next).map(|it| history.spans.get(&it).copied());
         Self {
             model: running.model.clone(),
             setting: running.monitor.anomaly.clone(),
@@ -200,8 +181,8 @@ impl Judged {
     }
 
     /// A series' value in a span; NaN where there is too little to tell.
-    fn value(&self, series: Series, span: Option<&Counted>) -> f64 {
-        let Some(Counted { kpi, level }) = span else {
+    fn value(&self, series: Series, span: Option<&Served>) -> f64 {
+        let Some(served) = span else {
             return if series == Series::Traffic {
                 0.0
             } else {
@@ -209,14 +190,16 @@ impl Judged {
             };
         };
         let enough = |count: u64| count >= self.setting.rows_min;
-        let [[_, _, p99_us], _, _] = kpi.quantiles;
-        let rows = kpi.rows as f64;
+        let rows = served.rows as f64;
         match series {
             Series::Traffic => rows,
-            Series::Latency if enough(kpi.requests) => p99_us,
-            Series::Errors if enough(kpi.rows) => kpi.failed as f64 / rows,
-            Series::Cost if enough(kpi.rows) => kpi.cost.map_or(f64::NAN, |it| it / rows * 1000.0),
-            Series::Score => level
+            Series::Latency if enough(served.requests) => served.p99_us,
+            Series::Errors if enough(served.rows) => served.failed as f64 / rows,
+            Series::Cost if enough(served.rows) => {
+                served.cost.map_or(f64::NAN, |it| it / rows * 1000.0)
+            }
+            Series::Score => served
+                .level
                 .filter(|it| enough(it.rows))
                 .map_or(f64::NAN, |it| it.mean),
             Series::Latency | Series::Errors | Series::Cost => f64::NAN,
@@ -227,7 +210,7 @@ impl Judged {
         let spans = || self.spans.iter().map(Option::as_ref);
         let values: Vec<f64> = spans().map(|it| self.value(series, it)).collect();
         let rows: Vec<f64> = spans()
-            .map(|it| it.map_or(0.0, |it| it.kpi.rows as f64))
+            .map(|it| it.map_or(0.0, |it| it.rows as f64))
             .collect();
         let levels = || spans().map(|it| it?.level);
         let errors: Vec<f64> = levels()
@@ -267,9 +250,9 @@ impl Judged {
 
     /// None where the series never had a value: nothing has a price, answers have no level.
     fn finding(&self, series: Series) -> Option<Finding> {
-        let any = |is: fn(&Counted) -> bool| self.spans.iter().flatten().any(is);
+        let any = |is: fn(&Served) -> bool| self.spans.iter().flatten().any(is);
         let is = match series {
-            Series::Cost => any(|it| it.kpi.cost.is_some()),
+            Series::Cost => any(|it| it.cost.is_some()),
             Series::Score => any(|it| it.level.is_some()),
             Series::Latency | Series::Errors | Series::Traffic => true,
         };

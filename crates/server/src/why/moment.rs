@@ -152,20 +152,18 @@ pub(crate) async fn moment(
     let counting = app.questions.ask(limit(app), async move {
         let snapshot = ledger.snapshot(now_us / 1000)?;
         let codes = snapshot.codes(&name, all, frame.every_us, limits).await?;
-        let by = ::ledger::KpiBy::All;
-        let kpis = snapshot
-            .kpi(&name, all, by, Some(frame.every_us), limits)
-            .await?;
-        Ok((codes, kpis))
+        let spans = (all, frame.every_us);
+        let served = snapshot.served(&name, None, spans, limits).await?;
+        Ok((codes, served))
     });
-    let (codes, kpis) = counting.await?;
+    let (codes, served) = counting.await?;
     // The settings are those of whatever version has the traffic; without one the defaults hold.
     let setting = match if_any(version_of(app, &model, None).await)? {
         Some(version) => version_record(app, &model, version).await?.1.monitor,
         None => Setting::default(),
     };
     let judging = move || {
-        let versions = series::look(frame, &codes, &kpis, &setting.anomaly, &mut found);
+        let versions = series::look(frame, &codes, &served, &setting.anomaly, &mut found);
         Ok((versions, found))
     };
     let (versions, mut found) = app.questions.compute(limit(app), judging).await?;

@@ -1,53 +1,50 @@
+use ::ledger::Level;
+
 use super::*;
 
 impl Watch {
     /// The rows that are known of a model.
     pub(crate) fn rows(&self, model: &ModelName) -> u64 {
         let spans = self.histories.get(model).map(|it| it.spans.values());
-        spans.into_iter().flatten().map(|it| it.kpi.rows).sum()
+        spans.into_iter().flatten().map(|it| it.rows).sum()
     }
 }
 
-fn kpi(rows: u64, failed: u64, p99_us: f64) -> Counted {
-    let kpi = Kpi {
-        by: None,
-        at_us: None,
+fn served(rows: u64, failed: u64, p99_us: f64) -> Served {
+    Served {
+        span: 0,
         rows,
         requests: rows,
         failed,
-        quantiles: [[0.0, 0.0, p99_us], [0.0; 3], [0.0; 3]],
-        batch_rows: 1.0,
-        cpu_us: 0.0,
-        accelerator_us: 0.0,
-        memory_mib_s: 0.0,
+        p99_us,
         cost: None,
-    };
-    Counted { kpi, level: None }
+        level: None,
+    }
 }
 
 /// The same with answers around a mean.
-fn answers(mean: f64) -> Counted {
-    Counted {
+fn answers(mean: f64) -> Served {
+    Served {
         level: Some(Level {
             rows: 1000,
             mean,
             deviation: 0.3,
         }),
-        ..kpi(1000, 2, 20_000.0)
+        ..served(1000, 2, 20_000.0)
     }
 }
 
 /// Two days of hours of 1000 rows in 20 ms, and then some others.
-fn found(then: &[Option<Counted>]) -> Vec<String> {
-    found_after(&kpi(1000, 2, 20_000.0), then)
+fn found(then: &[Option<Served>]) -> Vec<String> {
+    found_after(&served(1000, 2, 20_000.0), then)
 }
 
-fn found_after(usual: &Counted, then: &[Option<Counted>]) -> Vec<String> {
+fn found_after(usual: &Served, then: &[Option<Served>]) -> Vec<String> {
     let setting = Anomaly {
         span: "1h".parse().expect("a span"),
         ..Anomaly::default()
     };
-    let mut spans = vec![Some(usual.clone()); 48];
+    let mut spans = vec![Some(*usual); 48];
     spans.extend(then.iter().cloned());
     let judged = Judged {
         model: "m".parse().expect("a name"),
@@ -62,7 +59,7 @@ fn found_after(usual: &Counted, then: &[Option<Counted>]) -> Vec<String> {
 
 #[test]
 fn what_is_found_is_said_with_its_numbers() {
-    let then = vec![Some(kpi(1000, 60, 50_000.0)); 3];
+    let then = vec![Some(served(1000, 60, 50_000.0)); 3];
     assert_eq!(
         found(&then),
         [
@@ -89,7 +86,7 @@ fn what_is_found_is_said_with_its_numbers() {
 
 #[test]
 fn a_model_that_is_seldom_asked_is_not_judged() {
-    let few = vec![Some(kpi(99, 99, 900_000.0)); 5];
+    let few = vec![Some(served(99, 99, 900_000.0)); 5];
     let found = found(&few);
     assert!(found[0].starts_with("Unknown") && found[1].starts_with("Unknown"));
     assert!(found[2].starts_with("Bad traffic"), "{found:?}");
@@ -108,17 +105,14 @@ fn answers_that_leave_their_level_are_found_either_way() {
         "Bad score of m is not as usual: 0.5000 on average where 0.4000 on average was to be expected of the day before"
     );
     assert!(of(0.3).starts_with("Bad score"));
-    let seldom = Counted {
+    let seldom = Served {
         level: Some(Level {
             rows: 99,
             mean: 0.9,
             deviation: 0.3,
         }),
-        ..kpi(1000, 2, 20_000.0)
+        ..served(1000, 2, 20_000.0)
     };
-    let found = found_after(
-        &answers(0.4),
-        &[Some(seldom.clone()), Some(seldom.clone()), Some(seldom)],
-    );
+    let found = found_after(&answers(0.4), &[Some(seldom), Some(seldom), Some(seldom)]);
     assert!(found[3].starts_with("Unknown score"), "{found:?}");
 }

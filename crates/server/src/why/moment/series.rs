@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::ledger::{CodeRows, Kpi};
+use ::ledger::{CodeRows, Served};
 use domain::alert::Fact;
 use domain::monitor::anomaly::{Anomaly, Series};
 use domain::why::{Clue, Role, onset};
@@ -31,7 +31,7 @@ const CODES_MAX: usize = 20;
 pub(super) fn look(
     frame: Frame,
     codes: &[CodeRows],
-    kpis: &[Kpi],
+    served: &[Served],
     setting: &Anomaly,
     found: &mut Found,
 ) -> Versions {
@@ -58,7 +58,7 @@ pub(super) fn look(
     shares(frame, codes, setting, found);
     for series in [Series::Latency, Series::Traffic, Series::Cost] {
         if !setting.leave_out.contains(&series) {
-            spans(frame, kpis, series, setting, found);
+            spans(frame, served, series, setting, found);
         }
     }
     versions
@@ -197,22 +197,20 @@ fn begins(
 }
 
 /// A series whose spans are compared.
-fn spans(frame: Frame, kpis: &[Kpi], series: Series, setting: &Anomaly, found: &mut Found) {
-    let by_span: BTreeMap<i64, &Kpi> = kpis
-        .iter()
-        .filter_map(|it| Some((it.at_us?.div_euclid(frame.every_us), it)))
-        .collect();
+fn spans(frame: Frame, served: &[Served], series: Series, setting: &Anomaly, found: &mut Found) {
+    let by_span: BTreeMap<i64, &Served> = served.iter().map(|it| (it.span, it)).collect();
     // Before the first request there was nothing to be asked.
     let first = by_span.keys().next().copied().unwrap_or(frame.first);
     let value = |span: i64| -> Option<f64> {
-        let kpi = by_span.get(&span);
+        let here = by_span.get(&span);
         match series {
-            Series::Traffic => Some(kpi.map_or(0.0, |it| it.rows as f64)),
+            Series::Traffic => Some(here.map_or(0.0, |it| it.rows as f64)),
             _ => {
-                let kpi = kpi.filter(|it| it.rows >= ROWS_MIN && it.requests >= ROWS_MIN.min(3))?;
+                let here =
+                    here.filter(|it| it.rows >= ROWS_MIN && it.requests >= ROWS_MIN.min(3))?;
                 let value = match series {
-                    Series::Latency => kpi.quantiles[0][2],
-                    _ => kpi.cost? / kpi.rows as f64 * 1000.0,
+                    Series::Latency => here.p99_us,
+                    _ => here.cost? / here.rows as f64 * 1000.0,
                 };
                 (value > 0.0).then_some(value)
             }
@@ -224,7 +222,7 @@ fn spans(frame: Frame, kpis: &[Kpi], series: Series, setting: &Anomaly, found: &
     let name = series.name();
     if before.len() < SPANS_MIN {
         // Where nothing has a price there is no cost to be judged.
-        if series != Series::Cost || kpis.iter().any(|it| it.cost.is_some()) {
+        if series != Series::Cost || served.iter().any(|it| it.cost.is_some()) {
             found.unjudged(
                 name,
                 "there were too few requests in the hours before, with which to compare",
@@ -352,19 +350,15 @@ mod tests {
         end: 112,
     };
 
-    fn kpi(span: i64, rows: u64, p99: f64) -> Kpi {
-        Kpi {
-            by: None,
-            at_us: Some(span * FRAME.every_us),
+    fn served(span: i64, rows: u64, p99_us: f64) -> Served {
+        Served {
+            span,
             rows,
             requests: rows,
             failed: 0,
-            quantiles: [[p99 / 2.0, p99 / 1.5, p99]; 3],
-            batch_rows: 1.0,
-            cpu_us: 0.0,
-            accelerator_us: 0.0,
-            memory_mib_s: 0.0,
+            p99_us,
             cost: None,
+            level: None,
         }
     }
 
@@ -377,9 +371,9 @@ mod tests {
         }
     }
 
-    fn looked(codes: &[CodeRows], kpis: &[Kpi]) -> Found {
+    fn looked(codes: &[CodeRows], served: &[Served]) -> Found {
         let mut found = Found::default();
-        look(FRAME, codes, kpis, &Anomaly::default(), &mut found);
+        look(FRAME, codes, served, &Anomaly::default(), &mut found);
         found
     }
 
@@ -397,16 +391,16 @@ mod tests {
 
     #[test]
     fn what_surely_changed_is_told_with_its_time() {
-        let (mut codes, mut kpis) = (Vec::new(), Vec::new());
+        let (mut codes, mut all) = (Vec::new(), Vec::new());
         for span in 52..112 {
             let slow = if span >= 103 { 4.0 } else { 1.0 };
             let version = if span >= 97 { 2 } else { 1 };
             let failed = if span >= 101 { 30 } else { 1 };
             codes.push(rows(span, version, None, 200));
             codes.push(rows(span, version, Some("timeout"), failed));
-            kpis.push(kpi(span, 200, about(span, 5000.0 * slow)));
+            all.push(served(span, 200, about(span, 5000.0 * slow)));
         }
-        let found = looked(&codes, &kpis);
+        let found = looked(&codes, &all);
         let want = [
             ("errors", "timeout", 101),
             ("version", "2", 97),
@@ -432,10 +426,10 @@ mod tests {
                 ]
             })
             .collect();
-        let kpis: Vec<Kpi> = (52..112)
-            .map(|it| kpi(it, 100 + (it as u64 * 13) % 40, about(it, 5000.0)))
+        let all: Vec<Served> = (52..112)
+            .map(|it| served(it, 100 + (it as u64 * 13) % 40, about(it, 5000.0)))
             .collect();
-        let found = looked(&codes, &kpis);
+        let found = looked(&codes, &all);
         assert_eq!(kinds(&found), [], "{:?}", found.clues);
         assert_eq!(found.unchanged, ["errors by code", "latency", "traffic"]);
     }
@@ -444,17 +438,17 @@ mod tests {
     fn traffic_that_ceases_or_doubles() {
         let codes = [rows(60, 1, None, 100), rows(105, 1, None, 100)];
         let of = |later: u64| {
-            let kpis: Vec<Kpi> = (52..112)
+            let all: Vec<Served> = (52..112)
                 .filter(|it| *it < 100 || later > 0)
                 .map(|it| {
-                    kpi(
+                    served(
                         it,
                         if it < 100 { 90 + it as u64 % 20 } else { later },
                         5000.0,
                     )
                 })
                 .collect();
-            kinds(&looked(&codes, &kpis))
+            kinds(&looked(&codes, &all))
                 .iter()
                 .map(|it| (it.0.to_owned(), it.2))
                 .collect::<Vec<_>>()
@@ -466,7 +460,7 @@ mod tests {
 
     #[test]
     fn without_hours_before_nothing_is_judged() {
-        let found = looked(&[rows(101, 1, None, 100)], &[kpi(101, 100, 5000.0)]);
+        let found = looked(&[rows(101, 1, None, 100)], &[served(101, 100, 5000.0)]);
         assert!(found.clues.is_empty() && found.unchanged.is_empty());
         assert_eq!(found.unjudged.len(), 1);
         let none = looked(&[], &[]);
