@@ -24,9 +24,10 @@ use wire::api::drift as api;
 
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::http::{limit, metric_record};
 use crate::loading::layout_of;
 use crate::margins::Widened;
+use crate::quality::metric_record;
+use crate::questions::limit;
 
 /// The level of the intervals that are shown.
 pub(crate) const LEVEL: f64 = 0.95;

@@ -19,8 +19,10 @@ use wire::api::fairness as api;
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{version_of, version_record};
-use crate::http::{is_known, limit, metric_record};
 use crate::loading::layout_of;
+use crate::quality::metric_record;
+use crate::questions::limit;
+use crate::range::known_ends;
 
 pub(crate) use mitigate::{thresholds, weights};
 
@@ -57,7 +59,7 @@ pub(crate) async fn fairness(
         Report::Binary { positive, .. } => Some(positive.clone()),
         Report::Multiclass { .. } | Report::Regression(_) => None,
     });
-    let (from_us, to_us) = is_known(asking.range);
+    let (from_us, to_us) = known_ends(asking.range);
     Ok(api::FairnessRecord {
         model: asking.model.to_string(),
         version: version.number(),

@@ -27,12 +27,9 @@ pub(crate) mod oip;
 mod openapi;
 mod quality;
 mod rows;
-
 mod trace;
 mod why;
 
-pub(crate) use ledger::{limit, sql_limits};
-pub(crate) use quality::{check_columns, is_known, metric_record, range_of};
 pub(crate) use trace::Trace;
 
 /// The header that carries a prediction's id.

@@ -30,6 +30,7 @@ mod pool;
 mod prepare;
 mod quality;
 mod questions;
+mod range;
 mod replay;
 mod running;
 #[cfg(test)]

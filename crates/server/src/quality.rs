@@ -1,7 +1,8 @@
-//! Metrics of a report by their names.
+//! Metrics of a report by their names, and as they are answered.
 
 use ::ledger::Report;
 use stats::Estimate;
+use wire::api::ledger::MetricRecord;
 
 /// The metrics that the rows of a report have.
 pub(crate) fn metrics(report: &Report) -> Vec<(&'static str, Estimate)> {
@@ -40,4 +41,13 @@ pub(crate) fn metrics(report: &Report) -> Vec<(&'static str, Estimate)> {
     measured
         .filter_map(|(name, estimate)| Some((name, estimate?)))
         .collect()
+}
+
+/// A figure and its interval.
+pub(crate) fn metric_record(estimate: Estimate) -> MetricRecord {
+    MetricRecord {
+        value: estimate.value,
+        low: estimate.low,
+        high: estimate.high,
+    }
 }

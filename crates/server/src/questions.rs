@@ -5,9 +5,12 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use ::ledger::SqlLimits;
 use domain::Refusal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
+
+use crate::app::App;
 
 /// Threads for questions, however many cores there are.
 const THREADS_MAX: usize = 4;
@@ -84,6 +87,35 @@ impl Questions {
         })
         .await
     }
+}
+
+/// How long a question may take.
+pub(crate) fn limit(app: &App) -> Duration {
+    Duration::from_millis(app.limits.query_ms_max)
+}
+
+/// What a question in SQL may use.
+pub(crate) fn sql_limits(app: &App) -> SqlLimits {
+    SqlLimits {
+        memory_bytes: usize::try_from(app.limits.query_memory_bytes_max).unwrap_or(usize::MAX),
+        spill_bytes: app.limits.query_spill_bytes_max,
+        threads: app.questions.threads,
+    }
+}
+
+/// The most columns by which rows are told apart.
+const BY_MAX: usize = 4;
+
+/// Refuses more columns than rows can be told apart by.
+pub(crate) fn check_columns(by: &[String]) -> Result<(), Refusal> {
+    if by.len() <= BY_MAX {
+        return Ok(());
+    }
+    Err(Refusal::TooLarge {
+        what: "the number of columns in `by`",
+        limit: BY_MAX as u64,
+        got: Some(by.len() as u64),
+    })
 }
 
 fn broken(error: &tokio::task::JoinError) -> Refusal {

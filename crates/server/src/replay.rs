@@ -11,7 +11,8 @@ use wire::api::ledger::{ReplayChangeRecord, ReplayRecord, ReplayRequest, ReplayS
 
 use crate::app::App;
 use crate::clock::wall_ms;
-use crate::http::{check_columns, range_of};
+use crate::questions::{check_columns, limit};
+use crate::range::range_of;
 use crate::running::Running;
 
 /// Rows of a page, unless it is said, and at the most.
@@ -58,8 +59,7 @@ pub(crate) async fn page(
         });
     }
     let ledger = Arc::clone(&app.keeper.ledger);
-    let limit = std::time::Duration::from_millis(app.limits.query_ms_max);
-    let read = app.questions.compute(limit, move || {
+    let read = app.questions.compute(limit(app), move || {
         let snapshot = ledger.snapshot(now_ms)?;
         let total = match wanted.after {
             None => Some(snapshot.count(&wanted)?),

@@ -14,7 +14,8 @@ use wire::api::why as api;
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::version_of;
-use crate::http::{limit, metric_record};
+use crate::quality::metric_record;
+use crate::questions::limit;
 
 /// What is asked.
 pub(crate) struct Asking {

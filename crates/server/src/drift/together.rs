@@ -10,7 +10,7 @@ use stats::drift::embedding::{self, mmd};
 use stats::drift::verdict::Verdict;
 use wire::api::drift as api;
 
-use crate::http::metric_record;
+use crate::quality::metric_record;
 
 /// Permutations that tell what chance makes of a discrepancy.
 const PERMUTATIONS: usize = 199;

@@ -19,8 +19,8 @@ use wire::api::fairness as api;
 
 use super::{Answer, Asking, Compared, Counted, asked, rate_record};
 use crate::app::App;
-use crate::http::is_known;
 use crate::package::blocking;
+use crate::range::known_ends;
 
 /// Rows of a group that are looked at; of more a sample is.
 const SCORED_MAX: usize = 10_000;
@@ -141,7 +141,7 @@ pub(crate) async fn weights(
         Report::Multiclass { .. } | Report::Regression(_) => None,
     });
     let weights = classes.map_or_else(Vec::new, |it| compared.weights(&it));
-    let (from_us, to_us) = is_known(asking.range);
+    let (from_us, to_us) = known_ends(asking.range);
     Ok(api::WeightsRecord {
         model: asking.model.to_string(),
         version: version.number(),

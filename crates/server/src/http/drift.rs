@@ -15,12 +15,12 @@ use wire::api::drift as api;
 
 use super::Allowed;
 use super::api::{WHO, parse, respond};
-use super::quality::range_of;
 use crate::app::App;
 use crate::body::Sent;
 use crate::clock::wall_ms;
 use crate::drift::{self, Against, Asking, Multivariate};
 use crate::models::change;
+use crate::range::range_of;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()

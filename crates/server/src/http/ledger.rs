@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
-use ::ledger::{Kind, SqlLimits};
+use ::ledger::Kind;
 use arrow::datatypes::Schema;
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +27,7 @@ use super::{Allowed, json};
 use crate::app::App;
 use crate::body::Sent;
 use crate::clock::wall_ms;
+use crate::questions::{limit, sql_limits};
 use crate::table::{self, File};
 use crate::{labels, package, replay};
 
@@ -48,18 +48,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/models/{model}/fairness/weights", get(weights))
         .route("/api/v1/models/{model}/kpi", get(kpi))
         .route("/api/v1/models/{model}/replay", post(replayed))
-}
-
-pub(crate) fn limit(app: &App) -> Duration {
-    Duration::from_millis(app.limits.query_ms_max)
-}
-
-pub(crate) fn sql_limits(app: &App) -> SqlLimits {
-    SqlLimits {
-        memory_bytes: usize::try_from(app.limits.query_memory_bytes_max).unwrap_or(usize::MAX),
-        spill_bytes: app.limits.query_spill_bytes_max,
-        threads: app.questions.threads,
-    }
 }
 
 async fn status(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {

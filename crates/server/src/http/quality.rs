@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{KpiBy, Question, Range, Report, Spans};
+use ::ledger::{KpiBy, Question, Report, Spans};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use domain::access::Read;
-use domain::time::read_moment;
 use domain::{ModelName, Refusal};
 use serde::Deserialize;
 use wire::api::ledger as api;
 
 use super::Allowed;
 use super::api::respond;
-use super::ledger::{limit, sql_limits};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::fairness::Asking;
 use crate::ledger::verdict_name;
-use crate::quality::metrics;
+use crate::quality::{metric_record, metrics};
+use crate::questions::{check_columns, limit, sql_limits};
+use crate::range::{known_ends, range_of};
 
 #[derive(Deserialize)]
 pub(super) struct SpanQuery {
@@ -30,39 +30,6 @@ pub(super) struct SpanQuery {
     every: Option<String>,
     level: Option<f64>,
     version: Option<u32>,
-}
-
-pub(super) fn moment(
-    name: &'static str,
-    text: Option<&str>,
-    now_us: i64,
-) -> Result<Option<i64>, Refusal> {
-    let Some(text) = text else { return Ok(None) };
-    let read = read_moment(text, now_us);
-    read.map(Some).ok_or_else(|| Refusal::Malformed {
-        what: name,
-        why: format!(
-            "`{}` is not a moment such as `2026-11-24T10:00:00Z`, `10:00` or `7d`",
-            text.chars().take(60).collect::<String>()
-        ),
-    })
-}
-
-/// The range of time that two texts say.
-pub(crate) fn range_of(
-    from: Option<&str>,
-    to: Option<&str>,
-    now_us: i64,
-) -> Result<Range, Refusal> {
-    let from_us = moment("`from`", from, now_us)?.unwrap_or(Range::ALL.from_us);
-    let to_us = moment("`to`", to, now_us)?.unwrap_or(Range::ALL.to_us);
-    if from_us >= to_us {
-        return Err(Refusal::Malformed {
-            what: "the range of time",
-            why: "it ends before it begins".to_owned(),
-        });
-    }
-    Ok(Range { from_us, to_us })
 }
 
 /// The shortest span by which rows are told apart.
@@ -81,15 +48,6 @@ fn every_of(text: Option<&str>) -> Result<Option<i64>, Refusal> {
     i64::try_from(span.0.as_micros())
         .map(Some)
         .map_err(|_| malformed(format!("`{span}` is too long")))
-}
-
-/// The ends of a range that are known.
-pub(crate) fn is_known(all: Range) -> (Option<i64>, Option<i64>) {
-    let some = |it: i64, none: i64| (it != none).then_some(it);
-    (
-        some(all.from_us, Range::ALL.from_us),
-        some(all.to_us, Range::ALL.to_us),
-    )
 }
 
 pub(super) async fn quality(
@@ -129,7 +87,7 @@ async fn try_quality(
         ledger.snapshot(now_us / 1000)?.quality(&question)
     });
     let quality = answer.await?;
-    let (from_us, to_us) = is_known(range);
+    let (from_us, to_us) = known_ends(range);
     let first = quality.groups.first().map(|it| &it.report);
     let (task, positive) = match first {
         Some(Report::Binary { positive, .. }) => ("binary", Some(positive.clone())),
@@ -247,21 +205,6 @@ fn columns_of(by: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-/// The most columns by which rows are told apart.
-const BY_MAX: usize = 4;
-
-/// Refuses more columns than rows can be told apart by.
-pub(crate) fn check_columns(by: &[String]) -> Result<(), Refusal> {
-    if by.len() <= BY_MAX {
-        return Ok(());
-    }
-    Err(Refusal::TooLarge {
-        what: "the number of columns in `by`",
-        limit: BY_MAX as u64,
-        got: Some(by.len() as u64),
-    })
-}
-
 fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
     let metrics = metrics(&group.report).into_iter();
     let metrics = metrics.map(|(name, it)| (name.to_owned(), metric_record(it)));
@@ -308,15 +251,6 @@ fn group_record(group: ::ledger::Group) -> api::QualityGroupRecord {
         approximate,
         metrics: metrics.collect(),
         confusion,
-    }
-}
-
-/// A figure and its interval.
-pub(crate) fn metric_record(estimate: stats::Estimate) -> api::MetricRecord {
-    api::MetricRecord {
-        value: estimate.value,
-        low: estimate.low,
-        high: estimate.high,
     }
 }
 

@@ -14,9 +14,10 @@ use stats::slices::DEPTH_MAX;
 
 use super::Allowed;
 use super::api::respond;
-use super::quality::{level_of, moment as read_moment, range_of};
+use super::quality::level_of;
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::range::{moment as read_moment, range_of};
 use crate::why::{self, Asking, moment};
 
 pub(super) fn routes() -> Router<Arc<App>> {

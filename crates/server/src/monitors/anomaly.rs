@@ -14,7 +14,7 @@ use stats::series::spans::{self, Against, Kind, Seen, Terms};
 
 use super::LOOK_MAX;
 use crate::app::App;
-use crate::http::sql_limits;
+use crate::questions::sql_limits;
 use crate::running::Running;
 
 const DAY_US: i64 = 86_400_000_000;

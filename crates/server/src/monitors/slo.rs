@@ -17,7 +17,7 @@ use domain::{ModelName, Refusal};
 
 use super::LOOK_MAX;
 use crate::app::App;
-use crate::http::sql_limits;
+use crate::questions::sql_limits;
 use crate::running::Running;
 
 const AGAIN: i64 = 2;

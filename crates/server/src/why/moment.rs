@@ -25,7 +25,7 @@ use wire::api::why as api;
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{version_of, version_record};
-use crate::http::{limit, sql_limits};
+use crate::questions::{limit, sql_limits};
 
 /// Spans of a window.
 const SPANS: i64 = 12;

@@ -19,10 +19,10 @@ use super::{ALPHA, Found, Frame, evidence, interval, rounded};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{LEVEL, attention, question_name, version_record};
-use crate::http::limit;
 use crate::loading::layout_of;
 use crate::margins::Widened;
 use crate::quality::metrics;
+use crate::questions::limit;
 
 /// Labelled rows without which quality is not compared.
 const LABELLED_MIN: u64 = 100;
