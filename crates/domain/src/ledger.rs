@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::check_names;
 use crate::manifest::Span;
 use crate::refusal::Refusal;
 
@@ -244,6 +245,9 @@ pub struct Setting {
     /// What a row is about, for labels that know nothing else: `header:x-customer-id` or `input:customer_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Source>,
+    /// Attributes of what a row is about, told by `windlass attributes` and joined by `key`: `fairness.by` may name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
     /// Who asked, for costs and latencies by caller: `header:x-client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Source>,
@@ -266,6 +270,21 @@ impl Setting {
     /// Whether nothing was said.
     pub(crate) fn is_default(&self) -> bool {
         is_default(self)
+    }
+
+    /// Refuses what makes no sense.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let wrong = |why| Refusal::InvalidManifest {
+            field: "ledger.attributes".to_owned(),
+            why,
+        };
+        check_names(&self.attributes).map_err(wrong)?;
+        if !self.attributes.is_empty() && self.key.is_none() {
+            return Err(wrong(
+                "they are joined by `ledger.key`, which is not there".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

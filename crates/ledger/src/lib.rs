@@ -16,6 +16,7 @@
 //! R4. Nothing here reads a clock or starts a thread that outlives its call; the caller hands in the time and
 //!     runs `tend_log` and `tend_files`.
 
+mod attributes;
 pub mod baseline;
 mod codes;
 mod columns;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
+pub use attributes::Attributes;
 pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};
 pub use files::{Damage, Entry, Kind};

@@ -20,6 +20,7 @@ use domain::maturity::Cohort;
 use domain::time::DAY_US;
 use stats::{BinaryReport, MulticlassReport, RegressionReport};
 
+use crate::attributes::{Attributes, KEY};
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
 use crate::read::{Ids, OfLog, Range, Snapshot, within};
@@ -44,8 +45,10 @@ pub struct Question {
     pub range: Range,
     /// One version alone.
     pub version: Option<u32>,
-    /// Columns by whose values the rows are told apart.
+    /// Columns, or attributes, by whose values the rows are told apart.
     pub by: Vec<String>,
+    /// The attributes among those.
+    pub attributes: Attributes,
     /// How some of them are told: by the ranges between these edges, or as they are where there are none. The others
     /// are told as their values suggest.
     pub cuts: BTreeMap<String, Vec<f64>>,
@@ -74,6 +77,7 @@ impl Question {
             range,
             version: None,
             by: Vec::new(),
+            attributes: Attributes::default(),
             cuts: BTreeMap::new(),
             spans: None,
             scored_max: 0,
@@ -217,7 +221,20 @@ impl Snapshot<'_> {
             Some(parts) => parts,
             None => labels::windows(self, &question.model, &files)?,
         };
-        let mut by = self.slicers(&question.by, &layouts, &files, &log)?;
+        let is_column = |name: &str| {
+            let schemas = layouts.iter().map(|it| it.schema());
+            schemas.into_iter().any(|it| it.index_of(name).is_ok())
+        };
+        let is_attribute = |name: &str| question.attributes.has(name) && !is_column(name);
+        let columns = question.by.iter().filter(|it| !is_attribute(it));
+        let columns: Vec<String> = columns.cloned().collect();
+        let mut columns = self.slicers(&columns, &layouts, &files, &log)?.into_iter();
+        // In the order in which they were asked for. The values of attributes are texts.
+        let told = |name: &String| match is_attribute(name) {
+            true => Some((name.clone(), Slicer::Values)),
+            false => columns.next(),
+        };
+        let mut by: Vec<(String, Slicer)> = question.by.iter().filter_map(told).collect();
         for (name, slicer) in &mut by {
             match question.cuts.get(name) {
                 None => {}
@@ -468,7 +485,9 @@ impl<'a> Counting<'a> {
             columns.push("time".to_owned());
         }
         if !work.texts.is_empty() {
-            columns.extend(["request_id", "key"].map(str::to_owned));
+            columns.extend(["request_id", KEY].map(str::to_owned));
+        } else if !work.question.attributes.is_empty() {
+            columns.push(KEY.to_owned());
         }
         columns.extend(work.by.iter().map(|(name, _)| name.clone()));
         let examples = work.question.examples.iter();
@@ -488,6 +507,10 @@ impl<'a> Counting<'a> {
         }
         let work = self.work;
         let place = work.layouts.iter().position(|it| it == layout).unwrap_or(0);
+        let attributes = &work.question.attributes;
+        let joined = (!attributes.is_empty()).then(|| attributes.join(batch));
+        let joined = joined.transpose()?;
+        let batch = joined.as_ref().unwrap_or(batch);
         let rows = Rows::of(layout, batch)?;
         let codes = codes(batch, &work.by, &mut self.interners)?;
         let examples = work.question.examples.as_ref();

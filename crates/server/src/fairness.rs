@@ -17,6 +17,7 @@ use store::registry::VersionRecord;
 use wire::api::fairness as api;
 
 use crate::app::App;
+use crate::attributes;
 use crate::clock::wall_ms;
 use crate::drift::{version_of, version_record};
 use crate::loading::layout_of;
@@ -99,11 +100,16 @@ async fn asked(app: &App, asking: &Asking, scored_max: usize) -> Result<Answer, 
     let model = &asking.model;
     let version = version_of(app, model, asking.version).await?;
     let (record, manifest) = version_record(app, model, version).await?;
-    layout_of(model, &record, &manifest)?.check_columns(&asking.by)?;
+    let attributes = attributes::among(app, model, &asking.by).await?;
+    let known: Vec<&str> = attributes.names().collect();
+    let mut columns = asking.by.clone();
+    columns.retain(|it| !known.contains(&it.as_str()));
+    layout_of(model, &record, &manifest)?.check_columns(&columns)?;
     let now_us = wall_ms() * 1000;
     let question = Question {
         version: Some(version.number()),
         by: asking.by.clone(),
+        attributes,
         scored_max,
         level: asking.level,
         threads: app.questions.threads,

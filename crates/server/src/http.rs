@@ -19,6 +19,7 @@ use crate::app::App;
 
 mod alerts;
 mod api;
+mod attributes;
 mod drift;
 mod inputs;
 mod ledger;
@@ -65,6 +66,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(rows::routes(&app.container))
         .merge(api::routes())
         .merge(ledger::routes())
+        .merge(attributes::routes())
         .merge(drift::routes())
         .merge(inputs::routes())
         .merge(why::routes())

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod app;
+mod attributes;
 mod body;
 mod catalog;
 mod clock;

@@ -71,6 +71,7 @@ pub(crate) async fn push(
         let field = field.to_owned();
         return Err(Refusal::InvalidManifest { field, why });
     }
+    manifest.ledger.check()?;
     manifest.monitor.check()?;
     domain::alert::rule::check(&manifest.alerts)
         .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
@@ -143,9 +144,12 @@ fn check_watched(
     let monitor = &manifest.monitor;
     let weighed: Vec<String> = monitor.drift.weights.keys().cloned().collect();
     let segments: Vec<String> = monitor.segments.iter().map(|it| it.by.clone()).collect();
+    // Groups may be told by what rows do not have.
+    let mut groups = monitor.fairness.by.clone();
+    groups.retain(|it| !manifest.ledger.attributes.contains(it));
     let settings = [
         ("segments", &segments),
-        ("fairness.by", &monitor.fairness.by),
+        ("fairness.by", &groups),
         ("drift.weights", &weighed),
         ("drift.leave_out", &monitor.drift.leave_out),
     ];

@@ -23,6 +23,7 @@ use crate::failure;
 
 pub mod actions;
 pub mod alerts;
+mod attributes;
 mod baseline;
 mod events;
 pub mod outbox;
@@ -32,6 +33,7 @@ mod record;
 mod traffic;
 mod write;
 
+pub use attributes::AttributeSummary;
 pub use baseline::{BASELINE_BYTES_MAX, BaselineRecord};
 pub use events::{Event, EventId, NewEvent};
 pub use package::{File, NewVersion, Pushed, digest_of_package};

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict, push,
-    quality, query, replay, runtime, serve, why,
+    alerts, attributes, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict,
+    push, quality, query, replay, runtime, serve, why,
 };
 
 #[derive(Debug, Parser)]
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     /// Tells what turned out to be true of a model's predictions
     Label(label::LabelArgs),
+    /// Tells what is known of those whom predictions are about
+    Attributes(attributes::AttributesArgs),
     /// Shows how right a model was, by the labels that have come
     Quality(quality::QualityArgs),
     /// Shows whether a model of two classes treats groups alike

@@ -4,6 +4,7 @@
 //! opened in this process (`client`).
 
 mod alerts;
+mod attributes;
 mod cli;
 mod client;
 mod context;
@@ -100,6 +101,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Serve(args) => return serve::run(context, args).await,
         Command::Predict(args) => predict::run(context, &args).await?,
         Command::Label(args) => return label::run(context, &args).await,
+        Command::Attributes(args) => attributes::run(context, &args).await?,
         Command::Quality(args) => quality::run(context, &args).await?,
         Command::Fairness(args) => fairness::run(context, &args).await?,
         Command::Drift(args) => drift::run(context, &args).await?,

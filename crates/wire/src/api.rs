@@ -6,6 +6,7 @@
 //! R3. Times are milliseconds since the start of 1970, UTC.
 
 pub mod alerts;
+pub mod attributes;
 pub mod drift;
 pub mod fairness;
 pub mod inputs;

@@ -9,6 +9,7 @@ mod number;
 
 pub mod alerts;
 pub mod api;
+pub mod attributes;
 pub mod code;
 pub mod labels;
 pub mod oip;

@@ -201,6 +201,21 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/attributes",
+        "What is known of those whom predictions are about",
+    ),
+    (
+        "post",
+        "/api/v1/models/{model}/attributes",
+        "Adds attributes: CSV with a column `key`",
+    ),
+    (
+        "delete",
+        "/api/v1/models/{model}/attributes",
+        "Forgets all attributes",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/drift",
         "How far predictions are from the baseline: version, from, to, margin, alpha, against, multivariate",
     ),

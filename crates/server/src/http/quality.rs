@@ -15,6 +15,7 @@ use wire::api::ledger as api;
 use super::Allowed;
 use super::api::respond;
 use crate::app::App;
+use crate::attributes;
 use crate::clock::wall_ms;
 use crate::fairness::Asking;
 use crate::ledger::verdict_name;
@@ -73,6 +74,7 @@ async fn try_quality(
     check_columns(&by)?;
     let question = Question {
         version: query.version,
+        attributes: attributes::among(app, &model, &by).await?,
         by,
         spans: every_of(query.every.as_deref())?.map(|every_us| Spans {
             from_us: 0,

@@ -12,6 +12,7 @@ use stats::Estimate;
 
 use super::LOOK_MAX;
 use crate::app::App;
+use crate::attributes;
 use crate::clock::wall_ms;
 use crate::fairness::or_nothing;
 use crate::running::Running;
@@ -75,7 +76,7 @@ pub(super) async fn ask_losses(
         losses: Some(losses),
         ..Wanted::default()
     };
-    let question = question(app, running, running.monitor.level(1), wanted);
+    let question = question(app, running, running.monitor.level(1), wanted).await?;
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || {
         let snapshot = ledger.snapshot(question.now_us / 1000)?;
@@ -117,7 +118,7 @@ async fn answer(
     level: f64,
     wanted: Wanted,
 ) -> Result<Quality, Refusal> {
-    let question = question(app, running, level, wanted);
+    let question = question(app, running, level, wanted).await?;
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || {
         let snapshot = ledger.snapshot(question.now_us / 1000)?;
@@ -126,7 +127,12 @@ async fn answer(
     app.questions.compute(LOOK_MAX, counting).await
 }
 
-fn question(app: &App, running: &Running, level: f64, wanted: Wanted) -> Question {
+async fn question(
+    app: &App,
+    running: &Running,
+    level: f64,
+    wanted: Wanted,
+) -> Result<Question, Refusal> {
     let now_us = wall_ms() * 1000;
     let window = running.monitor.window.0.as_micros();
     // A window is at most 400 days.
@@ -135,8 +141,9 @@ fn question(app: &App, running: &Running, level: f64, wanted: Wanted) -> Questio
         from_us: now_us.saturating_sub(WINDOWS * every_us),
         to_us: now_us,
     };
-    Question {
+    Ok(Question {
         version: Some(running.version.number()),
+        attributes: attributes::among(app, &running.model, &wanted.by).await?,
         by: wanted.by,
         spans: Some(Spans {
             from_us: now_us,
@@ -149,7 +156,7 @@ fn question(app: &App, running: &Running, level: f64, wanted: Wanted) -> Questio
         level,
         threads: app.questions.threads,
         ..Question::of(running.model.as_str(), range, now_us)
-    }
+    })
 }
 
 /// Whether a window's labels are as many as they will be, and enough.

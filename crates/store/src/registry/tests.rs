@@ -103,6 +103,35 @@ async fn run(registry: &Registry, words: &[&str], now: i64) -> Result<String, Re
                 ),
             }
         }
+        ["know", model, names, rows @ ..] => {
+            let row = |it: &&str| {
+                let mut fields = it.split(',').map(str::to_owned);
+                (fields.next().unwrap_or_default(), fields.collect())
+            };
+            let table = domain::attributes::Table {
+                names: names.split(',').map(str::to_owned).collect(),
+                rows: rows.iter().map(row).collect(),
+            };
+            registry
+                .set_attributes(&model.parse()?, &table, &change)
+                .await?;
+            "ok".to_owned()
+        }
+        ["known", model] => {
+            let model = model.parse()?;
+            let mut shown = Vec::new();
+            for AttributeSummary { name, keys } in registry.attributes(&model).await? {
+                let mut of = registry.attribute(&model, &name).await?;
+                of.sort();
+                let of: Vec<String> = of.iter().map(|it| format!("{}={}", it.0, it.1)).collect();
+                shown.push(format!("{name} of {keys}: {}", of.join(" ")));
+            }
+            shown.join("; ")
+        }
+        ["forget", model] => {
+            registry.remove_attributes(&model.parse()?, &change).await?;
+            "ok".to_owned()
+        }
         ["unalias", model, alias] => {
             let was = registry
                 .remove_alias(&model.parse()?, &alias.parse()?, &change)
@@ -523,5 +552,32 @@ async fn a_baseline_goes_with_its_version() {
         measure credit:1 => none
         ",
     )
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_told_last_of_a_key_holds_and_goes_with_the_model() {
+    let names: Vec<String> = (0..17).map(|it| format!("n{it}")).collect();
+    let values = vec!["v"; 17].join(",");
+    check(&format!(
+        "
+        know credit Sex ann,f => no model `credit`
+        push credit a => new 1
+        known credit =>
+        know credit Sex,Home ann,f,own bob,m, => ok
+        known credit => Home of 1: ann=own; Sex of 2: ann=f bob=m
+        know credit Sex ann, eve,f bob,x => ok
+        known credit => Home of 1: ann=own; Sex of 2: bob=x eve=f
+        know credit {} ann,{values} => the number of a model's attributes is 19, at most 16 is taken
+        known credit => Home of 1: ann=own; Sex of 2: bob=x eve=f
+        forget credit => ok
+        known credit =>
+        know credit Sex ann,f => ok
+        remove credit => ok
+        push credit a => new 2
+        known credit =>
+        ",
+        names.join(",")
+    ))
     .await;
 }

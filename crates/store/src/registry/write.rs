@@ -174,6 +174,7 @@ impl Registry {
         .await
         .map_err(failure::of_sql)?;
         run(&mut db, "DELETE FROM versions WHERE model_id = ?", id).await?;
+        run(&mut db, super::attributes::REMOVE, id).await?;
         super::actions::end_strict_actions(&mut db, model, change).await?;
         tell(&mut db, model, "model_removed", json!({}), change).await?;
         db.commit().await.map_err(failure::of_sql)
@@ -265,7 +266,11 @@ pub(super) async fn tell(
     Ok(())
 }
 
-async fn run(db: &mut SqliteConnection, statement: &'static str, id: i64) -> Result<(), Refusal> {
+pub(super) async fn run(
+    db: &mut SqliteConnection,
+    statement: &'static str,
+    id: i64,
+) -> Result<(), Refusal> {
     sqlx::query(statement)
         .bind(id)
         .execute(db)
