@@ -165,7 +165,7 @@ pub(crate) fn noncentral_quantile(below: f64, degrees: f64, noncentrality: f64) 
 }
 
 /// The point between the two up to which `is_short` holds.
-fn bisect(mut low: f64, mut high: f64, is_short: impl Fn(f64) -> bool) -> f64 {
+pub(crate) fn bisect(mut low: f64, mut high: f64, is_short: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..100 {
         let middle = (low + high) / 2.0;
         if is_short(middle) {
