@@ -5,12 +5,13 @@
 //! 1-27, theorem 2. What is covered is the mean of the values to be expected, weighted as the values are, so the truth
 //! may drift; the narrower running intersection of all intervals so far is only for one that does not, and is not taken.
 
+use super::{Reading, Risks, Seen, Verdict};
 use crate::interval::Estimate;
 
 /// The mean so far, in seven numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounded {
-    /// The risk that the interval ever misses the mean.
+    /// The risk that the interval ever misses the mean. Bets are laid for it; readings at other risks are as valid.
     pub alpha: f64,
     /// Values counted.
     pub units: u64,
@@ -97,6 +98,46 @@ impl Bounded {
             high: mean.high.map(back),
         }
     }
+
+    /// Whether the mean is above `most`, from 0 to 1: it fails once that is shown, and passes once it is shown to be
+    /// below. The interval is that of [`Bounded::mean`].
+    pub fn read(&self, most: f64, risks: Risks) -> Reading {
+        let risks = risks.checked();
+        // Each is an e-process for as long as the mean is on its side of `most`: that of the interval's proof.
+        let apart = self.weighted - most * self.weight;
+        let (ln_worse, ln_sound) = (apart - self.penalty, -apart - self.penalty);
+        Reading {
+            verdict: match self.units {
+                0 => Verdict::NoData,
+                _ => risks.verdict(ln_worse, ln_sound),
+            },
+            candidate: Seen {
+                units: self.units,
+                events: None,
+                mean: self.sum / self.units.max(1) as f64,
+            },
+            control: None,
+            ln_evidence: ln_worse,
+            difference: self.mean(),
+        }
+    }
+
+    /// Whether the mean of differences is above `margin`, from -1 to 1.
+    pub fn read_difference(&self, margin: f64, risks: Risks) -> Reading {
+        let read = self.read((margin + 1.0) / 2.0, risks);
+        let mean = match self.units {
+            0 => 0.0,
+            _ => 2.0 * read.candidate.mean - 1.0,
+        };
+        Reading {
+            candidate: Seen {
+                mean,
+                ..read.candidate
+            },
+            difference: self.difference(),
+            ..read
+        }
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +185,29 @@ mod tests {
         }
         assert_eq!(missed, 0);
         assert!((0.018..0.05).contains(&width), "{width}");
+    }
+
+    /// At the interval's lower end the evidence is `2 / alpha`, as the interval has two.
+    #[test]
+    fn verdicts_and_evidence() {
+        let risks = Risks {
+            fail: 0.05,
+            pass: 0.05,
+        };
+        let mut random = Random::new(12);
+        let mut bounded = Bounded::new(0.05);
+        assert_eq!(bounded.read_difference(0.0, risks).verdict, Verdict::NoData);
+        for _ in 0..5_000 {
+            bounded.add_difference(f64::from(random.uniform() < 0.05));
+        }
+        let low = bounded.mean().low.unwrap();
+        let at_low = bounded.read(low, risks);
+        assert!((at_low.ln_evidence - 40f64.ln()).abs() < 1e-6, "{at_low:?}");
+        let verdict = |margin| bounded.read_difference(margin, risks).verdict;
+        assert_eq!(verdict(0.0), Verdict::Fail);
+        assert_eq!(verdict(0.05), Verdict::Inconclusive);
+        assert_eq!(verdict(0.1), Verdict::Pass);
+        assert!((bounded.read_difference(0.0, risks).candidate.mean - 0.05).abs() < 0.01);
     }
 
     #[test]
