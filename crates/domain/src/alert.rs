@@ -41,7 +41,8 @@ pub const ALERTS_MAX: usize = 10_000;
 pub const ENDED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Milliseconds since 1970, UTC: alerts outlive the process, so that their times are the wall clock's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Moment(pub i64);
 
 impl Moment {

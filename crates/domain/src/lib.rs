@@ -21,6 +21,7 @@ pub mod name;
 pub mod refusal;
 pub mod request;
 pub mod retention;
+pub mod rollout;
 pub mod signature;
 pub mod task;
 pub mod tensor;

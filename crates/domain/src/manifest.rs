@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for PadSetting {
 
 /// Nothing for the word `off`, else the settings of a mapping. Told apart by what it is and not by trying
 /// both, so that an error names the key that is wrong: serde's untagged enums say only that nothing fits.
-fn off_or<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn off_or<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     struct OffOr<T>(PhantomData<T>);

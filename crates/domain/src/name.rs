@@ -6,6 +6,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::refusal::Refusal;
 
 /// The longest model name or alias, in bytes.
@@ -20,7 +22,8 @@ pub struct ModelName(String);
 pub struct Alias(String);
 
 /// The number of an immutable package under a model's name: 1, 2, 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Version(NonZeroU32);
 
 /// The SHA-256 of some bytes.
@@ -47,7 +50,7 @@ pub struct Reference {
     pub selector: Selector,
 }
 
-fn check_name(what: &'static str, text: &str) -> Result<(), Refusal> {
+pub(crate) fn check_name(what: &'static str, text: &str) -> Result<(), Refusal> {
     let refuse = |why: &'static str| {
         let shown: String = text.chars().take(80).collect();
         Err(Refusal::InvalidName {

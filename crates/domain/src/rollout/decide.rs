@@ -1,0 +1,358 @@
+//! What is to be done next for a rollout: what is wanted and what is actual go in, one next action comes out, and
+//! the caller asks again when it is done. Nothing is remembered but the rollout itself.
+
+use std::time::Duration;
+
+use super::event::{Event, Why};
+use super::evidence::{Evidence, Role, Tested, Verdict};
+use super::plan::Rollout;
+use super::spec::{Approval, OnTimeout, ShadowSetting};
+use super::state::{Hold, Phase, Reason, State};
+use super::test::Test;
+use super::traffic::Traffic;
+use crate::alert::Moment;
+use crate::name::Version;
+
+/// So many looks in a row at which a test could not be told hold.
+pub const ERRORS_MAX: u32 = 5;
+
+/// What is so now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// What the incumbent is doing.
+    pub incumbent: Loaded,
+    /// What the candidate is doing.
+    pub candidate: Loaded,
+    /// What is served.
+    pub serving: Option<Traffic>,
+    /// What was measured.
+    pub evidence: Evidence,
+}
+
+/// What a version is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// Nothing.
+    Absent,
+    /// It is being loaded.
+    Loading,
+    /// It answers, and reproduced its examples.
+    Ready,
+    /// It could not be loaded, or answers no longer.
+    Failed {
+        /// The reason.
+        why: String,
+    },
+}
+
+/// What is next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Append this event and follow it. Nothing is done before it is on the disk.
+    Append(Event),
+    /// Serve this. It is one change of the routing table.
+    Route(Traffic),
+    /// Load this version. After a failure the caller takes its time.
+    Load(Version),
+    /// Nothing until then, or until something is measured.
+    Wait {
+        /// When to look at the latest.
+        until: Moment,
+    },
+    /// Nothing any more.
+    Over,
+}
+
+impl Rollout {
+    /// What is next.
+    pub fn next(&self, facts: &Facts, now: Moment) -> Next {
+        let Self { plan, progress } = self;
+        let state = &progress.state;
+        let append = |to, why| Next::Append(self.event(to, why, &facts.evidence, now));
+        let wanted = state.traffic(plan);
+        if state.is_over() {
+            return Next::Over;
+        }
+        if now < progress.since {
+            let ms = progress.since.0.saturating_sub(now.0);
+            return append(state.clone(), Why::ClockSetBack { ms });
+        }
+        if let Some(reason) = self.undoing(facts, now) {
+            return append(State::RollingBack { reason }, Why::Rules);
+        }
+        let hold = self.holding(facts, now);
+        let holds = hold.is_some();
+        if let Some(phase) = hold.map(Phase::Holding)
+            && state.phase() != Some(&phase)
+        {
+            return append(state.in_phase(phase), Why::Rules);
+        }
+        let loaded = |version: Version| match version == plan.candidate() {
+            true => &facts.candidate,
+            false => &facts.incumbent,
+        };
+        // What answers comes before what is only kept.
+        let routable = wanted
+            .versions()
+            .into_iter()
+            .all(|it| *loaded(it) == Loaded::Ready);
+        if routable && facts.serving.as_ref() != Some(&wanted) {
+            return Next::Route(wanted);
+        }
+        // What is only kept warm and cannot be loaded must not keep a rollout from its end.
+        let answers = wanted.versions();
+        let missing = state
+            .versions(plan)
+            .into_iter()
+            .find(|it| match loaded(*it) {
+                Loaded::Absent => true,
+                Loaded::Failed { .. } => answers.contains(it),
+                Loaded::Loading | Loaded::Ready => false,
+            });
+        if let Some(version) = missing {
+            return Next::Load(version);
+        }
+        if !routable || holds {
+            return self.wait(None);
+        }
+        match self.moving(facts, now) {
+            Ok(to) => append(to, Why::Rules),
+            Err(until) => self.wait(until),
+        }
+    }
+
+    /// Where it goes when nothing holds it and its stage may be left; else when to look again, where time is what is missing.
+    fn moving(&self, facts: &Facts, now: Moment) -> Result<State, Option<Moment>> {
+        let spec = self.plan.spec();
+        match &self.progress.state {
+            State::Pending => Ok(State::Validating),
+            State::Validating if facts.candidate != Loaded::Ready => Err(None),
+            State::Validating => Ok(match spec.shadow {
+                ShadowSetting::Off(_) => self.step(0),
+                ShadowSetting::Sample(_) => State::Shadow(Phase::Progressing),
+            }),
+            State::Shadow(phase) | State::Step { phase, .. } => match phase {
+                Phase::AwaitingApproval => Err(None),
+                // What held it is gone.
+                Phase::Holding(_) => Ok(self.progress.state.in_phase(Phase::Progressing)),
+                Phase::Progressing => self.leave(facts, now),
+            },
+            State::Promoting => Ok(State::Baking),
+            State::Baking => {
+                self.after(spec.bake.0, now)?;
+                Ok(State::Succeeded)
+            }
+            State::RollingBack { reason } => Ok(match reason {
+                Reason::Superseded { by, .. } => State::Superseded { by: *by },
+                Reason::Aborted { person } => State::Aborted {
+                    person: person.clone(),
+                },
+                Reason::Guardrail { .. } | Reason::Candidate { .. } | Reason::Deadline => {
+                    State::RolledBack {
+                        reason: reason.clone(),
+                    }
+                }
+            }),
+            State::Succeeded
+            | State::RolledBack { .. }
+            | State::Superseded { .. }
+            | State::Aborted { .. } => Err(None),
+        }
+    }
+
+    /// Whether the present stage is so old; else when it will be.
+    fn after(&self, duration: Duration, now: Moment) -> Result<(), Option<Moment>> {
+        let when = self.progress.since.after(duration);
+        match now < when {
+            true => Err(Some(when)),
+            false => Ok(()),
+        }
+    }
+
+    /// Leaves the shadow or a step, where it has lasted long enough and enough was seen.
+    fn leave(&self, facts: &Facts, now: Moment) -> Result<State, Option<Moment>> {
+        let spec = self.plan.spec();
+        let (lasting, seen) = match (&self.progress.state, &spec.shadow) {
+            (State::Shadow(_), ShadowSetting::Sample(shadow)) => (
+                shadow.lasting.0,
+                facts.evidence.shadowed >= shadow.min_requests,
+            ),
+            (State::Shadow(_), ShadowSetting::Off(_)) => (Duration::ZERO, true),
+            _ => (spec.hold.min.0, facts.evidence.keys >= spec.hold.min_keys),
+        };
+        self.after(lasting, now)?;
+        if !seen {
+            return Err(None);
+        }
+        let next = self.after_stage();
+        let promotes = next == State::Promoting;
+        if promotes {
+            self.non_inferior(&facts.evidence, now)?;
+        }
+        let asks = match spec.approval {
+            Approval::None => false,
+            Approval::EachStep => true,
+            Approval::BeforePromote => promotes,
+        };
+        Ok(match asks {
+            true => self.progress.state.in_phase(Phase::AwaitingApproval),
+            false => next,
+        })
+    }
+
+    /// The stage after the shadow or a step.
+    pub(super) fn after_stage(&self) -> State {
+        match &self.progress.state {
+            State::Step { index, .. } if index + 1 < self.plan.spec().steps.len() => {
+                self.step(index + 1)
+            }
+            State::Step { .. } => State::Promoting,
+            _ => self.step(0),
+        }
+    }
+
+    fn step(&self, index: usize) -> State {
+        State::Step {
+            index,
+            phase: Phase::Progressing,
+        }
+    }
+
+    /// Whether every guardrail has shown that the candidate is not worse (R4); else when to look again, where time is
+    /// what is missing.
+    fn non_inferior(&self, evidence: &Evidence, now: Moment) -> Result<(), Option<Moment>> {
+        let labels = self.plan.spec().promote_when.labels.as_ref();
+        for test in &self.plan.tests().guardrails {
+            let name = test.name();
+            let tested = evidence.of(Role::Guardrail, &name);
+            let is_untold = |it: &Tested| {
+                matches!(it.verdict, Verdict::NoData | Verdict::Error { .. })
+                    || (test.metric.needs_labels()
+                        && labels.is_some_and(|labels| it.candidate.n < labels.min))
+            };
+            match tested {
+                Some(it) if !is_untold(it) => match it.verdict {
+                    Verdict::Pass => {}
+                    _ => return Err(None),
+                },
+                // Nothing can be told of it.
+                _ if self.is_waived(test) => {}
+                _ => match labels {
+                    Some(labels)
+                        if test.metric.needs_labels() && test.must_have_data != Some(true) =>
+                    {
+                        self.after(labels.wait.0, now)?;
+                    }
+                    _ => return Err(None),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn is_waived(&self, test: &Test) -> bool {
+        self.progress.waived.contains(&test.name())
+    }
+
+    /// Why it must go back, where it must.
+    fn undoing(&self, facts: &Facts, now: Moment) -> Option<Reason> {
+        let Self { plan, progress } = self;
+        let (hears, times_out) = match &progress.state {
+            State::Pending | State::Validating => (false, true),
+            State::Shadow(_) | State::Step { .. } => {
+                (true, plan.spec().on_timeout == OnTimeout::Rollback)
+            }
+            State::Promoting | State::Baking => (true, false),
+            _ => return None,
+        };
+        if let Loaded::Failed { why } = &facts.candidate
+            && progress.state != State::Pending
+        {
+            return Some(Reason::Candidate { why: why.clone() });
+        }
+        let void = facts.evidence.is_mismatch();
+        let fails = |test: &&Test| {
+            let tested = facts.evidence.of(Role::Guardrail, &test.name());
+            let fails = tested.is_some_and(|it| it.verdict == Verdict::Fail);
+            fails && !(void && test.is_comparison())
+        };
+        if hears && let Some(test) = plan.tests().guardrails.iter().find(fails) {
+            let test = test.name();
+            return Some(Reason::Guardrail { test });
+        }
+        (times_out && now >= progress.until).then_some(Reason::Deadline)
+    }
+
+    /// What holds it, where something does.
+    fn holding(&self, facts: &Facts, now: Moment) -> Option<Hold> {
+        let Self { plan, progress } = self;
+        let evidence = &facts.evidence;
+        let phase = progress.state.phase()?;
+        // Only a person ends these.
+        if let Phase::Holding(hold @ (Hold::Paused { .. } | Hold::Deadline)) = phase {
+            return Some(hold.clone());
+        }
+        if now >= progress.until {
+            return Some(Hold::Deadline);
+        }
+        if evidence.is_mismatch() && matches!(progress.state, State::Step { .. }) {
+            return Some(Hold::Mismatch);
+        }
+        if matches!(facts.incumbent, Loaded::Failed { .. }) {
+            return Some(Hold::Incumbent);
+        }
+        let tests = plan.tests();
+        let guardrails = tests.guardrails.iter().map(|it| (Role::Guardrail, it));
+        let signals = tests.signals.iter().map(|it| (Role::Signal, it));
+        let open = guardrails.chain(signals).filter(|it| !self.is_waived(it.1));
+        let said: Vec<(&Test, Role, Option<&Tested>)> = open
+            .map(|(role, test)| (test, role, evidence.of(role, &test.name())))
+            .collect();
+        let first = |holds: &dyn Fn(&Test, Role, Option<&Tested>) -> bool| {
+            let found = said.iter().find(|it| holds(it.0, it.1, it.2));
+            found.map(|it| it.0.name())
+        };
+        let fails = first(&|_, role, tested| {
+            role == Role::Signal && tested.is_some_and(|it| it.verdict == Verdict::Fail)
+        });
+        if let Some(test) = fails {
+            return Some(Hold::Signal { test });
+        }
+        let errs = first(&|_, _, tested| {
+            tested.is_some_and(
+                |it| matches!(it.verdict, Verdict::Error { looks, .. } if looks >= ERRORS_MAX),
+            )
+        });
+        if let Some(test) = errs {
+            return Some(Hold::Errors { test });
+        }
+        // At the beginning of a stage there is nothing yet.
+        let lasting = match (&progress.state, &plan.spec().shadow) {
+            (State::Shadow(_), ShadowSetting::Sample(shadow)) => shadow.lasting.0,
+            _ => plan.spec().hold.min.0,
+        };
+        let labels = plan.spec().promote_when.labels.as_ref();
+        let in_shadow = matches!(progress.state, State::Shadow(_));
+        let lacks = first(&|test, _, tested| {
+            let grace = match (test.metric.needs_labels(), labels) {
+                (false, _) => lasting,
+                (true, Some(labels)) => lasting.max(labels.wait.0),
+                // They may come until the deadline.
+                (true, None) => return false,
+            };
+            let is_due = in_shadow == test.is_of_shadow() && self.after(grace, now).is_ok();
+            let lacks = tested.is_none_or(|it| it.verdict == Verdict::NoData);
+            is_due && lacks && test.must_have_data()
+        });
+        lacks.map(|test| Hold::NoData { test })
+    }
+
+    fn wait(&self, until: Option<Moment>) -> Next {
+        let deadline = self.progress.until;
+        let until = until.map_or(deadline, |it| match self.progress.state {
+            State::Baking => it,
+            _ => it.min(deadline),
+        });
+        Next::Wait { until }
+    }
+}

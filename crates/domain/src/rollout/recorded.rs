@@ -1,0 +1,253 @@
+//! Which tests a rollout has, by what its owner says and by what is recorded of the model.
+//!
+//! R1. What nobody records is not tested: by name it is refused, and it is left out of what holds when nothing is said.
+
+use super::spec::{Spec, wrong};
+use super::test::{Margin, Measure, Test};
+use crate::monitor::quality;
+use crate::refusal::Refusal;
+use crate::task::Task;
+
+/// What is recorded of a model, on which tests can be made.
+#[derive(Clone, Debug)]
+pub struct Recorded<'a> {
+    /// Whether its predictions are in the ledger.
+    pub ledger: bool,
+    /// Whether the server was given prices.
+    pub prices: bool,
+    /// What its answers mean.
+    pub task: Option<&'a Task>,
+    /// The columns by which groups can be told; none where that is not known.
+    pub columns: Option<&'a [String]>,
+    /// The numbers that callers have posted with predictions' ids.
+    pub posted: &'a [String],
+}
+
+/// The tests of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tests {
+    /// Those that roll back.
+    pub guardrails: Vec<Test>,
+    /// Those that hold.
+    pub signals: Vec<Test>,
+}
+
+impl Spec {
+    /// The tests that it comes to where this is recorded. Refused where it names one that is not (R1).
+    pub fn tests(&self, recorded: &Recorded) -> Result<Tests, Refusal> {
+        for (field, tests) in [("guardrails", &self.guardrails), ("signals", &self.signals)] {
+            for (place, test) in tests.iter().flatten().enumerate() {
+                let at = |part: &str| format!("{field}[{place}].{part}");
+                recorded
+                    .check(test)
+                    .or_else(|(part, why)| wrong(&at(part), why))?;
+            }
+        }
+        let usual = |tests: [Test; 2]| tests.into_iter().filter(|it| recorded.check(it).is_ok());
+        let of = |metric, worse_by| Test {
+            worse_by,
+            ..Test::of(metric)
+        };
+        let points = |size| Some(Margin::Absolute(size));
+        let guardrails = [
+            of(Measure::ErrorRate, points(0.005)),
+            of(Measure::Latency, points(0.02)),
+        ];
+        let drift = Test {
+            js_below: Some(0.2),
+            ..Test::of(Measure::PredictionDrift)
+        };
+        let said = self.guardrails.clone();
+        let guardrails = said.unwrap_or_else(|| usual(guardrails).collect());
+        let said = self.signals.clone();
+        let signals = said.unwrap_or_else(|| {
+            let signal = Some(drift).filter(|it| recorded.check(it).is_ok());
+            signal.into_iter().collect()
+        });
+        Ok(Tests {
+            guardrails,
+            signals,
+        })
+    }
+}
+
+impl Recorded<'_> {
+    /// Whether the test can be made; else the setting that is wrong and why.
+    fn check(&self, test: &Test) -> Result<(), (&'static str, String)> {
+        let metric = &test.metric;
+        let nobody = |why: String| Err(("metric", why));
+        if !self.ledger && !matches!(metric, Measure::ErrorRate | Measure::Latency) {
+            return nobody(format!(
+                "nobody records `{metric}` while `ledger.mode` is `off`; set it to `buffered`"
+            ));
+        }
+        let fits = |it: &quality::Metric| self.task.is_some_and(|task| it.fits(task));
+        match metric {
+            Measure::CostPer1k if !self.prices => nobody(
+                "nobody knows what a prediction costs; start the server with `--prices`".to_owned(),
+            ),
+            Measure::Quality(quality) | Measure::Estimated(quality) if !fits(quality) => {
+                nobody(match self.task {
+                    None => format!("`{metric}` needs a `task`, which says what the answers mean"),
+                    Some(_) => format!("the model's `task` has no `{}`", quality.name()),
+                })
+            }
+            Measure::Loss | Measure::PredictionDrift
+                if matches!(self.task, None | Some(Task::Embedding { .. })) =>
+            {
+                nobody(format!(
+                    "`{metric}` needs a `task` with classes or a number"
+                ))
+            }
+            Measure::Fairness(_) if !matches!(self.task, Some(Task::Binary { .. })) => nobody(
+                "only a model whose `task` is binary has rates of groups to compare".to_owned(),
+            ),
+            Measure::Fairness(_) => {
+                let by = test.by.as_deref().unwrap_or_default();
+                let Some(columns) = self.columns else {
+                    return Ok(());
+                };
+                if columns.iter().any(|it| it == by) {
+                    return Ok(());
+                }
+                let known = columns.join(", ");
+                Err((
+                    "by",
+                    format!("there is no column `{by}`; there are {known}"),
+                ))
+            }
+            Measure::Posted(name) if !self.posted.contains(name) => nobody(format!(
+                "nobody has posted `{name}`; {}",
+                match self.posted {
+                    [] => "nothing was posted yet".to_owned(),
+                    posted => format!("what was posted is {}", posted.join(", ")),
+                }
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::spec::ShadowSetting;
+    use crate::rollout::traffic::Step;
+
+    fn read(text: &str) -> Result<Spec, String> {
+        let spec: Spec = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        spec.check().map_err(|refusal| refusal.to_string())?;
+        Ok(spec)
+    }
+
+    fn task(text: &str) -> Task {
+        serde_json::from_str(text).expect("a task")
+    }
+
+    const RECORDED: Recorded = Recorded {
+        ledger: true,
+        prices: true,
+        task: None,
+        columns: None,
+        posted: &[],
+    };
+
+    #[test]
+    fn nothing_said_is_safe() {
+        let spec = read("{}").expect("it makes sense");
+        assert!(spec.is_default());
+        let steps: Vec<String> = spec.steps.iter().map(Step::to_string).collect();
+        assert_eq!(steps, ["1%", "5%", "25%", "50%"]);
+        let ShadowSetting::Sample(shadow) = &spec.shadow else {
+            panic!("{spec:?}");
+        };
+        assert_eq!(shadow.sample.to_string(), "10%");
+        let binary = task(r#"{"type":"binary","positive":"bad"}"#);
+        let names = |recorded: &Recorded| {
+            let Tests {
+                guardrails,
+                signals,
+            } = spec.tests(recorded).expect("it can be tested");
+            let all = guardrails.iter().chain(&signals);
+            let checked = all.map(|it| it.demand().map(|_| it.name()));
+            checked.collect::<Result<Vec<_>, _>>().expect("all demand")
+        };
+        let known = Recorded {
+            task: Some(&binary),
+            ..RECORDED
+        };
+        assert_eq!(names(&known), ["error_rate", "latency", "prediction_drift"]);
+        assert_eq!(names(&RECORDED), ["error_rate", "latency"]);
+        let unrecorded = Recorded {
+            ledger: false,
+            ..known
+        };
+        assert_eq!(names(&unrecorded), ["error_rate", "latency"]);
+    }
+
+    #[test]
+    fn what_nobody_records_is_refused() {
+        let binary = task(r#"{"type":"binary","positive":"bad"}"#);
+        let known = Recorded {
+            task: Some(&binary),
+            ..RECORDED
+        };
+        let of = |test: &str, recorded: &Recorded, want: &str| {
+            let spec = read(&format!(r#"{{"guardrails":[{test}]}}"#)).expect(test);
+            let got = match spec.tests(recorded) {
+                Ok(_) => "it can be tested".to_owned(),
+                Err(refusal) => refusal.to_string(),
+            };
+            assert!(got.contains(want), "{got}");
+        };
+        let loss = r#"{"metric":"loss","worse_by":"1"}"#;
+        of(loss, &known, "it can be tested");
+        of(
+            loss,
+            &RECORDED,
+            "`rollout.guardrails[0].metric`: `loss` needs a `task`",
+        );
+        let unrecorded = Recorded {
+            ledger: false,
+            ..known.clone()
+        };
+        of(
+            loss,
+            &unrecorded,
+            "nobody records `loss` while `ledger.mode` is `off`",
+        );
+        let mae = r#"{"metric":"estimated.mae","worse_by":"1"}"#;
+        of(mae, &known, "the model's `task` has no `mae`");
+        let free = Recorded {
+            prices: false,
+            ..known.clone()
+        };
+        of(
+            r#"{"metric":"cost_per_1k","worse_by":"10%"}"#,
+            &free,
+            "nobody knows what a prediction costs",
+        );
+        let posted = ["revenue".to_owned()];
+        let known = Recorded {
+            posted: &posted,
+            columns: Some(&posted),
+            ..known
+        };
+        let clicks = r#"{"metric":"posted.clicks","worse_by":"1","better":"higher"}"#;
+        of(
+            clicks,
+            &RECORDED,
+            "nobody has posted `clicks`; nothing was posted yet",
+        );
+        of(
+            clicks,
+            &known,
+            "nobody has posted `clicks`; what was posted is revenue",
+        );
+        of(
+            r#"{"metric":"fairness.selection","by":"Sex","worse_by":"2pp"}"#,
+            &known,
+            "`rollout.guardrails[0].by`: there is no column `Sex`; there are revenue",
+        );
+    }
+}

@@ -1,0 +1,436 @@
+//! Every transition, by tables of what happens and what is done.
+
+use super::*;
+
+#[test]
+fn a_good_candidate_gets_all_of_the_traffic_by_itself() {
+    check(
+        "{}",
+        "
+        0s     look                             => serve 3:100%, validating, load 4, shadow, serve 3:100% shadow 4 10%
+        5m     shadowed 1000                    =>
+        10m    look                             => step 1, serve 4:1% 3:98% 3:1%
+        20m    guardrail error_rate inconclusive =>
+        20m    guardrail latency inconclusive   =>
+        20m    signal prediction_drift pass     =>
+        40m    look                             =>
+        41m    keys 200                         => step 2, serve 4:5% 3:90% 3:5%
+        60m    keys 5000                        =>
+        71m    look                             => step 3, serve 4:25% 3:50% 3:25%
+        80m    keys 5000                        =>
+        101m   look                             => step 4, serve 4:50% 3:0% 3:50%
+        110m   keys 5000                        =>
+        131m   look                             =>
+        132m   guardrail error_rate pass        =>
+        140m   guardrail latency pass           => promoting, serve 4:100%, baking
+        1499m  look                             =>
+        26h    look                             =>
+        1580m  look                             => succeeded
+        2000m  look                             =>
+        ",
+    );
+}
+
+#[test]
+fn a_guardrail_that_fails_rolls_back_from_wherever_it_is() {
+    begun("2m guardrail error_rate fail => rolling_back, serve 3:100%, rolled_back");
+    // Also while it holds, and while it bakes.
+    begun(
+        "
+        2m ben pauses                 => step 1 holds: paused by ben
+        3m guardrail error_rate fail  => rolling_back, serve 3:100%, rolled_back
+        ",
+    );
+    let world = begun(
+        "
+        2m  ben promotes               => promoting, serve 4:100%, baking
+        20h guardrail error_rate fail  => rolling_back, serve 3:100%, rolled_back
+        21h guardrail error_rate pass  =>
+        21h ben promotes               => refused: cannot promote `credit:4`, which is rolled_back: it is over; `windlass rollout start` begins another
+        ",
+    );
+    // What nobody asked about changes nothing.
+    assert_eq!(world.rollout.traffic(), Traffic::all(version(3)));
+    begun("2m guardrail other fail =>");
+    begun("2m signal error_rate fail =>");
+}
+
+#[test]
+fn a_signal_holds_until_it_passes_or_a_person_answers_for_it() {
+    let spec = r#"{"shadow":"off","steps":["1%","2%"],"hold":{"min":"1m","min_keys":1}}"#;
+    let begun = "
+        0s look                                 => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
+        0s guardrail error_rate inconclusive    =>
+        0s guardrail latency inconclusive       =>
+        0s signal prediction_drift fail         => step 1 holds: signal prediction_drift
+        1m keys 100                             =>
+    ";
+    check(
+        spec,
+        &format!(
+            "{begun} 2m signal prediction_drift pass => step 1, step 2, serve 4:2% 3:96% 3:2%"
+        ),
+    );
+    check(
+        spec,
+        &format!(
+            "{begun}
+            2m ann resumes             => step 1, step 2, serve 4:2% 3:96% 3:2%
+            4m guardrail latency fail  => rolling_back, serve 3:100%, rolled_back
+            "
+        ),
+    );
+    check(
+        spec,
+        &format!("{begun} 7d look => rolling_back, serve 3:100%, rolled_back"),
+    );
+}
+
+#[test]
+fn a_split_that_is_not_the_intended_one_holds_and_voids_what_was_compared() {
+    begun(
+        "
+        2m split 999                     =>
+        3m split 1000                    => step 1 holds: mismatch
+        4m guardrail error_rate fail     =>
+        5m guardrail error_rate pass     =>
+        6m counted anew                  => step 1
+        7m split 5000                    => step 1 holds: mismatch
+        8m ben resumes                   => step 1, step 1 holds: mismatch
+        7d look                          => rolling_back, serve 3:100%, rolled_back
+        ",
+    );
+    // What is not compared with the control still counts.
+    let spec = r#"{"shadow":"off","steps":["10%"],"signals":[],
+        "guardrails":[{"metric":"latency","over":"50ms","allow":"1%"}]}"#;
+    let mut world = check(
+        spec,
+        "
+        0s look       => serve 3:100%, validating, load 4, step 1, serve 4:10% 3:80% 3:10%
+        1m split 2000 => step 1 holds: mismatch
+        ",
+    );
+    let tested = tested(Role::Guardrail, "latency over 50ms", "fail");
+    world.facts.evidence.tests.push(tested);
+    let done = ["rolling_back", "serve 3:100%", "rolled_back"];
+    assert_eq!(world.look(), done);
+}
+
+#[test]
+fn what_must_have_data_and_has_none_holds() {
+    check(
+        PLAIN,
+        "
+        0s  look                             => serve 3:100%, validating, load 4, step 1, serve 4:10% 3:80% 3:10%
+        29m look                             =>
+        30m look                             => step 1 holds: no data error_rate
+        31m guardrail error_rate nodata      =>
+        32m guardrail error_rate pass        => step 1
+        33m keys 200                         => promoting, serve 4:100%, baking
+        ",
+    );
+}
+
+#[test]
+fn errors_in_a_row_hold() {
+    begun(
+        "
+        2m guardrail error_rate error4       =>
+        3m guardrail error_rate error5       => step 1 holds: errors error_rate
+        4m guardrail error_rate error6       =>
+        5m guardrail error_rate inconclusive => step 1
+        ",
+    );
+}
+
+#[test]
+fn not_failing_is_not_passing() {
+    begun(
+        "
+        1h keys 100000                       =>
+        6d guardrail error_rate inconclusive =>
+        6d guardrail error_rate pass         => promoting, serve 4:100%, baking
+        ",
+    );
+    begun(
+        "
+        1h keys 100000                       =>
+        7d look                              => rolling_back, serve 3:100%, rolled_back
+        ",
+    );
+}
+
+#[test]
+fn labels_are_waited_for_as_long_as_is_said() {
+    let of = |labels: &str, must: &str| {
+        format!(
+            r#"{{"shadow":"off","steps":["10%"],"signals":[],"promote_when":{{{labels}}},"guardrails":[
+            {{"metric":"error_rate","worse_by":"0.5pp"}},{{"metric":"loss","worse_by":"0.1"{must}}}]}}"#
+        )
+    };
+    let waits = r#""labels":{"wait":"3d","min":500}"#;
+    let begun = "
+        0s look                      => serve 3:100%, validating, load 4, step 1, serve 4:10% 3:80% 3:10%
+        1m guardrail error_rate pass =>
+        1h keys 1000                 =>
+    ";
+    let promoted = "promoting, serve 4:100%, baking";
+    let run = |spec: &str, rest: &str| check(spec, &format!("{begun}{rest}"));
+    // Nothing came.
+    run(
+        &of(waits, ""),
+        &format!("71h look =>\n 3d look => {promoted}"),
+    );
+    run(&of("", ""), "6d look =>");
+    run(
+        &of(waits, r#","must_have_data":true"#),
+        "71h look =>\n 3d look => step 1 holds: no data loss",
+    );
+    // Enough came, and says nothing yet.
+    run(
+        &of(waits, ""),
+        &format!(
+            "2h guardrail loss inconclusive =>\n 4d look =>\n 4d guardrail loss pass => {promoted}"
+        ),
+    );
+    // Too few came to be told by.
+    let few = of(r#""labels":{"wait":"3d","min":2000}"#, "");
+    run(
+        &few,
+        &format!("2h guardrail loss pass =>\n 3d look => {promoted}"),
+    );
+    // Late labels roll back however late.
+    run(
+        &of(waits, ""),
+        &format!(
+            "3d look => {promoted}\n 80h guardrail loss fail => rolling_back, serve 3:100%, rolled_back"
+        ),
+    );
+}
+
+#[test]
+fn approval_is_asked_for_where_it_is_wanted() {
+    let of = |approval: &str| {
+        format!(
+            r#"{{"shadow":"off","steps":["1%","2%"],"hold":{{"min":"0s","min_keys":1}},"signals":[],"approval":"{approval}",
+            "guardrails":[{{"metric":"error_rate","worse_by":"0.5pp","must_have_data":false}}]}}"#
+        )
+    };
+    check(
+        &of("each-step"),
+        "
+        0s look                      => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
+        1m ann approves              => refused: cannot approve `credit:4`, which is step: nothing awaits approval
+        1m keys 1                    => step 1 awaits
+        2m ann approves              => step 2, serve 4:2% 3:96% 3:2%
+        3m keys 1                    =>
+        4m guardrail error_rate pass => step 2 awaits
+        5m guardrail error_rate fail => rolling_back, serve 3:100%, rolled_back
+        ",
+    );
+    check(
+        &of("before-promote"),
+        "
+        0s look                      => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
+        0s guardrail error_rate pass =>
+        1m keys 1                    => step 2, serve 4:2% 3:96% 3:2%
+        2m keys 1                    => step 2 awaits
+        3m ann pauses                => step 2 holds: paused by ann
+        4m ann resumes               => step 2, step 2 awaits
+        5m ann approves              => promoting, serve 4:100%, baking
+        ",
+    );
+    check(
+        &of("before-promote"),
+        "
+        0s look                      => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
+        0s guardrail error_rate pass =>
+        1m keys 1                    => step 2, serve 4:2% 3:96% 3:2%
+        2m keys 1                    => step 2 awaits
+        7d look                      => rolling_back, serve 3:100%, rolled_back
+        ",
+    );
+}
+
+#[test]
+fn people_pause_promote_abort_and_bring_another() {
+    begun(
+        "
+        2m ben approves => refused: cannot approve `credit:4`, which is step: nothing awaits approval
+        2m ben resumes  => refused: cannot resume `credit:4`, which is step: it does not hold
+        2m ben pauses   => step 1 holds: paused by ben
+        2m ben pauses   => refused: cannot pause `credit:4`, which is step: it is paused already
+        3m guardrail error_rate pass =>
+        1h keys 1000    =>
+        2h ben resumes  => step 1, promoting, serve 4:100%, baking
+        3h ben pauses   => refused: cannot pause `credit:4`, which is baking: only shadow and steps can be paused; `abort` goes back
+        4h ben promotes => succeeded
+        ",
+    );
+    begun(
+        "
+        2m ben aborts   => rolling_back, serve 3:100%, aborted
+        3m ben aborts   => refused: cannot abort `credit:4`, which is aborted: it is over; `windlass rollout start` begins another
+        ",
+    );
+    begun(
+        "
+        2m ben brings 4 => refused: cannot supersede `credit:4`, which is step: it is about this version already
+        2m ben brings 5 => rolling_back, serve 3:100%, superseded
+        ",
+    );
+    check(
+        PLAIN,
+        "
+        0s incumbent absent => load 3, serve 3:100%, validating, load 4, step 1, serve 4:10% 3:80% 3:10%
+        1m ben promotes     => promoting, serve 4:100%, baking
+        2m ben aborts       => rolling_back, serve 3:100%, aborted
+        ",
+    );
+}
+
+#[test]
+fn a_candidate_that_will_not_load_or_dies_goes_back() {
+    check(
+        PLAIN,
+        "
+        0s candidate loading => serve 3:100%, validating
+        1m candidate failed  => rolling_back, rolled_back
+        ",
+    );
+    check(
+        PLAIN,
+        "
+        0s candidate loading => serve 3:100%, validating
+        1m ben promotes      => refused: cannot promote `credit:4`, which is validating: only a candidate that answers requests can be promoted
+        7d look              => rolling_back, rolled_back
+        ",
+    );
+    begun("2m candidate failed => rolling_back, serve 3:100%, rolled_back");
+}
+
+#[test]
+fn an_incumbent_that_cannot_be_loaded_holds_but_keeps_nobody_from_an_end() {
+    begun(
+        "
+        2m incumbent failed => step 1 holds: incumbent, load 3
+        3m ben resumes      => refused: cannot resume `credit:4`, which is step: it goes on when the incumbent, to which it would go back, is loaded again
+        4m incumbent ready  => step 1
+        ",
+    );
+    begun(
+        "
+        2m ben promotes     => promoting, serve 4:100%, baking
+        3m incumbent failed =>
+        2d look             => succeeded
+        ",
+    );
+    begun(
+        "
+        2m ben promotes     => promoting, serve 4:100%, baking
+        3m incumbent failed =>
+        4m ben aborts       => rolling_back, load 3
+        5m incumbent ready  => serve 3:100%, aborted
+        ",
+    );
+    check(PLAIN, "0s incumbent loading => \n 7d look => rolling_back");
+}
+
+#[test]
+fn at_the_deadline_it_holds_where_that_is_said() {
+    let spec = PLAIN.replacen('{', r#"{"on_timeout":"hold","#, 1);
+    check(
+        &spec,
+        &format!(
+            "{BEGUN}
+            7d  look                         => step 1 holds: deadline
+            8d  guardrail error_rate pass    =>
+            8d  keys 1000                    =>
+            30d ben resumes                  => step 1, promoting, serve 4:100%, baking
+            "
+        ),
+    );
+    check(
+        &spec,
+        &format!(
+            "{BEGUN}
+            7d  look        => step 1 holds: deadline
+            8d  ben resumes => step 1
+            15d look        => step 1 holds: deadline
+            16d ben aborts  => rolling_back, serve 3:100%, aborted
+            "
+        ),
+    );
+}
+
+#[test]
+fn a_clock_that_was_set_back_moves_nothing_on() {
+    let mut world = begun(
+        "
+        2m guardrail error_rate pass =>
+        2m keys 1000                 =>
+        ",
+    );
+    // The stage began at the start; a day before it, half an hour passes.
+    let at = |minutes: i64| Moment(START.0 - 86_400_000 + minutes * 60_000);
+    world.now = at(0);
+    assert_eq!(world.look(), ["clock back 86400s"]);
+    assert_eq!(
+        world.rollout.progress.until,
+        Moment(at(0).0 + 7 * 86_400_000)
+    );
+    world.now = at(29);
+    assert!(world.look().is_empty());
+    world.now = at(30);
+    assert_eq!(world.look(), ["promoting", "serve 4:100%", "baking"]);
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    begun(
+        "
+        2m restart      => load 4, serve 4:10% 3:80% 3:10%
+        3m ben pauses   => step 1 holds: paused by ben
+        4m restart      => load 4, serve 4:10% 3:80% 3:10%
+        5m ben promotes => promoting, serve 4:100%, baking
+        6m restart      => load 4, serve 4:100%
+        ",
+    );
+    // Between an event and what it brings about, whichever it is: the same things are done.
+    let script = begun("2m guardrail error_rate fail => rolling_back, serve 3:100%, rolled_back");
+    for cut in 0..=script.events.len() {
+        let mut world = World::new(plan(PLAIN));
+        world.facts.evidence = script.facts.evidence.clone();
+        world.now = START.after(std::time::Duration::from_secs(120));
+        world.events = script.events[..cut].to_vec();
+        let plan = world.rollout.plan.clone();
+        world.rollout = Rollout::replay(plan, &world.events).expect("its own events");
+        world.look();
+        assert_eq!(short(&world.rollout.progress.state), "rolled_back");
+        // What is over routes nothing: the model's traffic is its owner's again.
+        let served = (cut < script.events.len()).then(|| Traffic::all(version(3)));
+        assert_eq!(world.facts.serving, served);
+    }
+}
+
+#[test]
+fn an_event_is_followed_once() {
+    let world = begun("");
+    let mut rollout = world.rollout.clone();
+    let last = world.events.last().expect("an event");
+    let refusal = rollout.apply(last).expect_err("it was followed");
+    assert!(
+        refusal.to_string().contains("after 2 events, and event 1"),
+        "{refusal}"
+    );
+    let evidence = &world.facts.evidence;
+    let (now, by) = (world.now, person("ben", ""));
+    let of = |deed| {
+        rollout
+            .command(deed, by.clone(), evidence, now)
+            .expect("it can be done")
+    };
+    let (one, other) = (of(Deed::Pause), of(Deed::Abort));
+    rollout.apply(&one).expect("the next event");
+    rollout.apply(&other).expect_err("another was first");
+}
