@@ -13,7 +13,7 @@
 //!
 //! [`spec`] is what an owner says, [`test`] what may be tested, [`recorded`] what is, [`traffic`] the shares and [`assign`] who gets
 //! what; [`evidence`] is what was measured, [`state`] where a rollout is, [`decide`] what is next, [`command`] what
-//! people may do, [`event`] what happened, and its sentence.
+//! people may do, [`event`] what happened, and [`words`] how all of it is told.
 
 pub mod assign;
 pub mod command;
@@ -26,6 +26,7 @@ pub mod spec;
 pub mod state;
 pub mod test;
 pub mod traffic;
+pub mod words;
 
 pub use event::Event;
 pub use plan::{Plan, Rollout, RolloutId};

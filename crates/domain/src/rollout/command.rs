@@ -93,9 +93,9 @@ impl Rollout {
         let state = &self.progress.state;
         let refuse = |why: &str| {
             let (model, candidate) = (self.plan.model(), self.plan.candidate());
-            let (deed, state) = (deed.name(), state.name());
+            let (deed, status) = (deed.name(), self.status());
             Err(Refusal::Conflict {
-                why: format!("cannot {deed} `{model}:{candidate}`, which is {state}: {why}"),
+                why: format!("cannot {deed} `{model}:{candidate}`, which {status}: {why}"),
             })
         };
         if state.is_over() {

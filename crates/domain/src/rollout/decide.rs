@@ -1,6 +1,7 @@
 //! What is to be done next for a rollout: what is wanted and what is actual go in, one next action comes out, and
 //! the caller asks again when it is done. Nothing is remembered but the rollout itself.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::event::{Event, Why};
@@ -63,8 +64,63 @@ pub enum Next {
     Over,
 }
 
+/// What must still come before a stage is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Time.
+    Time {
+        /// Until then.
+        until: Moment,
+    },
+    /// Requests in the shadow.
+    Requests {
+        /// So many came.
+        got: u64,
+        /// So many must.
+        want: u64,
+    },
+    /// Keys at the step.
+    Keys {
+        /// So many came.
+        got: u64,
+        /// So many must.
+        want: u64,
+    },
+    /// A guardrail's having shown that the candidate is not worse.
+    Test {
+        /// Which.
+        test: String,
+    },
+    /// Labels for a guardrail, or that they were waited for.
+    Labels {
+        /// Which.
+        test: String,
+        /// Until when.
+        until: Moment,
+    },
+    /// That somebody agrees.
+    Approval,
+    /// That what holds it goes.
+    Hold(Hold),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time { until } => write!(f, "until {until}"),
+            Self::Requests { got, want } => write!(f, "{got} of {want} requests"),
+            Self::Keys { got, want } => write!(f, "{got} of {want} keys"),
+            Self::Test { test } => write!(f, "`{test}` has not shown that it is no worse"),
+            Self::Labels { test, until } => write!(f, "labels for `{test}`, until {until}"),
+            Self::Approval => f.write_str("approval"),
+            Self::Hold(hold) => write!(f, "what holds it: {}", hold.name()),
+        }
+    }
+}
+
 impl Rollout {
-    /// What is next.
+    /// What is next. `now` must not jump while a process lives: it is the wall clock at the process's beginning and
+    /// the monotonic time since.
     pub fn next(&self, facts: &Facts, now: Moment) -> Next {
         let Self { plan, progress } = self;
         let state = &progress.state;
@@ -169,35 +225,62 @@ impl Rollout {
         }
     }
 
-    /// Leaves the shadow or a step, where it has lasted long enough and enough was seen.
+    /// Leaves the shadow or a step, where nothing is missing.
     fn leave(&self, facts: &Facts, now: Moment) -> Result<State, Option<Moment>> {
-        let spec = self.plan.spec();
-        let (lasting, seen) = match (&self.progress.state, &spec.shadow) {
-            (State::Shadow(_), ShadowSetting::Sample(shadow)) => (
-                shadow.lasting.0,
-                facts.evidence.shadowed >= shadow.min_requests,
-            ),
-            (State::Shadow(_), ShadowSetting::Off(_)) => (Duration::ZERO, true),
-            _ => (spec.hold.min.0, facts.evidence.keys >= spec.hold.min_keys),
-        };
-        self.after(lasting, now)?;
-        if !seen {
-            return Err(None);
+        let missing = self.missing(&facts.evidence, now);
+        if !missing.is_empty() {
+            let times = missing.iter().filter_map(|it| match it {
+                Missing::Time { until } | Missing::Labels { until, .. } => Some(*until),
+                _ => None,
+            });
+            return Err(times.min());
         }
         let next = self.after_stage();
-        let promotes = next == State::Promoting;
-        if promotes {
-            self.non_inferior(&facts.evidence, now)?;
-        }
-        let asks = match spec.approval {
+        let asks = match self.plan.spec().approval {
             Approval::None => false,
             Approval::EachStep => true,
-            Approval::BeforePromote => promotes,
+            Approval::BeforePromote => next == State::Promoting,
         };
         Ok(match asks {
             true => self.progress.state.in_phase(Phase::AwaitingApproval),
             false => next,
         })
+    }
+
+    /// What must still come before it leaves the stage where it is, as far as rules tell.
+    pub fn missing(&self, evidence: &Evidence, now: Moment) -> Vec<Missing> {
+        let spec = self.plan.spec();
+        let mut missing = Vec::new();
+        let lasting = match (&self.progress.state, &spec.shadow) {
+            (State::Shadow(_), ShadowSetting::Sample(shadow)) => {
+                let (got, want) = (evidence.shadowed, shadow.min_requests);
+                if got < want {
+                    missing.push(Missing::Requests { got, want });
+                }
+                shadow.lasting.0
+            }
+            (State::Step { .. }, _) => {
+                let (got, want) = (evidence.keys, spec.hold.min_keys);
+                if got < want {
+                    missing.push(Missing::Keys { got, want });
+                }
+                if self.after_stage() == State::Promoting {
+                    self.non_inferior(evidence, now, &mut missing);
+                }
+                spec.hold.min.0
+            }
+            (State::Baking, _) => spec.bake.0,
+            _ => Duration::ZERO,
+        };
+        if let Err(Some(until)) = self.after(lasting, now) {
+            missing.insert(0, Missing::Time { until });
+        }
+        match self.progress.state.phase() {
+            Some(Phase::Holding(hold)) => missing.insert(0, Missing::Hold(hold.clone())),
+            Some(Phase::AwaitingApproval) => missing.insert(0, Missing::Approval),
+            Some(Phase::Progressing) | None => {}
+        }
+        missing
     }
 
     /// The stage after the shadow or a step.
@@ -218,36 +301,36 @@ impl Rollout {
         }
     }
 
-    /// Whether every guardrail has shown that the candidate is not worse (R4); else when to look again, where time is
-    /// what is missing.
-    fn non_inferior(&self, evidence: &Evidence, now: Moment) -> Result<(), Option<Moment>> {
+    /// The guardrails that have not shown that the candidate is not worse (R4).
+    fn non_inferior(&self, evidence: &Evidence, now: Moment, missing: &mut Vec<Missing>) {
         let labels = self.plan.spec().promote_when.labels.as_ref();
         for test in &self.plan.tests().guardrails {
+            let needs_labels = test.metric.needs_labels();
             let name = test.name();
             let tested = evidence.of(Role::Guardrail, &name);
-            let is_untold = |it: &Tested| {
-                matches!(it.verdict, Verdict::NoData | Verdict::Error { .. })
-                    || (test.metric.needs_labels()
-                        && labels.is_some_and(|labels| it.candidate.n < labels.min))
-            };
-            match tested {
-                Some(it) if !is_untold(it) => match it.verdict {
-                    Verdict::Pass => {}
-                    _ => return Err(None),
-                },
-                // Nothing can be told of it.
-                _ if self.is_waived(test) => {}
-                _ => match labels {
-                    Some(labels)
-                        if test.metric.needs_labels() && test.must_have_data != Some(true) =>
-                    {
-                        self.after(labels.wait.0, now)?;
+            let told = tested.filter(|it| match it.verdict {
+                Verdict::NoData | Verdict::Error { .. } => false,
+                Verdict::Pass | Verdict::Fail | Verdict::Inconclusive => {
+                    let least = labels.filter(|_| needs_labels).map_or(0, |it| it.min);
+                    it.candidate.n >= least
+                }
+            });
+            let open = || Missing::Test { test: name.clone() };
+            match told {
+                Some(tested) if tested.verdict == Verdict::Pass => {}
+                Some(_) => missing.push(open()),
+                // Nothing can be told of it, which somebody answers for.
+                None if self.is_waived(test) => {}
+                None => match labels {
+                    Some(labels) if needs_labels && test.must_have_data != Some(true) => {
+                        if let Err(Some(until)) = self.after(labels.wait.0, now) {
+                            missing.push(Missing::Labels { test: name, until });
+                        }
                     }
-                    _ => return Err(None),
+                    _ => missing.push(open()),
                 },
             }
         }
-        Ok(())
     }
 
     fn is_waived(&self, test: &Test) -> bool {

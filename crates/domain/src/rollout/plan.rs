@@ -42,17 +42,30 @@ impl fmt::Display for RolloutId {
     }
 }
 
-/// What was asked for.
+/// What was asked for, which cannot be wrong and never changes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    id: RolloutId,
-    model: ModelName,
-    incumbent: Version,
-    candidate: Version,
-    spec: Spec,
-    tests: Tests,
-    started: Moment,
-    person: Person,
+pub struct Plan(Parts);
+
+/// What a plan is made of, as it is stored. Its tests are those of its start: what is recorded of the model may be
+/// another thing when it is read again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// The rollout's id.
+    pub id: RolloutId,
+    /// The model.
+    pub model: ModelName,
+    /// The version that had the traffic.
+    pub incumbent: Version,
+    /// The version that may get it.
+    pub candidate: Version,
+    /// What its owner said.
+    pub spec: Spec,
+    /// What is tested.
+    pub tests: Tests,
+    /// When it started.
+    pub started: Moment,
+    /// Who started it, and why.
+    pub person: Person,
 }
 
 /// What somebody asks for.
@@ -92,12 +105,12 @@ impl Plan {
             person,
             now,
         } = ask;
-        if let Some(Rollout { plan, progress }) = live {
-            let (live, state) = (plan.candidate, progress.state.name());
+        if let Some(live) = live {
+            let (live, status) = (live.plan.candidate(), live.status());
             return Err(Refusal::Conflict {
                 why: format!(
-                    "`{model}:{live}` is being rolled out already and is {state}; \
-                     `windlass rollout abort {model}` ends that, `--replace` does and begins this one"
+                    "a rollout of `{model}` is not over: `{model}:{live}` {status}; `windlass rollout abort {model}` \
+                     ends it"
                 ),
             });
         }
@@ -105,15 +118,10 @@ impl Plan {
             return Err(Refusal::Conflict {
                 why: format!(
                     "no version has the traffic of `{model}`, so that there is nothing to roll out from; \
-                     `windlass traffic {model}:{candidate}` gives it all of it"
+                     `windlass traffic {model}:{candidate}` gives this one all of it"
                 ),
             });
         };
-        if incumbent == candidate {
-            return Err(Refusal::Conflict {
-                why: format!("`{model}:{candidate}` has all of the traffic already"),
-            });
-        }
         let differences = differences(signatures.0, signatures.1);
         if !differences.is_empty() {
             return Err(Refusal::Conflict {
@@ -126,7 +134,7 @@ impl Plan {
         person.check()?;
         spec.check()?;
         let tests = spec.tests(&recorded)?;
-        Ok(Self {
+        Self::restored(Parts {
             id,
             model,
             incumbent,
@@ -138,49 +146,74 @@ impl Plan {
         })
     }
 
+    /// A plan that was stored. Refused where no such one can have been.
+    pub fn restored(parts: Parts) -> Result<Self, Refusal> {
+        let Parts {
+            model,
+            incumbent,
+            candidate,
+            spec,
+            tests,
+            ..
+        } = &parts;
+        if incumbent == candidate {
+            return Err(Refusal::Conflict {
+                why: format!("`{model}:{candidate}` has all of the traffic already"),
+            });
+        }
+        spec.check()?;
+        tests.check()?;
+        Ok(Self(parts))
+    }
+
+    /// What it is made of, to be stored.
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
     /// Its id.
     pub fn id(&self) -> &RolloutId {
-        &self.id
+        &self.0.id
     }
 
     /// The model.
     pub fn model(&self) -> &ModelName {
-        &self.model
+        &self.0.model
     }
 
     /// The version that had the traffic when it started; never the candidate.
     pub fn incumbent(&self) -> Version {
-        self.incumbent
+        self.0.incumbent
     }
 
     /// The version that may get the traffic.
     pub fn candidate(&self) -> Version {
-        self.candidate
+        self.0.candidate
     }
 
     /// What its owner said.
     pub fn spec(&self) -> &Spec {
-        &self.spec
+        &self.0.spec
     }
 
     /// What is tested.
     pub fn tests(&self) -> &Tests {
-        &self.tests
+        &self.0.tests
     }
 
     /// When it started.
     pub fn started(&self) -> Moment {
-        self.started
+        self.0.started
     }
 
     /// Who started it.
     pub fn person(&self) -> &Person {
-        &self.person
+        &self.0.person
     }
 
     /// What each guardrail may be wrong: they share `alpha`, as any one of them rolls back.
     pub fn alpha_each(&self) -> f64 {
-        self.spec.alpha / self.tests.guardrails.len().max(1) as f64
+        self.0.spec.alpha / self.0.tests.guardrails.len().max(1) as f64
     }
 
     /// From which e-value on a guardrail fails.
@@ -190,7 +223,7 @@ impl Plan {
 
     /// The step with this number from 0; the last one where there are fewer.
     pub(super) fn step(&self, index: usize) -> Step {
-        let steps = &self.spec.steps;
+        let steps = &self.0.spec.steps;
         let step = steps.get(index).or(steps.last());
         *step.expect("a checked spec has steps")
     }
@@ -261,8 +294,8 @@ impl Rollout {
     pub fn new(plan: Plan) -> Self {
         let progress = Progress {
             state: State::Pending,
-            since: plan.started,
-            until: plan.started.after(plan.spec.deadline.0),
+            since: plan.started(),
+            until: plan.started().after(plan.spec().deadline.0),
             waived: Vec::new(),
             events: 0,
         };

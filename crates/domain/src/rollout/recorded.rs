@@ -2,8 +2,13 @@
 //!
 //! R1. What nobody records is not tested: by name it is refused, and it is left out of what holds when nothing is said.
 
-use super::spec::{Spec, wrong};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Spec, check_tests, wrong};
 use super::test::{Margin, Measure, Test};
+use crate::manifest::Span;
 use crate::monitor::quality;
 use crate::refusal::Refusal;
 use crate::task::Task;
@@ -21,10 +26,12 @@ pub struct Recorded<'a> {
     pub columns: Option<&'a [String]>,
     /// The numbers that callers have posted with predictions' ids.
     pub posted: &'a [String],
+    /// The incumbent's 99th percentile of latency; none where it has hardly answered.
+    pub latency: Option<Duration>,
 }
 
 /// The tests of a rollout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tests {
     /// Those that roll back.
     pub guardrails: Vec<Test>,
@@ -64,10 +71,38 @@ impl Spec {
             let signal = Some(drift).filter(|it| recorded.check(it).is_ok());
             signal.into_iter().collect()
         });
-        Ok(Tests {
+        let mut tests = Tests {
             guardrails,
             signals,
-        })
+        };
+        let all = tests.guardrails.iter_mut().chain(&mut tests.signals);
+        for test in all.filter(|it| it.takes_incumbents_latency()) {
+            test.over = recorded.latency.map(budget);
+        }
+        Ok(tests)
+    }
+}
+
+/// A latency as a budget that people can read: up to the next millisecond, or microsecond where it is short.
+fn budget(latency: Duration) -> Span {
+    let up_to = |unit: u128| latency.as_nanos().div_ceil(unit).max(1) * unit;
+    let nanos = match latency {
+        it if it >= Duration::from_millis(10) => up_to(1_000_000),
+        _ => up_to(1_000),
+    };
+    Span(Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ))
+}
+
+impl Tests {
+    /// Refuses what cannot have been a rollout's.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.guardrails.is_empty() {
+            return wrong("guardrails", "there is none".to_owned());
+        }
+        check_tests("guardrails", &self.guardrails)?;
+        check_tests("signals", &self.signals)
     }
 }
 
@@ -83,6 +118,11 @@ impl Recorded<'_> {
         }
         let fits = |it: &quality::Metric| self.task.is_some_and(|task| it.fits(task));
         match metric {
+            Measure::Latency if test.takes_incumbents_latency() && self.latency.is_none() => {
+                let why =
+                    "the incumbent has answered too little for a budget; say one, such as `50ms`";
+                Err(("over", why.to_owned()))
+            }
             Measure::CostPer1k if !self.prices => nobody(
                 "nobody knows what a prediction costs; start the server with `--prices`".to_owned(),
             ),
@@ -150,6 +190,7 @@ mod tests {
         task: None,
         columns: None,
         posted: &[],
+        latency: Some(Duration::from_micros(12_300)),
     };
 
     #[test]
@@ -176,13 +217,37 @@ mod tests {
             task: Some(&binary),
             ..RECORDED
         };
-        assert_eq!(names(&known), ["error_rate", "latency", "prediction_drift"]);
-        assert_eq!(names(&RECORDED), ["error_rate", "latency"]);
+        assert_eq!(
+            names(&known),
+            ["error_rate", "latency over 13ms", "prediction_drift"]
+        );
+        assert_eq!(names(&RECORDED), ["error_rate", "latency over 13ms"]);
         let unrecorded = Recorded {
             ledger: false,
             ..known
         };
-        assert_eq!(names(&unrecorded), ["error_rate", "latency"]);
+        assert_eq!(names(&unrecorded), ["error_rate", "latency over 13ms"]);
+    }
+
+    #[test]
+    fn the_budget_of_a_latency_is_the_incumbents_where_none_is_said() {
+        let of = |test: &str, latency: Option<u64>| {
+            let spec = read(&format!(r#"{{"guardrails":[{test}]}}"#)).expect(test);
+            let tests = spec.tests(&Recorded {
+                latency: latency.map(Duration::from_nanos),
+                ..RECORDED
+            });
+            tests.map_or_else(|it| it.to_string(), |it| it.guardrails[0].name())
+        };
+        let test = r#"{"metric":"latency","worse_by":"2pp"}"#;
+        assert_eq!(of(test, Some(10_000_001)), "latency over 11ms");
+        assert_eq!(of(test, Some(9_876_543)), "latency over 9877us");
+        assert_eq!(of(test, Some(0)), "latency over 1us");
+        let refused = "`rollout.guardrails[0].over`: the incumbent has answered too little";
+        assert!(of(test, None).starts_with(refused));
+        let said = r#"{"metric":"latency","worse_by":"2pp","over":"50ms"}"#;
+        assert_eq!(of(said, Some(10_000_001)), "latency over 50ms");
+        assert_eq!(of(said, None), "latency over 50ms");
     }
 
     #[test]

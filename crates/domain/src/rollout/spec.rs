@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::test::{Measure, Test};
+use super::test::Test;
 use super::traffic::Step;
 use crate::ledger::{Share, Source};
 use crate::manifest::{Off, Span, off_or};
@@ -238,8 +238,17 @@ impl Spec {
         if !(1e-6..=0.2).contains(&alpha) {
             return wrong("alpha", format!("`{alpha}` is not from 0.000001 to 0.2"));
         }
-        self.check_tests("guardrails", self.guardrails.as_deref())?;
-        self.check_tests("signals", self.signals.as_deref())?;
+        for (field, tests) in [("guardrails", &self.guardrails), ("signals", &self.signals)] {
+            let tests = tests.as_deref().unwrap_or_default();
+            check_tests(field, tests)?;
+            let of_shadow = tests.iter().position(Test::is_of_shadow);
+            if let Some(place) = of_shadow
+                && self.shadow == ShadowSetting::Off(Off::Off)
+            {
+                let why = "`disagreement` is told from the shadow, and `shadow` is off";
+                return wrong(&format!("{field}[{place}].metric"), why.to_owned());
+            }
+        }
         if matches!(&self.guardrails, Some(tests) if tests.is_empty()) {
             let why = "it names no test, so that nothing would roll back; leave it out for the usual ones";
             return wrong("guardrails", why.to_owned());
@@ -283,29 +292,25 @@ impl Spec {
         }
         Ok(())
     }
+}
 
-    fn check_tests(&self, field: &str, tests: Option<&[Test]>) -> Result<(), Refusal> {
-        let tests = tests.unwrap_or_default();
-        if tests.len() > TESTS_MAX {
-            let got = tests.len();
-            return wrong(field, format!("there are {got}, at most are {TESTS_MAX}"));
-        }
-        for (place, test) in tests.iter().enumerate() {
-            let at = |part: &str| format!("{field}[{place}].{part}");
-            if let Err((part, why)) = test.demand() {
-                return wrong(&at(part), why);
-            }
-            if tests[..place].iter().any(|it| it.name() == test.name()) {
-                let why = format!("`{}` is there twice", test.name());
-                return wrong(&at("metric"), why);
-            }
-            if test.metric == Measure::Disagreement && self.shadow == ShadowSetting::Off(Off::Off) {
-                let why = "`disagreement` is told from the shadow, and `shadow` is off";
-                return wrong(&at("metric"), why.to_owned());
-            }
-        }
-        Ok(())
+/// Refuses tests that demand nothing, and two of the same.
+pub(super) fn check_tests(field: &str, tests: &[Test]) -> Result<(), Refusal> {
+    if tests.len() > TESTS_MAX {
+        let got = tests.len();
+        return wrong(field, format!("there are {got}, at most are {TESTS_MAX}"));
     }
+    for (place, test) in tests.iter().enumerate() {
+        let at = |part: &str| format!("{field}[{place}].{part}");
+        if let Err((part, why)) = test.demand() {
+            return wrong(&at(part), why);
+        }
+        if tests[..place].iter().any(|it| it.name() == test.name()) {
+            let why = format!("`{}` is there twice", test.name());
+            return wrong(&at("metric"), why);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn wrong<T>(field: &str, why: String) -> Result<T, Refusal> {

@@ -127,6 +127,34 @@ pub enum Reason {
     },
 }
 
+impl Hold {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Signal { .. } => "signal",
+            Self::Mismatch => "mismatch",
+            Self::NoData { .. } => "no_data",
+            Self::Errors { .. } => "errors",
+            Self::Incumbent => "incumbent",
+            Self::Paused { .. } => "paused",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+impl Reason {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Guardrail { .. } => "guardrail",
+            Self::Candidate { .. } => "candidate",
+            Self::Deadline => "deadline",
+            Self::Superseded { .. } => "superseded",
+            Self::Aborted { .. } => "aborted",
+        }
+    }
+}
+
 impl State {
     /// Its name.
     pub fn name(&self) -> &'static str {

@@ -378,6 +378,11 @@ impl Test {
         self.worse_by.is_some() || self.metric == Measure::PredictionDrift
     }
 
+    /// Whether its budget is the incumbent's own latency, which is not known yet.
+    pub(super) fn takes_incumbents_latency(&self) -> bool {
+        self.metric == Measure::Latency && self.over.is_none()
+    }
+
     /// Whether it is told of what the candidate answers unheard.
     pub fn is_of_shadow(&self) -> bool {
         self.metric == Measure::Disagreement

@@ -73,6 +73,7 @@ fn ask(
             task: Some(&task),
             columns: None,
             posted: &[],
+            latency: Some(std::time::Duration::from_millis(20)),
         },
         person: person("ann", ""),
         now: START,
@@ -184,8 +185,8 @@ impl World {
                 });
             }
             ["counted", "anew"] => evidence.split = None,
-            [kind @ ("guardrail" | "signal"), name, verdict] => {
-                let tested = tested(role(kind), name, verdict);
+            [kind @ ("guardrail" | "signal"), name @ .., verdict] => {
+                let tested = tested(role(kind), &name.join(" "), verdict);
                 let tests = &mut evidence.tests;
                 tests.retain(|it| it.role != tested.role || it.name != tested.name);
                 tests.push(tested);

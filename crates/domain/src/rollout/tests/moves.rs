@@ -11,7 +11,7 @@ fn a_good_candidate_gets_all_of_the_traffic_by_itself() {
         5m     shadowed 1000                    =>
         10m    look                             => step 1, serve 4:1% 3:98% 3:1%
         20m    guardrail error_rate inconclusive =>
-        20m    guardrail latency inconclusive   =>
+        20m    guardrail latency over 20ms inconclusive   =>
         20m    signal prediction_drift pass     =>
         40m    look                             =>
         41m    keys 200                         => step 2, serve 4:5% 3:90% 3:5%
@@ -22,7 +22,7 @@ fn a_good_candidate_gets_all_of_the_traffic_by_itself() {
         110m   keys 5000                        =>
         131m   look                             =>
         132m   guardrail error_rate pass        =>
-        140m   guardrail latency pass           => promoting, serve 4:100%, baking
+        140m   guardrail latency over 20ms pass           => promoting, serve 4:100%, baking
         1499m  look                             =>
         26h    look                             =>
         1580m  look                             => succeeded
@@ -46,7 +46,7 @@ fn a_guardrail_that_fails_rolls_back_from_wherever_it_is() {
         2m  ben promotes               => promoting, serve 4:100%, baking
         20h guardrail error_rate fail  => rolling_back, serve 3:100%, rolled_back
         21h guardrail error_rate pass  =>
-        21h ben promotes               => refused: cannot promote `credit:4`, which is rolled_back: it is over; `windlass rollout start` begins another
+        21h ben promotes               => refused: cannot promote `credit:4`, which is rolled back (guardrail): it is over; `windlass rollout start` begins another
         ",
     );
     // What nobody asked about changes nothing.
@@ -61,7 +61,7 @@ fn a_signal_holds_until_it_passes_or_a_person_answers_for_it() {
     let begun = "
         0s look                                 => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
         0s guardrail error_rate inconclusive    =>
-        0s guardrail latency inconclusive       =>
+        0s guardrail latency over 20ms inconclusive       =>
         0s signal prediction_drift fail         => step 1 holds: signal prediction_drift
         1m keys 100                             =>
     ";
@@ -76,7 +76,7 @@ fn a_signal_holds_until_it_passes_or_a_person_answers_for_it() {
         &format!(
             "{begun}
             2m ann resumes             => step 1, step 2, serve 4:2% 3:96% 3:2%
-            4m guardrail latency fail  => rolling_back, serve 3:100%, rolled_back
+            4m guardrail latency over 20ms fail  => rolling_back, serve 3:100%, rolled_back
             "
         ),
     );
@@ -220,7 +220,7 @@ fn approval_is_asked_for_where_it_is_wanted() {
         &of("each-step"),
         "
         0s look                      => serve 3:100%, validating, load 4, step 1, serve 4:1% 3:98% 3:1%
-        1m ann approves              => refused: cannot approve `credit:4`, which is step: nothing awaits approval
+        1m ann approves              => refused: cannot approve `credit:4`, which is at step 1 of 2 (1%): nothing awaits approval
         1m keys 1                    => step 1 awaits
         2m ann approves              => step 2, serve 4:2% 3:96% 3:2%
         3m keys 1                    =>
@@ -256,26 +256,26 @@ fn approval_is_asked_for_where_it_is_wanted() {
 fn people_pause_promote_abort_and_bring_another() {
     begun(
         "
-        2m ben approves => refused: cannot approve `credit:4`, which is step: nothing awaits approval
-        2m ben resumes  => refused: cannot resume `credit:4`, which is step: it does not hold
+        2m ben approves => refused: cannot approve `credit:4`, which is at step 1 of 1 (10%): nothing awaits approval
+        2m ben resumes  => refused: cannot resume `credit:4`, which is at step 1 of 1 (10%): it does not hold
         2m ben pauses   => step 1 holds: paused by ben
-        2m ben pauses   => refused: cannot pause `credit:4`, which is step: it is paused already
+        2m ben pauses   => refused: cannot pause `credit:4`, which is at step 1 of 1 (10%), paused by ben: it is paused already
         3m guardrail error_rate pass =>
         1h keys 1000    =>
         2h ben resumes  => step 1, promoting, serve 4:100%, baking
-        3h ben pauses   => refused: cannot pause `credit:4`, which is baking: only shadow and steps can be paused; `abort` goes back
+        3h ben pauses   => refused: cannot pause `credit:4`, which has all of the traffic and bakes: only shadow and steps can be paused; `abort` goes back
         4h ben promotes => succeeded
         ",
     );
     begun(
         "
         2m ben aborts   => rolling_back, serve 3:100%, aborted
-        3m ben aborts   => refused: cannot abort `credit:4`, which is aborted: it is over; `windlass rollout start` begins another
+        3m ben aborts   => refused: cannot abort `credit:4`, which was aborted by ben: it is over; `windlass rollout start` begins another
         ",
     );
     begun(
         "
-        2m ben brings 4 => refused: cannot supersede `credit:4`, which is step: it is about this version already
+        2m ben brings 4 => refused: cannot supersede `credit:4`, which is at step 1 of 1 (10%): it is about this version already
         2m ben brings 5 => rolling_back, serve 3:100%, superseded
         ",
     );
@@ -302,7 +302,7 @@ fn a_candidate_that_will_not_load_or_dies_goes_back() {
         PLAIN,
         "
         0s candidate loading => serve 3:100%, validating
-        1m ben promotes      => refused: cannot promote `credit:4`, which is validating: only a candidate that answers requests can be promoted
+        1m ben promotes      => refused: cannot promote `credit:4`, which is being validated: only a candidate that answers requests can be promoted
         7d look              => rolling_back, rolled_back
         ",
     );
@@ -314,7 +314,7 @@ fn an_incumbent_that_cannot_be_loaded_holds_but_keeps_nobody_from_an_end() {
     begun(
         "
         2m incumbent failed => step 1 holds: incumbent, load 3
-        3m ben resumes      => refused: cannot resume `credit:4`, which is step: it goes on when the incumbent, to which it would go back, is loaded again
+        3m ben resumes      => refused: cannot resume `credit:4`, which is at step 1 of 1 (10%), and holds (incumbent): it goes on when the incumbent, to which it would go back, is loaded again
         4m incumbent ready  => step 1
         ",
     );

@@ -121,7 +121,7 @@ fn what_cannot_be_rolled_out_is_refused_with_the_reason() {
     let refusal = ask_alike(Spec::default(), Some(&live), |_| ()).expect_err("another is live");
     let text = refusal.to_string();
     assert!(
-        text.contains("`credit:4` is being rolled out already and is pending"),
+        text.contains("a rollout of `credit` is not over: `credit:4` waits for its incumbent"),
         "{text}"
     );
 
@@ -132,4 +132,63 @@ fn what_cannot_be_rolled_out_is_refused_with_the_reason() {
     let want = "`credit:4` cannot answer what `credit:3` is asked: input `x` is FP32 [-1, 4] and was FP32 [-1, 3]; \
                 it has no input `y`; it needs an input `z` more";
     assert_eq!(text, want);
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let mut world = begun("2m keys 100 =>");
+    let told = |world: &World| {
+        let missing = world.rollout.missing(&world.facts.evidence, world.now);
+        let all: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    };
+    let rest = "100 of 200 keys; `error_rate` has not shown that it is no worse";
+    assert_eq!(
+        told(&world),
+        format!("until 2027-01-15T08:30:00.000Z; {rest}")
+    );
+    world.act(&["ben", "pauses"]);
+    world.now = START.after(std::time::Duration::from_secs(3600));
+    assert_eq!(told(&world), format!("what holds it: paused; {rest}"));
+}
+
+#[test]
+fn a_plan_is_read_as_it_was_stored_and_never_another() {
+    let plan = plan("{}");
+    let again = Plan::restored(plan.parts().clone());
+    assert_eq!(again.as_ref(), Ok(&plan));
+    let text = serde_json::to_string(plan.tests()).expect("JSON");
+    assert_eq!(
+        serde_json::from_str(&text).ok().as_ref(),
+        Some(plan.tests())
+    );
+    let mut parts = plan.parts().clone();
+    parts.incumbent = parts.candidate;
+    Plan::restored(parts).expect_err("there is nothing to move");
+    let mut parts = plan.parts().clone();
+    parts.tests.guardrails.clear();
+    Plan::restored(parts).expect_err("nothing would roll back");
+}
+
+#[test]
+fn where_a_rollout_is_is_told() {
+    let mut world = begun("2m ben pauses => step 1 holds: paused by ben");
+    let mut told = |words: &[&str]| {
+        world.act(words);
+        world.rollout.status()
+    };
+    assert_eq!(told(&["look"]), "is at step 1 of 1 (10%), paused by ben");
+    assert_eq!(told(&["ben", "resumes"]), "is at step 1 of 1 (10%)");
+    assert_eq!(
+        told(&["split", "1000"]),
+        "is at step 1 of 1 (10%), and holds (mismatch)"
+    );
+    assert_eq!(
+        told(&["ben", "promotes"]),
+        "has all of the traffic and bakes"
+    );
+    assert_eq!(
+        told(&["guardrail", "error_rate", "fail"]),
+        "is rolled back (guardrail)"
+    );
 }
