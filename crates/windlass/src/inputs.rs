@@ -64,9 +64,10 @@ fn show(inputs: &InputsRecord, all: bool) -> String {
         count(rules.len() as u64, "rule"),
     )];
     if !stricter_by.is_empty() {
-        let by: Vec<String> = stricter_by.iter().map(ToString::to_string).collect();
+        let back = |id: &i64| format!("`windlass actions --reverse {id}`");
+        let by: Vec<String> = stricter_by.iter().map(back).collect();
         parts.push(format!(
-            "stricter than its owner says, by what alerts made of it: `windlass actions --reverse {}`",
+            "stricter than its owner says, by what alerts made of it: {}",
             by.join(", ")
         ));
     }
@@ -131,7 +132,7 @@ mod tests {
             version: 3,
             rows: 200,
             baseline_ms: None,
-            stricter_by: vec![7],
+            stricter_by: vec![7, 8],
             rules: vec![
                 rule(Some("age"), "missing", 50),
                 rule(Some("sex"), "missing", 0),
@@ -141,7 +142,7 @@ mod tests {
         let text = show(&inputs, false);
         for want in [
             "credit:3  200 rows looked at, 3 rules, without a baseline",
-            "`windlass actions --reverse 7`",
+            "`windlass actions --reverse 7`, `windlass actions --reverse 8`",
             "age",
             "(the row)",
         ] {
