@@ -9,7 +9,7 @@ use domain::Refusal;
 
 use crate::layout::{Layout, Meaning};
 use crate::read::{Range, Snapshot};
-use crate::sql::{ROWS, SqlLimits};
+use crate::sql::SqlLimits;
 
 /// The rows of a span.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,13 +77,14 @@ impl Snapshot<'_> {
                  stddev_pop({column}) {finite}"
             )
         });
+        // A model's name holds no quotes.
         let sql = format!(
             "select cast(time as bigint) / {every_us}, count(*), count(*) filter (where row = 0), \
              count(*) filter (where code is not null), \
              approx_percentile_cont(0.99) within group (order by cast(total_us as double)) \
              filter (where row = 0 and code is null), \
              sum(cast(cost as double)){} \
-             from {ROWS} where cast(time as bigint) >= {} and cast(time as bigint) < {} \
+             from \"model:{model}\" where cast(time as bigint) >= {} and cast(time as bigint) < {} \
              group by 1 order by 1",
             level.unwrap_or_default(),
             range.from_us,

@@ -2,7 +2,7 @@
 //!
 //! Tables: `predictions` (what every prediction has, of all models), `labels` (every label as it was told), and
 //! one for each model by its name: its predictions with their features and answers, joined with the label that
-//! holds. Names keep their case.
+//! holds; it is also `model:NAME`, for a model that is called `predictions` or `labels`. Names keep their case.
 //!
 //! R1. A question reads. What would write, change a setting or read a file of its own is refused.
 //! R2. It uses no more memory than it was given; what needs more goes to a bounded folder, or fails.
@@ -33,6 +33,9 @@ use crate::seal;
 
 /// Where questions put what they have no memory for, in the ledger's folder.
 pub(crate) const TEMPORARY: &str = "tmp";
+
+/// Before a model's name it is the model's table, whatever the model is called. No name has a colon.
+const OF_MODEL: &str = "model:";
 
 /// What a question may use.
 #[derive(Clone, Copy, Debug)]
@@ -85,18 +88,12 @@ fn invalid(why: impl Into<String>) -> Refusal {
     Refusal::InvalidQuery { why: why.into() }
 }
 
-/// What a question of our own calls the rows of its model with all their columns: a model may be called as any other
-/// table is.
-pub(crate) const ROWS: &str = "rows_of_model";
-
 /// What a question may be about.
 #[derive(Clone, Copy)]
 struct Of<'a> {
     models: &'a [String],
     /// Predictions in files that have none of it are left out.
     range: Range,
-    /// The model whose rows are [`ROWS`].
-    own: Option<&'a str>,
 }
 
 impl Snapshot<'_> {
@@ -110,7 +107,6 @@ impl Snapshot<'_> {
         let of = Of {
             models: &self.models()?,
             range: Range::ALL,
-            own: None,
         };
         self.stream(sql, of, limits).await
     }
@@ -130,7 +126,6 @@ impl Snapshot<'_> {
         let of = Of {
             models: &[model.to_owned()],
             range,
-            own: Some(model),
         };
         let stream = self.stream(sql, of, limits).await?;
         stream.try_collect().await.map_err(|error| refused(&error))
@@ -191,7 +186,11 @@ impl Snapshot<'_> {
             return refusal.clone();
         }
         let models = self.models().unwrap_or_default();
-        let known: Vec<String> = models.iter().map(|it| format!("`{it}`")).collect();
+        let table = |model: &String| match model.as_str() {
+            "predictions" | "labels" => format!("`{OF_MODEL}{model}`"),
+            model => format!("`{model}`"),
+        };
+        let known: Vec<String> = models.iter().map(table).collect();
         invalid(format!(
             "{why}; the tables are `predictions`, `labels` and the models {}",
             known.join(", ")
@@ -225,14 +224,16 @@ impl Snapshot<'_> {
         with_labels: bool,
     ) -> Result<(), Refusal> {
         for table in tables {
-            let frame = match (*table, of.own) {
-                (ROWS, Some(model)) => self.model(context, (model, of.range), false).await?,
-                ("predictions", _) => self.all_predictions(context, of).await?,
-                ("labels", _) => self.labels(context, of.models).await?,
-                (name, _) if of.models.iter().any(|it| it == name) => {
-                    self.model(context, (name, of.range), with_labels).await?
+            let frame = match *table {
+                "predictions" => self.all_predictions(context, of).await?,
+                "labels" => self.labels(context, of.models).await?,
+                name => {
+                    let model = name.strip_prefix(OF_MODEL).unwrap_or(name);
+                    if !of.models.iter().any(|it| it == model) {
+                        continue;
+                    }
+                    self.model(context, (model, of.range), with_labels).await?
                 }
-                _ => continue,
             };
             context
                 .register_table(
@@ -247,7 +248,7 @@ impl Snapshot<'_> {
     async fn all_predictions(
         &self,
         context: &SessionContext,
-        Of { models, range, .. }: Of<'_>,
+        Of { models, range }: Of<'_>,
     ) -> Result<DataFrame, Refusal> {
         let mut fields: Vec<Field> = SYSTEM
             .iter()

@@ -209,7 +209,7 @@ fn of_rows(found: &WeightsRecord) -> String {
     let mut sql = format!(
         "select prediction_id, weight from (select prediction_id, {case} as weight from {} \
          where version = {} and code is null and label is not null",
-        name(&found.model),
+        name(&format!("model:{}", found.model)),
         found.version
     );
     for (bound, operator) in [(found.from_us, ">="), (found.to_us, "<")] {
@@ -328,7 +328,7 @@ mod tests {
             of_rows(&weights()),
             "select prediction_id, weight from (select prediction_id, case \
              when cast(\"Ho\"\"me\" as varchar) = 'it''s, own' and label = 'bad' then 1.5 \
-             when \"Ho\"\"me\" is null and label = 'good' then 0.5 end as weight from \"credit\" \
+             when \"Ho\"\"me\" is null and label = 'good' then 0.5 end as weight from \"model:credit\" \
              where version = 2 and code is null and label is not null and cast(time as bigint) >= 5) \
              where weight is not null order by prediction_id"
         );
