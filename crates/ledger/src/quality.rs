@@ -7,6 +7,7 @@ mod examples;
 mod labels;
 mod losses;
 mod rows;
+mod sample;
 mod slices;
 mod tally;
 
@@ -581,7 +582,9 @@ impl<'a> Counting<'a> {
             }
             if work.question.scored_max > 0 {
                 let truth = label.map(|it| it.1).filter(|it| !it.is_nan());
-                tally.keep(rows.scored(row, id, truth), work.question.scored_max);
+                let scored = || rows.scored(row, id, truth);
+                let (hash, most) = (rows.hash(row, id), work.question.scored_max);
+                tally.scored.keep(hash, most, scored);
             }
             if let Some((terms, features)) = &examples {
                 let truth = label.map(|it| it.1).filter(|it| !it.is_nan());
@@ -602,7 +605,8 @@ impl<'a> Counting<'a> {
                 self.delays_us.push(at_us.saturating_sub(made_us).max(0));
             }
             if let Some(losses) = work.question.losses {
-                tally.keep_loss(rows.loss(row, value, id), losses.kept_max);
+                let loss = || rows.loss(row, value, id);
+                tally.losses.keep(rows.hash(row, id), losses.kept_max, loss);
             }
             rows.count(&mut tally.counter, row, value, id);
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use domain::maturity::{self, Cohort};
 use stats::{Binary, Multiclass, Regression};
 
-use super::examples::KeptExamples;
-use super::{Called, Group, LabelCounts, Loss, Quality, Question, Report, Scored};
+use super::sample::Sample;
+use super::{Called, Example, Group, LabelCounts, Loss, Quality, Question, Report, Scored};
 use crate::layout::{Layout, Meaning};
 
 /// What is counted of a group.
@@ -48,9 +48,9 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     pub(super) unread: u64,
     pub(super) called: Called,
-    scored: Vec<Scored>,
-    losses: Vec<Loss>,
-    pub(super) examples: KeptExamples,
+    pub(super) scored: Sample<Scored>,
+    pub(super) losses: Sample<Loss>,
+    pub(super) examples: Sample<Example>,
     pub(super) counter: Counter,
 }
 
@@ -61,9 +61,9 @@ impl Tally {
             failed: 0,
             unread: 0,
             called: Called::default(),
-            scored: Vec::new(),
-            losses: Vec::new(),
-            examples: KeptExamples::default(),
+            scored: Sample::by(|it| it.hash),
+            losses: Sample::by(|it| it.hash),
+            examples: Sample::by(|it| it.hash),
             counter: Counter::new(meaning),
         }
     }
@@ -74,36 +74,10 @@ impl Tally {
         self.unread += other.unread;
         self.called.positive += other.called.positive;
         self.called.negative += other.called.negative;
-        self.scored.extend(other.scored);
-        self.losses.extend(other.losses);
+        self.scored.merge(other.scored);
+        self.losses.merge(other.losses);
         self.examples.merge(other.examples);
         self.counter.merge(other.counter);
-    }
-
-    /// Keeps a row, or what is left is a sample.
-    pub(super) fn keep(&mut self, scored: Option<Scored>, most: usize) {
-        self.scored.extend(scored);
-        sample_now_and_then(&mut self.scored, most, |it| it.hash);
-    }
-
-    /// The same of its loss.
-    pub(super) fn keep_loss(&mut self, loss: Option<Loss>, most: usize) {
-        self.losses.extend(loss);
-        sample_now_and_then(&mut self.losses, most, |it| it.hash);
-    }
-}
-
-/// Now and then those with the greatest hashes go, so that what is left is a sample.
-fn sample_now_and_then<T>(rows: &mut Vec<T>, most: usize, hash: impl Fn(&T) -> u64) {
-    if rows.len() >= 2 * most {
-        sample(rows, most, hash);
-    }
-}
-
-fn sample<T>(rows: &mut Vec<T>, most: usize, hash: impl Fn(&T) -> u64) {
-    if rows.len() > most {
-        rows.select_nth_unstable_by_key(most, hash);
-        rows.truncate(most);
     }
 }
 
@@ -149,14 +123,11 @@ impl Counted {
         let delay = self.delays_us.get(place).copied();
         let days: Vec<Cohort> = self.days.into_values().collect();
         let expected = maturity::expected(&days, delay, question.now_us);
-        let groups = self.groups.into_iter().map(|(key, (layout, mut tally))| {
-            sample(&mut tally.scored, question.scored_max, |it| it.hash);
+        let groups = self.groups.into_iter().map(|(key, (layout, tally))| {
             let examples_max = question.examples.as_ref().map_or(0, |it| it.kept_max);
             let losses_max = question.losses.map_or(0, |it| it.kept_max);
-            sample(&mut tally.losses, losses_max, |it| it.hash);
-            // So that equal rows give equal answers, whichever thread came first.
-            tally.scored.sort_by_key(|it| it.hash);
-            tally.losses.sort_by_key(|it| (it.made_us, it.hash));
+            let mut losses = tally.losses.finish(losses_max);
+            losses.sort_by_key(|it| (it.made_us, it.hash));
             let (version, _, values, from_us) = key;
             Group {
                 version,
@@ -168,8 +139,8 @@ impl Counted {
                 provisional: maturity::is_provisional(&tally.cohort, &expected, question.now_us),
                 unread: tally.unread,
                 called: tally.called,
-                scored: tally.scored,
-                losses: tally.losses,
+                scored: tally.scored.finish(question.scored_max),
+                losses,
                 examples: tally.examples.finish(examples_max),
                 report: report(&layout.meaning, tally.counter, question.level),
             }
