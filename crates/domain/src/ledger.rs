@@ -11,6 +11,12 @@ use crate::attributes::check_names;
 use crate::manifest::Span;
 use crate::refusal::Refusal;
 
+/// What rows without a value of a column are called where rows are told by it.
+pub const NO_VALUE: &str = "(none)";
+
+/// What all values together are called that are too many to be told apart.
+pub const OTHER_VALUES: &str = "(others)";
+
 /// One answered row: the request's id and the row's number in it, from 0.
 ///
 /// As text it is the request's UUID, a dot and the row: `01932f6e-3b0a-7c9e-8f3d-2a1b4c5d6e7f.0`. Without

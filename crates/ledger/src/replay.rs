@@ -9,6 +9,7 @@ use arrow::datatypes::{
     DataType as Arrow, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
+use domain::ledger::NO_VALUE;
 use domain::request::NamedTensor;
 use domain::signature::Rows as RowsRule;
 use domain::{DataType, Dimension, Elements, PredictionId, Refusal, Signature, Tensor};
@@ -255,7 +256,7 @@ impl Recorded {
     pub fn told(&self, name: &str, telling: &Telling) -> Result<Vec<String>, Refusal> {
         match self.batch.column_by_name(name) {
             Some(column) => telling.0.show(column.as_ref()),
-            None => Ok(vec!["(none)".to_owned(); self.rows()]),
+            None => Ok(vec![NO_VALUE.to_owned(); self.rows()]),
         }
     }
 }

@@ -12,6 +12,7 @@ use arrow::array::{AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use domain::Refusal;
+use domain::ledger::NO_VALUE;
 use stats::slices::{Feature, Found, NO_CELL, Rows, Settings, Side, Slice, search};
 
 use crate::baseline::{
@@ -42,8 +43,6 @@ const SUPPORT_MIN: usize = 30;
 /// The key of a text that is missing, and of one that is not told apart.
 const MISSING: u32 = u32::MAX;
 const OTHER: u32 = u32::MAX - 1;
-/// What rows without a value are called, as `quality` calls them.
-const NONE: &str = "(none)";
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -478,7 +477,7 @@ fn frequent(keys: &[u32], words: HashMap<String, u32>) -> (Vec<u32>, Vec<String>
     }
     let mut texts: HashMap<u32, String> =
         words.into_iter().map(|(text, key)| (key, text)).collect();
-    texts.insert(MISSING, NONE.to_owned());
+    texts.insert(MISSING, NO_VALUE.to_owned());
     let named = counts
         .into_iter()
         .filter_map(|(key, count)| Some((count, texts.remove(&key)?, key)));

@@ -13,7 +13,7 @@ use std::io::{self, BufRead};
 
 use lines::{Fields, Outcome};
 use serde_json::{Value, json};
-use stats::boost::{Booster, Settings};
+use stats::boost::{Booster, Settings, refs};
 use stats::drift::classifier::separation;
 use stats::estimate::dle::{Expected, Losses};
 
@@ -42,10 +42,6 @@ fn main() -> Outcome<()> {
         println!("{answer}");
     }
     Ok(())
-}
-
-fn refs(columns: &[Vec<f64>]) -> Vec<&[f64]> {
-    columns.iter().map(Vec::as_slice).collect()
 }
 
 fn predicted(fitted: &Booster, line: &Fields<'_>) -> Outcome<Value> {

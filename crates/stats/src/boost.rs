@@ -177,6 +177,11 @@ impl Booster {
     }
 }
 
+/// Columns, as they are learned from.
+pub fn refs(columns: &[Vec<f64>]) -> Vec<&[f64]> {
+    columns.iter().map(Vec::as_slice).collect()
+}
+
 /// Parts of their sum; `None` of nothing.
 pub(crate) fn shares(gains: &[f64]) -> Option<Vec<f64>> {
     // By the greatest first: the sum itself might be past all numbers.

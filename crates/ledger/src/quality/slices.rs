@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType as Arrow, Float64Type, Int32Type};
 use domain::Refusal;
+use domain::ledger::{NO_VALUE, OTHER_VALUES};
 
 use crate::failure;
 
@@ -13,8 +14,6 @@ use crate::failure;
 const VALUES_MAX: usize = 200;
 /// A column of numbers with more different values is cut into ranges.
 const NUMBERS_MAX: usize = 12;
-/// What rows without a value are called.
-const NONE: &str = "(none)";
 /// Ranges of equal shares of the rows.
 const RANGES: usize = 4;
 
@@ -60,7 +59,7 @@ impl Slicer {
 
     /// The values of a column as text.
     pub(crate) fn show(&self, column: &dyn Array) -> Result<Vec<String>, Refusal> {
-        let none = || NONE.to_owned();
+        let none = || NO_VALUE.to_owned();
         match self {
             Self::Values => {
                 let text = cast(column, &Arrow::Utf8)
@@ -118,7 +117,7 @@ impl Interner {
             return *number;
         }
         let text = if self.texts.len() >= VALUES_MAX {
-            "(others)".to_owned()
+            OTHER_VALUES.to_owned()
         } else {
             text.to_owned()
         };
@@ -147,7 +146,7 @@ pub(super) fn codes(
         .map(|((name, slicer), interner)| {
             let Some(column) = batch.column_by_name(name) else {
                 // Another layout has it.
-                let none = interner.number(NONE);
+                let none = interner.number(NO_VALUE);
                 return Ok(vec![none; batch.num_rows()]);
             };
             numbered(slicer, column.as_ref(), interner)
@@ -168,7 +167,7 @@ pub(crate) fn numbered(
             let number = number.filter(|it| !it.is_nan());
             let place = number.map_or(edges.len() + 1, |it| place_of(edges, it));
             *known[place].get_or_insert_with(|| match number {
-                None => interner.number(NONE),
+                None => interner.number(NO_VALUE),
                 Some(number) => interner.number(&range(edges, number)),
             })
         };
@@ -178,7 +177,7 @@ pub(crate) fn numbered(
         let shown = slicer.show(words.values().as_ref())?;
         let mut known: Vec<Option<u32>> = vec![None; shown.len()];
         let code = |row: usize| match words.key(row) {
-            None => interner.number(NONE),
+            None => interner.number(NO_VALUE),
             Some(key) => *known[key].get_or_insert_with(|| interner.number(&shown[key])),
         };
         return Ok((0..words.len()).map(code).collect());

@@ -3,7 +3,7 @@
 //! It needs rows of both sides, which a baseline does not keep: those of two files, or of two times of the ledger.
 
 use ::ledger::baseline::Together;
-use stats::boost::Settings;
+use stats::boost::{Settings, refs};
 use stats::drift::classifier::{Separation, separation};
 use stats::drift::effect::Terms;
 use stats::drift::embedding::{self, mmd};
@@ -54,10 +54,6 @@ pub(super) fn judged(together: &Together, terms: Terms) -> api::MultivariateReco
         }
     }
     record
-}
-
-fn refs(columns: &[Vec<f64>]) -> Vec<&[f64]> {
-    columns.iter().map(Vec::as_slice).collect()
 }
 
 fn shares(names: &[String], separation: &Separation) -> Vec<api::ShareRecord> {

@@ -9,6 +9,7 @@ use ::ledger::{Group, Report, Scored};
 use domain::Refusal;
 use domain::access::{Permission, Read};
 use domain::decision::{ByGroup, Decision, GROUPS_MAX, THRESHOLD};
+use domain::ledger::{NO_VALUE, OTHER_VALUES};
 use domain::monitor::fairness::Metric;
 use domain::task::Task;
 use stats::fairness::counts::Counts;
@@ -240,7 +241,7 @@ impl<'a> Halves<'a> {
     /// The threshold of each group, and the rows that took no part. What is no value of the column, as none is there
     /// or several are put together, has no threshold.
     fn learn(&self, rate: Alike, support: u64) -> Option<(BTreeMap<String, Option<f64>>, u64)> {
-        let is_value = |name: &str| !matches!(name, "(none)" | "(others)");
+        let is_value = |name: &str| !matches!(name, NO_VALUE | OTHER_VALUES);
         let groups = self.learned.iter().enumerate();
         let values = groups.filter(|(_, (name, _))| is_value(name));
         let rows = values.flat_map(|(group, (_, rows))| {
@@ -291,10 +292,10 @@ impl<'a> Halves<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ::ledger::Called;
     use stats::Binary;
 
     use super::*;
+    use crate::quality::{group_of, report_of};
 
     const TERMS: Terms = Terms {
         level: 0.95,
@@ -314,23 +315,11 @@ mod tests {
             }
         };
         Group {
-            version: 1,
             by: BTreeMap::from([("Sex".to_owned(), name.to_owned())]),
-            from_us: None,
             predictions: rows,
-            failed: 0,
             labelled: rows,
-            provisional: false,
-            unread: 0,
-            losses: Vec::new(),
-            examples: Vec::new(),
-            called: Called::default(),
             scored: (0..rows).map(row).collect(),
-            report: Report::Binary {
-                positive: "bad".to_owned(),
-                negative: "good".to_owned(),
-                report: Binary::new().report(0.95),
-            },
+            ..group_of(report_of(Binary::new()))
         }
     }
 

@@ -11,9 +11,9 @@ use stats::Estimate;
 use stats::detect::regimes::{Rise, detectable, regimes, rise};
 
 use super::LOOK_MAX;
-use super::quality::shown;
-use super::windows::{self, figure};
+use super::windows;
 use crate::app::App;
+use crate::quality::{figure, shown};
 use crate::running::Running;
 
 /// What is read of the ledger.
@@ -213,12 +213,10 @@ fn summary(running: &Running, kind: Kind, told: &Told, verdict: Verdict) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use ::ledger::{Called, Report};
     use stats::Binary;
 
     use super::*;
+    use crate::quality::{group_of, report_of};
 
     const ALPHA: f64 = 1.0 / 720.0;
     const LEVEL: f64 = 0.99;
@@ -226,16 +224,10 @@ mod tests {
     /// Windows of 200 rows, one row a second.
     fn windows(count: usize, loss: impl Fn(usize) -> f64, provisional: bool) -> Vec<Group> {
         let window = |at: usize| Group {
-            version: 1,
-            by: BTreeMap::new(),
             from_us: Some(at as i64 * 200_000_000),
             predictions: 200,
-            failed: 0,
             labelled: 200,
             provisional: provisional && at + 1 == count,
-            unread: 0,
-            called: Called::default(),
-            scored: Vec::new(),
             losses: (at * 200..at * 200 + 200)
                 .map(|row| Loss {
                     hash: row as u64,
@@ -243,12 +235,7 @@ mod tests {
                     loss: loss(row),
                 })
                 .collect(),
-            examples: Vec::new(),
-            report: Report::Binary {
-                positive: "bad".to_owned(),
-                negative: "good".to_owned(),
-                report: Binary::new().report(0.95),
-            },
+            ..group_of(report_of(Binary::new()))
         };
         (0..count).map(window).collect()
     }

@@ -6,11 +6,13 @@ use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
 use domain::contract::{Rule, Term};
 use domain::monitor::Setting;
-use stats::interval::wilson;
+use domain::monitor::limit::Limit;
+use stats::interval::{difference, wilson};
 
 use crate::app::App;
 use crate::inputs::share;
 use crate::margins::Widened;
+use crate::quality::figure;
 use crate::running::Running;
 
 /// The monitor's name.
@@ -24,8 +26,8 @@ struct Judged {
     found: u64,
     /// The share of rows against it, less that of the reference.
     excess: f64,
-    /// The least that it may be.
-    low: f64,
+    /// The least that it may be; none of no rows.
+    low: Option<f64>,
     /// What it may be.
     margin: f64,
 }
@@ -73,8 +75,7 @@ fn subject(term: &Term) -> String {
     }
 }
 
-/// The lower end of a difference of shares is Newcombe's: Stat. Med. 17 (1998), 873-890, method 10. What its owner says
-/// is wrong, and not the reference, has no share in the reference.
+/// What its owner says is wrong, and not the reference, has no share in the reference.
 fn judge(
     term: Term,
     (found, rows): (u64, u64),
@@ -85,32 +86,21 @@ fn judge(
     let found = found.min(rows);
     let level = 1.0 - 2.0 * alpha;
     let now = wilson(found, rows, level);
-    let (reference, high) = match term.reference {
-        None => (0.0, 0.0),
-        Some((part, all)) => {
-            let it = wilson(part.min(all), all, level);
-            (it.value, it.high.unwrap_or(1.0))
-        }
+    let excess = match term.reference {
+        None => now,
+        Some((part, all)) => difference(now, wilson(part.min(all), all, level)),
     };
-    let excess = now.value - reference;
-    let down = now.value - now.low.unwrap_or(0.0);
-    let low = excess - down.hypot(high - reference);
-    let verdict = if rows < setting.inputs.rows_min {
-        Verdict::Unknown
-    } else if low > margin {
-        Verdict::Bad
-    } else if excess <= margin {
-        Verdict::Fine
-    } else {
-        Verdict::Unknown
+    let verdict = match rows < setting.inputs.rows_min {
+        true => Verdict::Unknown,
+        false => Limit::Over(margin).judge(figure(excess)),
     };
     Judged {
         term,
         verdict,
         rows,
         found,
-        excess,
-        low,
+        excess: excess.value,
+        low: excess.low,
         margin,
     }
 }
@@ -126,16 +116,17 @@ fn finding(running: &Running, subject: String, judged: Judged) -> Finding {
         margin,
     } = &judged;
     let reference = term.reference.map_or(0.0, share);
-    let evidence = Evidence::from([
+    let mut evidence = Evidence::from([
         ("rule".to_owned(), Fact::Text(term.rule.name().to_owned())),
         ("want".to_owned(), Fact::Text(term.want.clone())),
         ("rows".to_owned(), Fact::Number(*rows as f64)),
         ("found".to_owned(), Fact::Number(*found as f64)),
         ("share".to_owned(), Fact::Number(share((*found, *rows)))),
         ("reference_share".to_owned(), Fact::Number(reference)),
-        ("excess_low".to_owned(), Fact::Number(*low)),
         ("margin".to_owned(), Fact::Number(*margin)),
     ]);
+    let low = low.map(|it| ("excess_low".to_owned(), Fact::Number(it)));
+    evidence.extend(low);
     let what = match (&term.column, term.rule) {
         (Some(column), Rule::Missing) => format!("have no value of `{column}`"),
         (Some(column), _) => format!("have a `{column}` that is not {}", term.want),
@@ -186,7 +177,11 @@ mod tests {
         let setting = Setting::default();
         let margin = setting.inputs.share_max.get();
         let judged = judge(term, now, 0.001, (&setting, margin));
-        assert_eq!(judged.verdict, want, "{now:?} {reference:?} {}", judged.low);
+        assert_eq!(
+            judged.verdict, want,
+            "{now:?} {reference:?} {:?}",
+            judged.low
+        );
     }
 
     #[test]

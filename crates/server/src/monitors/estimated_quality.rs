@@ -21,10 +21,10 @@ use stats::interval::normal;
 use stats::{Binary, BinaryReport, BinaryRow};
 
 use super::LOOK_MAX;
-use super::quality::shown;
-use super::windows::{self, Shared, figure, is_mature};
+use super::windows::{self, Shared, is_mature};
 use crate::app::App;
 use crate::drift::baseline_of;
+use crate::quality::{figure, shown};
 use crate::running::Running;
 
 /// Scored rows of a window that are looked at one by one; of more a sample is.
@@ -388,9 +388,8 @@ fn summary(
 
 #[cfg(test)]
 mod tests {
-    use ::ledger::{Called, Report};
-
     use super::*;
+    use crate::quality::{group_of, report_of};
 
     /// A window of 1000 rows, of which those with a score of 0.9 and of 0.2 are positive by these shares.
     fn window(at: i64, shares: (f64, f64), confident: usize, is_labelled: bool) -> Group {
@@ -408,23 +407,12 @@ mod tests {
             }
         };
         Group {
-            version: 1,
-            by: BTreeMap::new(),
             from_us: Some(at),
             predictions: 1000,
-            failed: 0,
             labelled: if is_labelled { 1000 } else { 0 },
             provisional: !is_labelled,
-            unread: 0,
-            called: Called::default(),
             scored: (0..1000).map(row).collect(),
-            losses: Vec::new(),
-            examples: Vec::new(),
-            report: Report::Binary {
-                positive: "bad".to_owned(),
-                negative: "good".to_owned(),
-                report: Binary::new().report(0.95),
-            },
+            ..group_of(report_of(Binary::new()))
         }
     }
 

@@ -11,10 +11,10 @@ use domain::monitor::limit::Figure;
 use stats::fairness::Terms;
 use wire::api::fairness::GapRecord;
 
-use super::quality::shown;
 use super::windows;
 use crate::app::App;
 use crate::fairness::Compared;
+use crate::quality::shown;
 use crate::running::Running;
 
 /// Looks at every column and rate that the manifest names.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ::ledger::Group;
 use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity};
-use domain::monitor::limit::{Figure, Limit};
+use domain::ledger::OTHER_VALUES;
+use domain::monitor::limit::Limit;
 use domain::monitor::quality::{Demand, Measured, Ruling};
 use domain::monitor::segments;
 use domain::time::show_moment;
@@ -14,9 +15,9 @@ use stats::Estimate;
 use stats::interval::{difference, mean_of};
 
 use super::estimated_quality;
-use super::windows::{self, Shared, figure, is_mature};
+use super::windows::{self, Shared, is_mature};
 use crate::app::App;
-use crate::quality::metrics;
+use crate::quality::{figure, metrics, rounded, shown};
 use crate::running::Running;
 
 /// Asks for the windows, with so many scored rows one by one as something is estimated from.
@@ -63,14 +64,11 @@ pub(super) async fn look(
     Ok(findings)
 }
 
-/// What all values together are called that are too many to be told apart.
-const OTHERS: &str = "(others)";
-
 /// The windows of each value of a column, of those values with the most labelled rows.
 fn largest<'a>(by: &str, most: usize, groups: &'a [Group]) -> Vec<(&'a str, Vec<&'a Group>)> {
     let mut values: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
     for group in groups {
-        if let Some(value) = group.by.get(by).filter(|it| *it != OTHERS) {
+        if let Some(value) = group.by.get(by).filter(|it| *it != OTHER_VALUES) {
             values.entry(value).or_default().push(group);
         }
     }
@@ -216,31 +214,12 @@ fn summary(
     }
 }
 
-/// `0.62 [0.58, 0.66]`.
-pub(super) fn shown(figure: Figure) -> String {
-    let value = rounded(figure.value);
-    match (figure.low, figure.high) {
-        (Some(low), Some(high)) => format!("{value} [{}, {}]", rounded(low), rounded(high)),
-        _ => value,
-    }
-}
-
-/// With so many digits as people compare.
-fn rounded(value: f64) -> String {
-    let size = value.abs();
-    match size {
-        _ if size >= 100.0 => format!("{value:.0}"),
-        _ if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use ::ledger::{Called, Report};
     use stats::{Binary, BinaryRow};
 
     use super::*;
+    use crate::quality::{group_of, report_of};
 
     /// A window that begins so many hours ago, with this accuracy.
     fn window(hours_ago: i64, labelled: u64, right: u64, provisional: bool) -> Group {
@@ -254,23 +233,11 @@ mod tests {
             });
         }
         Group {
-            version: 1,
-            by: BTreeMap::new(),
             from_us: Some(-hours_ago),
             predictions: labelled,
-            failed: 0,
             labelled,
             provisional,
-            unread: 0,
-            called: Called::default(),
-            scored: Vec::new(),
-            losses: Vec::new(),
-            examples: Vec::new(),
-            report: Report::Binary {
-                positive: "bad".to_owned(),
-                negative: "good".to_owned(),
-                report: binary.report(0.95),
-            },
+            ..group_of(report_of(binary))
         }
     }
 
@@ -323,7 +290,7 @@ mod tests {
             of("b", 7),
             of("a", 4),
             of("c", 1),
-            of(OTHERS, 90),
+            of(OTHER_VALUES, 90),
         ];
         let values: Vec<(&str, usize)> = largest("Home", 2, &groups)
             .into_iter()

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use ::ledger::{Examples, Group, Losses, Quality, Question, Range, Spans};
 use domain::Refusal;
-use domain::monitor::limit::Figure;
 use domain::monitor::segments::Segments;
-use stats::Estimate;
 
 use super::LOOK_MAX;
 use crate::app::App;
@@ -162,13 +160,4 @@ async fn question(
 /// Whether a window's labels are as many as they will be, and enough.
 pub(super) fn is_mature(group: &Group, support: u64) -> bool {
     !group.provisional && group.labelled >= support
-}
-
-/// An estimate as `domain` judges it.
-pub(super) fn figure(estimate: Estimate) -> Figure {
-    Figure {
-        value: estimate.value,
-        low: estimate.low,
-        high: estimate.high,
-    }
 }

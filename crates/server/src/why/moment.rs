@@ -230,30 +230,6 @@ fn evidence(before: f64, now: f64, change: Estimate) -> Evidence {
     evidence
 }
 
-/// With so many digits as people compare.
-fn rounded(value: f64) -> String {
-    let size = value.abs();
-    match size {
-        _ if size >= 100.0 => format!("{value:.0}"),
-        _ if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-fn interval(it: Estimate) -> String {
-    match (it.low, it.high) {
-        (Some(low), Some(high)) => {
-            format!(
-                "{} [{}, {}]",
-                rounded(it.value),
-                rounded(low),
-                rounded(high)
-            )
-        }
-        _ => rounded(it.value),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use domain::why::Role;

@@ -10,7 +10,7 @@
 //! drift, and a row on both sides is held out as the other side's, which looks like less than none.
 
 use crate::boost::refusal::{Refusal, check_rows, check_size};
-use crate::boost::{self, Booster, Settings};
+use crate::boost::{self, Booster, Settings, refs};
 use crate::drift::effect::{POWER, Terms};
 use crate::drift::sample::Sample;
 use crate::drift::verdict::Verdict;
@@ -195,10 +195,6 @@ fn columns(sides: &[Side<'_>]) -> Vec<Vec<f64>> {
         sides.iter().flat_map(values).collect()
     };
     (0..sides[0].features.len()).map(column).collect()
-}
-
-fn refs(columns: &[Vec<f64>]) -> Vec<&[f64]> {
-    columns.iter().map(Vec::as_slice).collect()
 }
 
 /// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.

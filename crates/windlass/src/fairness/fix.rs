@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::ValueEnum;
+use domain::ledger::NO_VALUE;
 use domain::monitor::fairness::Metric;
 use wire::api::fairness::{OutcomeRecord, ThresholdsRecord, WeightRecord, WeightsRecord};
 use wire::api::ledger::QueryRecord;
@@ -194,7 +195,7 @@ fn of_rows(found: &WeightsRecord) -> String {
     let text = |it: &str| format!("'{}'", it.replace('\'', "''"));
     let when = |it: &WeightRecord| {
         let groups = it.by.iter().map(|(column, value)| match value.as_str() {
-            "(none)" => format!("{} is null", name(column)),
+            NO_VALUE => format!("{} is null", name(column)),
             value => format!("cast({} as varchar) = {}", name(column), text(value)),
         });
         let label = format!("label = {}", text(&it.label));

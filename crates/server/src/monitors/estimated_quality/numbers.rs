@@ -3,11 +3,11 @@
 use ::ledger::{Example, Group};
 use domain::monitor::estimated_quality::{Cohort, Trust, trust};
 use domain::monitor::quality::Metric;
-use stats::boost::Settings;
+use stats::boost::{Settings, refs};
 use stats::estimate::dle::{Estimated, Expected, Losses};
 
 use super::{Told, parts};
-use crate::monitors::windows::figure;
+use crate::quality::figure;
 
 /// Where an estimate and what was measured have a metric.
 type Of = (fn(&Estimated) -> Option<Expected>, fn(&[f64]) -> f64);
@@ -151,20 +151,15 @@ fn columns<'a>(rows: impl Iterator<Item = &'a Example>) -> (Vec<Vec<f64>>, Vec<f
     (features, values)
 }
 
-fn refs(columns: &[Vec<f64>]) -> Vec<&[f64]> {
-    columns.iter().map(Vec::as_slice).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use ::ledger::{Called, Report};
+    use ::ledger::Report;
     use domain::alert::Verdict;
     use domain::monitor::limit::Limit;
     use stats::Regression;
 
     use super::*;
+    use crate::quality::group_of;
 
     /// A window of 400 rows with one feature; rows of which it is 1 are off by `hard`, others by 1, evenly.
     fn window(at: i64, hard: f64, hard_rows: usize, is_labelled: bool) -> Group {
@@ -181,19 +176,12 @@ mod tests {
             }
         };
         Group {
-            version: 1,
-            by: BTreeMap::new(),
             from_us: Some(at),
             predictions: 400,
-            failed: 0,
             labelled: if is_labelled { 400 } else { 0 },
             provisional: !is_labelled,
-            unread: 0,
-            called: Called::default(),
-            scored: Vec::new(),
-            losses: Vec::new(),
             examples: (0..400).map(row).collect(),
-            report: Report::Regression(Regression::default().report(0.95)),
+            ..group_of(Report::Regression(Regression::default().report(0.95)))
         }
     }
 

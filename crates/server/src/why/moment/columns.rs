@@ -15,13 +15,13 @@ use stats::drift::verdict::Verdict;
 use stats::interval::difference;
 
 use super::series::Versions;
-use super::{ALPHA, Found, Frame, evidence, interval, rounded};
+use super::{ALPHA, Found, Frame, evidence};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::drift::{LEVEL, attention, question_name, version_record};
 use crate::loading::layout_of;
 use crate::margins::Widened;
-use crate::quality::metrics;
+use crate::quality::{figure, metrics, rounded, shown};
 use crate::questions::limit;
 
 /// Labelled rows without which quality is not compared.
@@ -248,7 +248,7 @@ impl Compared<'_> {
                         "`{name}`: {} before, {} since; a change of {}",
                         rounded(usual.value),
                         rounded(now.1.value),
-                        interval(change)
+                        shown(figure(change))
                     ),
                     evidence: evidence(usual.value, now.1.value, change),
                 });
@@ -344,7 +344,7 @@ fn clue(column: &ColumnDrift, is_input: bool, at_us: i64) -> Option<Clue> {
             "`{}`: {what} ({} {}, margin {})",
             column.name,
             question_name(effect.question),
-            interval(estimate),
+            shown(figure(estimate)),
             rounded(effect.margin)
         ),
         evidence,

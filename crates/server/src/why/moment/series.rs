@@ -9,7 +9,8 @@ use domain::why::{Clue, Role, onset};
 use stats::Estimate;
 use stats::interval::{difference, difference_of_means, wilson};
 
-use super::{ALPHA, Found, Frame, SPANS, evidence, interval, rounded};
+use super::{ALPHA, Found, Frame, SPANS, evidence};
+use crate::quality::{figure, rounded, shown};
 
 /// The version with the most rows before, and in each half.
 pub(super) struct Versions {
@@ -284,7 +285,7 @@ fn spans(frame: Frame, served: &[Served], series: Series, setting: &Anomaly, fou
                 },
                 rounded(usual * scale),
                 rounded(changed * scale),
-                interval(change)
+                shown(figure(change))
             ),
             evidence,
         });
