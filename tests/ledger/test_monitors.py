@@ -94,6 +94,37 @@ def test_a_feature_that_moves_is_named_told_and_acted_on(start, tmp_path, alertm
         until(lambda: not rolled_back(), "the action is taken back")
 
 
+def test_sessions_are_added_by_an_action_until_it_is_taken_back(start, tmp_path):
+    scale = (
+        "alerts: [{name: moved, monitor: drift, subject: Income, act: [{do: scale, instances: 3}]}]"
+    )
+    first = copy(tmp_path / "first", MONITOR)
+    one = {"timeout: 1s": "timeout: 1s, instances: 1"}
+    second = copy(tmp_path / "second", MONITOR, scale, **one)
+
+    def serving(server):
+        return get(server, "/api/v1/models/credit/versions/2")["serving"]
+
+    with start(paths=[first]) as server:
+        server.command("push", second, "--reference", EXAMPLE / "data" / "credit.csv")
+        server.command("traffic", "credit:2")
+        assert serving(server)["instances"] == 1
+        # They come while it answers, and nothing is refused.
+        asked(server, 3000, richer)
+        until(lambda: "scaled_by" in serving(server), "there are more sessions")
+        (action,) = get(server, "/api/v1/actions")["items"]
+        assert (action["deed"], action["outcome"]) == ("scale", "done"), action
+        assert (action["instances"], serving(server)["instances"]) == (3, 3), action
+        back = f"windlass actions --reverse {action['id']}"
+        assert back in server.command("show", "credit:2")
+        asked(server, 300)
+    with start() as server:
+        assert serving(server)["instances"] == 3
+        server.command("actions", "--reverse", action["id"])
+        assert serving(server)["instances"] == 1
+        asked(server, 300)
+
+
 def test_a_version_without_a_baseline_gets_one_of_its_first_predictions(start, tmp_path):
     monitor = "monitor: {every: 1s, window: 1h, false_alarm_in: 50m, drift: {first_rows: 500}}"
     with start(paths=[copy(tmp_path / "model", monitor)]) as server:

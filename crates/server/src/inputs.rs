@@ -1,5 +1,6 @@
 //! What requests to a version may hold, and how many of their rows did not.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +10,9 @@ use ::ledger::baseline::{Baseline, Column};
 use arc_swap::ArcSwap;
 use domain::access::{Permission, Read};
 use domain::contract::{Contract, Input, Known, Rule, Term};
-use domain::lifecycle::State;
 use domain::monitor::inputs::{Inputs as Setting, Strictness};
-use domain::{ModelName, Reference, Refusal, Selector, Tensor};
+use domain::{Refusal, Tensor};
 use stats::drift::column::Cells;
-use store::Store;
 use store::registry::actions::Action;
 use store::registry::{BaselineRecord, UnixMillis};
 use wire::api::inputs as api;
@@ -46,18 +45,35 @@ pub(crate) struct Strict {
 impl Strict {
     /// By the actions that stand.
     pub(crate) fn of(actions: &[Action]) -> Self {
-        let all = actions.iter().filter_map(|it| it.inputs);
+        let all = actions.iter().filter_map(|it| Some((it.id, it.inputs?)));
+        let (by, all): (Vec<i64>, Vec<Strictness>) = all.unzip();
         Self {
-            strictness: all.fold(Strictness::default(), Strictness::and),
-            by: actions.iter().map(|it| it.id).collect(),
+            strictness: all.into_iter().fold(Strictness::default(), Strictness::and),
+            by,
         }
     }
 }
 
 struct Current {
     contract: Contract,
-    /// When the baseline was made that it follows.
-    made_at: Option<UnixMillis>,
+    /// What the baseline that it follows has; none where it follows none.
+    reference: Option<Arc<Reference>>,
+}
+
+/// What a baseline has of columns.
+struct Reference {
+    made_at: UnixMillis,
+    columns: BTreeMap<String, Known>,
+}
+
+impl Reference {
+    fn of(kept: &BaselineRecord, baseline: &Baseline) -> Arc<Self> {
+        let column = |it: &Column| (it.name.clone(), known(baseline.rows, it));
+        Arc::new(Self {
+            made_at: kept.made_at,
+            columns: baseline.columns.iter().map(column).collect(),
+        })
+    }
 }
 
 /// Rows looked at, and those against each term.
@@ -76,14 +92,20 @@ impl Inputs {
         strict: Strict,
     ) -> Self {
         let inputs = of(layout);
-        let (made_at, baseline) = read(kept).unzip();
+        let reference = kept.and_then(|it| {
+            let baseline = Baseline::from_json(&it.body).ok()?;
+            Some(Reference::of(it, &baseline))
+        });
         let stricter = setting.at_least(strict.strictness);
-        let contract = contract(&stricter, &inputs, baseline.as_ref());
+        let contract = contract(&stricter, &inputs, reference.as_deref());
         let found = (0..contract.places()).map(|_| AtomicU64::new(0)).collect();
         Self {
             setting: setting.clone(),
             inputs,
-            now: ArcSwap::from_pointee(Current { contract, made_at }),
+            now: ArcSwap::from_pointee(Current {
+                contract,
+                reference,
+            }),
             strict: Mutex::new(strict),
             rows: AtomicU64::new(0),
             found,
@@ -95,22 +117,26 @@ impl Inputs {
     /// Expects what this baseline has from now on. What was counted stays.
     pub(crate) fn follow(&self, kept: &BaselineRecord, baseline: &Baseline) {
         let strict = self.strict.lock().unwrap_or_else(PoisonError::into_inner);
-        let stricter = self.setting.at_least(strict.strictness);
-        let current = Current {
-            contract: contract(&stricter, &self.inputs, Some(baseline)),
-            made_at: Some(kept.made_at),
-        };
-        self.now.store(Arc::new(current));
+        let reference = Some(Reference::of(kept, baseline));
+        self.store(&strict, reference);
     }
 
-    /// Is as strict as rules of alerts want from now on. What was counted stays.
-    fn enforce(&self, wanted: &Strict, kept: Option<&BaselineRecord>) {
+    /// Is as strict as rules of alerts want from now on. What was counted stays, and what is expected otherwise.
+    pub(crate) fn enforce(&self, wanted: &Strict) {
         let mut strict = self.strict.lock().unwrap_or_else(PoisonError::into_inner);
-        let stricter = self.setting.at_least(wanted.strictness);
-        let (made_at, baseline) = read(kept).unzip();
-        let contract = contract(&stricter, &self.inputs, baseline.as_ref());
-        self.now.store(Arc::new(Current { contract, made_at }));
-        *strict = wanted.clone();
+        if *strict != *wanted {
+            *strict = wanted.clone();
+            self.store(&strict, self.now.load().reference.clone());
+        }
+    }
+
+    fn store(&self, strict: &Strict, reference: Option<Arc<Reference>>) {
+        let stricter = self.setting.at_least(strict.strictness);
+        let contract = contract(&stricter, &self.inputs, reference.as_deref());
+        self.now.store(Arc::new(Current {
+            contract,
+            reference,
+        }));
     }
 
     fn strict(&self) -> Strict {
@@ -119,11 +145,11 @@ impl Inputs {
     }
 
     /// How many rules would be stricter than they are.
-    fn gains(&self, strictness: Strictness, kept: Option<&BaselineRecord>) -> usize {
+    fn gains(&self, strictness: Strictness) -> usize {
         let strictness = strictness.and(self.strict().strictness);
         let stricter = self.setting.at_least(strictness);
-        let baseline = read(kept).map(|(_, it)| it);
-        let wanted = contract(&stricter, &self.inputs, baseline.as_ref());
+        let reference = self.now.load().reference.clone();
+        let wanted = contract(&stricter, &self.inputs, reference.as_deref());
         let present: Vec<(usize, Term)> = self.terms();
         let is_gain = |place: usize, term: &Term| {
             let before = present.iter().find(|it| it.0 == place);
@@ -137,7 +163,7 @@ impl Inputs {
 
     /// When the baseline was made that is followed.
     pub(crate) fn follows(&self) -> Option<UnixMillis> {
-        self.now.load().made_at
+        self.now.load().reference.as_ref().map(|it| it.made_at)
     }
 
     /// Looks at a request that fits the signature and counts what it finds: why it is refused, or what its answer is to
@@ -225,55 +251,18 @@ impl Inputs {
     }
 }
 
-/// How strict rules of alerts make the inputs of a model.
-pub(crate) async fn strict_of(store: &Store, model: &ModelName) -> Result<Strict, Refusal> {
-    Ok(Strict::of(&store.registry.strict_actions(model).await?))
-}
-
 /// Whether a rule of an alert could make the version that has the traffic stricter; else why not.
-pub(crate) async fn could_be_stricter(
-    app: &App,
-    model: &ModelName,
-    strictness: Strictness,
-) -> Result<(), Refusal> {
-    let running = app.catalog.find(&Reference {
-        model: model.clone(),
-        selector: Selector::Traffic,
-    })?;
-    let version = running.version;
-    let kept = app.store.registry.baseline(model, version).await?;
-    if running.inputs.gains(strictness, kept.as_ref()) > 0 {
+pub(crate) fn could_be_stricter(running: &Running, strictness: Strictness) -> Result<(), Refusal> {
+    if running.inputs.gains(strictness) > 0 {
         return Ok(());
     }
     let reason = match running.inputs.terms().is_empty() {
         true => "neither a baseline nor `monitor.inputs` says what they may hold",
         false => "they are checked as strictly already",
     };
+    let (model, version) = (&running.model, running.version);
     let why = format!("nothing about the inputs of {model}:{version} would be stricter: {reason}");
     Err(Refusal::Conflict { why })
-}
-
-/// Has every version of a model that is loaded be as strict as the registry says.
-pub(crate) async fn enforce(app: &App, model: &ModelName) -> Result<(), Refusal> {
-    let mut changes = app.catalog.changes();
-    loop {
-        changes.mark_unchanged();
-        let strict = strict_of(&app.store, model).await?;
-        let Some(found) = app.catalog.model(model) else {
-            return Ok(());
-        };
-        for running in found.ready.values() {
-            if running.inputs.strict() != strict {
-                let kept = app.store.registry.baseline(model, running.version).await?;
-                running.inputs.enforce(&strict, kept.as_ref());
-            }
-        }
-        // One that is being loaded may have asked the registry before.
-        let loading = |state: &State| matches!(state, State::Loading);
-        if !found.states.values().any(loading) || changes.changed().await.is_err() {
-            return Ok(());
-        }
-    }
 }
 
 /// A part of rows; 0 of none.
@@ -285,14 +274,10 @@ pub(crate) fn share((part, all): (u64, u64)) -> f64 {
 pub(crate) async fn show(
     app: &App,
     permission: Permission<Read>,
-    reference: &Reference,
+    reference: &domain::Reference,
 ) -> Result<api::InputsRecord, Refusal> {
     let running = app.look(permission, reference).await?;
     Ok(running.inputs.record(&running))
-}
-
-fn read(kept: Option<&BaselineRecord>) -> Option<(UnixMillis, Baseline)> {
-    kept.and_then(|it| Some((it.made_at, Baseline::from_json(&it.body).ok()?)))
 }
 
 /// The inputs of a model, as its contract sees them.
@@ -304,9 +289,9 @@ pub(crate) fn of(layout: &Layout) -> Vec<Input> {
     layout.input_columns().map(input).collect()
 }
 
-fn contract(setting: &Setting, inputs: &[Input], baseline: Option<&Baseline>) -> Contract {
-    let known = |name: &str| Some(known(baseline?.rows, baseline?.column(name)?));
-    Contract::new(setting, inputs, baseline.map(|_| &known as _))
+fn contract(setting: &Setting, inputs: &[Input], reference: Option<&Reference>) -> Contract {
+    let known = |name: &str| reference?.columns.get(name).cloned();
+    Contract::new(setting, inputs, reference.map(|_| &known as _))
 }
 
 /// What a baseline has of a column.

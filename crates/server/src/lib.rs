@@ -37,6 +37,7 @@ mod running;
 #[cfg(test)]
 mod scenarios;
 mod shm;
+mod standing;
 mod stats;
 mod table;
 mod task;

@@ -12,16 +12,18 @@ use domain::{ModelName, Refusal, Version};
 use store::Store;
 use store::registry::VersionRecord;
 
+use crate::app::App;
 use crate::catalog::Loader;
 use crate::clock::{Clock, wall_ms};
 use crate::engines::Engines;
-use crate::inputs::{self, Inputs};
+use crate::inputs::Inputs;
 use crate::ledger::{self, Budgets, Keeper, Recorder};
 use crate::memory;
 use crate::package::{self, Opened, blocking};
 use crate::pool::{self, Ended, Pool};
-use crate::prepare::{Candidate, Prepared, prepare};
+use crate::prepare::{Candidate, Prepared, engine_options, prepare};
 use crate::running::{Running, TIMEOUT};
+use crate::standing::Standing;
 use crate::stats::Stats;
 use crate::task::Tasks;
 
@@ -76,7 +78,9 @@ impl Loader for StoreLoader {
             &manifest,
         )
         .await?;
-        let instances = self.instances(&manifest, opened.bytes);
+        let standing = Standing::of(&self.store, &model).await?;
+        let instances_own = self.instances(&manifest, opened.bytes);
+        let instances = standing.instances.unwrap_or(instances_own);
         let mode = manifest.ledger.mode.unwrap_or(self.ledger_mode);
         let keeper = Arc::clone(&self.keeper);
         if mode != Mode::Off {
@@ -86,8 +90,8 @@ impl Loader for StoreLoader {
         let layout = layout_of(&model, &record, &manifest)?;
         let decision = Decision::of(&record.signature)?;
         let kept = self.store.registry.baseline(&model, version).await?;
-        let strict = inputs::strict_of(&self.store, &model).await?;
-        let inputs = Inputs::new(&manifest.monitor.inputs, &layout, kept.as_ref(), strict);
+        let setting = &manifest.monitor.inputs;
+        let inputs = Inputs::new(setting, &layout, kept.as_ref(), standing.strict);
         if mode != Mode::Off {
             let (keeper, layout) = (Arc::clone(&keeper), layout.clone());
             let keep = keep_of(&manifest.ledger);
@@ -159,7 +163,7 @@ impl Loader for StoreLoader {
                 version_text: version.to_string(),
                 signature: record.signature,
                 limits,
-                instances,
+                instances_own,
                 request_rows_max: match &manifest.serve.batch {
                     BatchSetting::Off(Off::Off) => None,
                     BatchSetting::Limits(limits) => limits.request_rows_max,
@@ -176,6 +180,52 @@ impl Loader for StoreLoader {
             })
         })
         .await
+    }
+}
+
+/// Gives a version that is loaded so many sessions. Those that are too many end with what they run; for those that it
+/// lacks, its files are read again.
+pub(crate) async fn scale(
+    app: &App,
+    running: &Arc<Running>,
+    instances: usize,
+) -> Result<(), Refusal> {
+    let present = running.pool.instances();
+    if instances <= present {
+        running.pool.shrink(instances);
+        return Ok(());
+    }
+    let (model, version) = (&running.model, running.version);
+    let record = app.store.registry.version(model, version).await?;
+    let manifest = store::format::parse_manifest(&record.manifest)?;
+    let engines = Arc::clone(&app.engines);
+    let engine = blocking(move || engines.get()).await?;
+    let (files, main) = (&record.files, &record.main);
+    let opened = package::open(&app.store, Arc::clone(&engine), files, main, &manifest).await?;
+    let options = engine_options(&manifest);
+    let running = Arc::clone(running);
+    blocking(move || {
+        if options.device == engine::Options::CPU {
+            fits((instances - present) as u64, opened.bytes)?;
+        }
+        let loaded = engine.load(&opened.source, &options)?;
+        running.pool.grow(instances, || loaded.session())
+    })
+    .await
+}
+
+/// Refuses sessions that memory has no room for: each takes about as much as the model has bytes.
+fn fits(sessions: u64, bytes: u64) -> Result<(), Refusal> {
+    let (need, there) = (sessions.saturating_mul(bytes), memory::available_bytes());
+    match there {
+        Some(there) if there < need => Err(Refusal::Conflict {
+            why: format!(
+                "{sessions} more sessions need {} MiB of memory and {} MiB are available",
+                need >> 20,
+                there >> 20
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -201,5 +251,18 @@ fn keep_of(setting: &domain::ledger::Setting) -> ::ledger::Retain {
             .retain
             .map(|it| i64::try_from(it.0.as_micros()).unwrap_or(i64::MAX)),
         bytes: setting.retain_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_memory_has_no_room_for_are_refused() {
+        assert_eq!(fits(255, 1024), Ok(()));
+        let refusal = fits(255, 1 << 60).expect_err("it has no room for them");
+        let text = refusal.to_string();
+        assert!(text.contains("255 more sessions need"), "{text}");
     }
 }

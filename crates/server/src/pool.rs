@@ -2,9 +2,12 @@
 //!
 //! Compute threads take runs from the batcher and never touch a socket; whoever asks waits for the answer
 //! without blocking a thread. A thread that finds nothing waiting sleeps; an arrival wakes one.
+//!
+//! There may be more or fewer of them at any time: a thread that is too many leaves between two runs, so that no
+//! request notices.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use domain::batch::{self, Arrival, Batcher, Next};
@@ -76,14 +79,21 @@ struct Shared {
     grouping: Grouping,
     queue: Mutex<Queue>,
     arrived: Condvar,
-    /// One for each thread: what it is running now.
-    running: Vec<Mutex<Option<Running>>>,
+    /// One for each thread.
+    places: RwLock<Vec<Arc<Place>>>,
 }
+
+/// What a thread is running now.
+type Place = Mutex<Option<Running>>;
 
 struct Queue {
     batcher: Batcher<Waiting>,
     /// Threads that sleep and have not been told to wake.
     sleeping: usize,
+    /// Threads that there are to be.
+    threads: usize,
+    /// Threads that are too many and have not left yet.
+    leaving: usize,
     closed: bool,
 }
 
@@ -97,6 +107,10 @@ struct Running {
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     rows_waiting_max: u32,
+    tasks: Tasks,
+    last: Arc<Last>,
+    /// Held while sessions are made, which takes as long as loading.
+    growing: Mutex<()>,
 }
 
 /// What a pool is made of.
@@ -148,37 +162,91 @@ impl Pool {
             queue: Mutex::new(Queue {
                 batcher: Batcher::new(limits),
                 sleeping: 0,
+                threads: 0,
+                leaving: 0,
                 closed: false,
             }),
             arrived: Condvar::new(),
-            running: sessions.iter().map(|_| Mutex::new(None)).collect(),
+            places: RwLock::default(),
         });
-        // It holds the model's bytes, which nobody needs any more.
+        // It holds the model's bytes, which nobody needs until there are to be more sessions.
         drop(loaded);
-        let (answers, runs) = mpsc::channel(instances * 2);
-        tasks.start("answers", give_out(runs));
-        let last = Arc::new(Last(Some(ended)));
         let pool = Self {
-            shared: Arc::clone(&shared),
+            shared,
             rows_waiting_max: limits.rows_waiting_max,
+            tasks,
+            last: Arc::new(Last(Some(ended))),
+            growing: Mutex::new(()),
         };
-        for (index, session) in sessions.into_iter().enumerate() {
-            let worker = Worker {
-                shared: Arc::clone(&shared),
-                session,
-                index,
-                answers: answers.clone(),
-                _last: Arc::clone(&last),
-            };
-            let name = format!("run {}", shared.model);
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || worker.work())
-                .map_err(|error| Refusal::Internal {
-                    what: format!("a compute thread did not start: {error}"),
-                })?;
-        }
+        pool.add(sessions)?;
         Ok(pool)
+    }
+
+    /// Starts a thread for each session.
+    fn add(&self, sessions: Vec<Box<dyn Session>>) -> Result<(), Refusal> {
+        let (answers, runs) = mpsc::channel(sessions.len() * 2);
+        self.tasks.start("answers", give_out(runs));
+        for session in sessions {
+            let place = Arc::default();
+            let worker = Worker {
+                shared: Arc::clone(&self.shared),
+                session,
+                place: Arc::clone(&place),
+                answers: answers.clone(),
+                _last: Arc::clone(&self.last),
+            };
+            self.shared.places_mut().push(Arc::clone(&place));
+            lock(&self.shared.queue).threads += 1;
+            let name = format!("run {}", self.shared.model);
+            let started = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || worker.work());
+            if let Err(error) = started {
+                lock(&self.shared.queue).threads -= 1;
+                self.shared.leave(&place);
+                return Err(Refusal::Internal {
+                    what: format!("a compute thread did not start: {error}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions that run at the same time.
+    pub(crate) fn instances(&self) -> usize {
+        lock(&self.shared.queue).threads
+    }
+
+    /// Makes sessions until there are so many. Either all are made or there are no more than before. Blocks for as long
+    /// as that takes.
+    pub(crate) fn grow(
+        &self,
+        instances: usize,
+        session: impl Fn() -> Result<Box<dyn Session>, Refusal>,
+    ) -> Result<(), Refusal> {
+        let _growing = lock(&self.growing);
+        let before = self.instances();
+        if instances <= before {
+            return Ok(());
+        }
+        let sessions: Result<Vec<_>, _> = (before..instances).map(|_| session()).collect();
+        let added = self.add(sessions?);
+        if added.is_err() {
+            self.shrink(before);
+        }
+        added
+    }
+
+    /// Has no more than so many sessions. Those that are too many end when they have answered what they run.
+    pub(crate) fn shrink(&self, instances: usize) {
+        assert!(instances > 0, "a pool has at least one session");
+        let mut queue = lock(&self.shared.queue);
+        let surplus = queue.threads.saturating_sub(instances);
+        queue.threads -= surplus;
+        queue.leaving += surplus;
+        queue.sleeping = 0;
+        drop(queue);
+        self.shared.arrived.notify_all();
     }
 
     /// Waits for the answer. Dropping the future takes the job back: it is not run any more, and a run
@@ -292,10 +360,20 @@ impl Shared {
         }
     }
 
+    fn places_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<Place>>> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing runs at this place any more.
+    fn leave(&self, place: &Arc<Place>) {
+        self.places_mut().retain(|it| !Arc::ptr_eq(it, place));
+    }
+
     /// Ends every run for whose answer nobody waits any more.
     fn end_unwanted_runs(&self) {
-        for running in &self.running {
-            if let Some(running) = &*lock(running)
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        for place in places.iter() {
+            if let Some(running) = &*lock(place)
                 && running.replies.iter().all(oneshot::Sender::is_closed)
             {
                 running.interrupt.stop();
@@ -303,11 +381,22 @@ impl Shared {
         }
     }
 
-    /// The next run; none when the pool is closed and nothing waits. `crowded` says that more requests than
-    /// one may be on their way.
+    /// The next run; none when the pool is closed and nothing waits, or the thread is one too many. `crowded` says
+    /// that more requests than one may be on their way.
     fn next_run(&self, crowded: bool) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
         loop {
+            if queue.leaving > 0 {
+                queue.leaving -= 1;
+                // Whoever arrived may have woken us: another thread has to look in our place.
+                let wake = queue.sleeping > 0;
+                queue.sleeping -= usize::from(wake);
+                drop(queue);
+                if wake {
+                    self.arrived.notify_one();
+                }
+                return None;
+            }
             let now = self.clock.now();
             match queue.batcher.poll(now, |waiting| waiting.reply.is_closed()) {
                 Next::Run(run) => return Some(run),
@@ -380,7 +469,7 @@ impl Drop for Last {
 struct Worker {
     shared: Arc<Shared>,
     session: Box<dyn Session>,
-    index: usize,
+    place: Arc<Place>,
     answers: mpsc::Sender<Answers>,
     // Declared last: fields are dropped in order, and this one tells that the others are gone.
     _last: Arc<Last>,
@@ -392,7 +481,7 @@ impl Worker {
         loop {
             let crowded = alone < LONE_RUNS || alone.is_multiple_of(LONE_RUNS);
             let Some(run) = self.shared.next_run(took < QUICK_RUN && crowded) else {
-                return;
+                return self.shared.leave(&self.place);
             };
             alone = if run.len() > 1 {
                 0
@@ -418,13 +507,13 @@ impl Worker {
             jobs.push((job, arrived));
             replies.push(reply);
         }
-        *lock(&self.shared.running[self.index]) = Some(Running {
+        *lock(&self.place) = Some(Running {
             interrupt: interrupt.clone(),
             replies,
         });
         let result = self.compute(&jobs, &interrupt, started);
         let took = self.shared.clock.now().since(started);
-        let running = lock(&self.shared.running[self.index]).take();
+        let running = lock(&self.place).take();
         let replies = running.map(|it| it.replies).unwrap_or_default();
         let answers: Answers = match result {
             Ok(done) => replies.into_iter().zip(done.into_iter().map(Ok)).collect(),

@@ -26,7 +26,8 @@ pub(crate) struct Running {
     pub(crate) version_text: String,
     pub(crate) signature: Signature,
     pub(crate) limits: batch::Limits,
-    pub(crate) instances: usize,
+    /// Sessions that it has where no action of an alert says otherwise.
+    pub(crate) instances_own: usize,
     pub(crate) timeout: Duration,
     /// The most rows of one request, where its owner says so.
     pub(crate) request_rows_max: Option<u32>,

@@ -32,6 +32,9 @@ const COPY: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
 const ADD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: add 1";
 const HELD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy\nhold";
 
+/// Set, because it would be measured otherwise, and a model that is held would never end.
+const ROWS: &str = "serve: {batch: {rows_max: 4}}";
+
 struct Site {
     fake: Fake,
     address: SocketAddr,
@@ -121,11 +124,33 @@ impl Site {
         }
     }
 
+    async fn get(&self, path: &str) -> Value {
+        let reply = self.call(Method::GET, path, "").await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        reply.body
+    }
+
+    async fn post(&self, path: &str, record: Value) -> Value {
+        let reply = self.call(Method::POST, path, record.to_string()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        reply.body
+    }
+
+    /// Asks again and again until an answer is as wanted.
+    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let body = self.get(path).await;
+            if wanted(&body) {
+                return body;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Registers a model of the fake engine under a name; its examples, where given, beside it.
     async fn push(&self, name: &str, lines: &str, examples: Option<&Value>) -> Reply {
         let mut files = Vec::new();
-        // Set, because it would be measured otherwise, and a model that is held would never end.
-        let mut manifest = "serve: {batch: {rows_max: 4}}".to_owned();
+        let mut manifest = ROWS.to_owned();
         if let Some(examples) = examples {
             files.push(("examples.json", examples.to_string().into_bytes()));
             manifest.push_str("\nexamples: {file: examples.json}");
@@ -169,11 +194,15 @@ impl Site {
     }
 
     async fn serve(&self, name: &str, lines: &str) {
+        self.serve_with(name, lines, ROWS).await;
+    }
+
+    async fn serve_with(&self, name: &str, lines: &str, manifest: &str) {
         if lines.ends_with("hold") {
             // Loading tries a request.
             self.fake.release(1);
         }
-        let pushed = self.push(name, lines, None).await;
+        let pushed = self.push_with(name, lines, manifest).await;
         assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
         let loaded = self
             .call(Method::POST, &format!("/api/v1/models/{name}/load"), "")

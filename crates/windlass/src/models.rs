@@ -204,8 +204,11 @@ fn show_version(detail: &VersionDetailRecord) -> String {
         } else {
             ""
         };
+        let by = serving.scaled_by.map_or_else(String::new, |id| {
+            format!(" by what an alert made of it (`windlass actions --reverse {id}`)")
+        });
         parts.push(format!(
-            "serving with {} sessions, up to {} rows a run, passed over for at most {} us{padded}",
+            "serving with {} sessions{by}, up to {} rows a run, passed over for at most {} us{padded}",
             serving.instances, serving.rows_max, serving.delay_max_us
         ));
     }

@@ -107,6 +107,9 @@ pub struct VersionDetailRecord {
 pub struct ServingRecord {
     /// Sessions that run at the same time.
     pub instances: u32,
+    /// The action of a rule of alerts that says how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled_by: Option<i64>,
     /// The most rows that share a run: set, or measured when it was loaded.
     pub rows_max: u32,
     /// The longest that a request is passed over, in microseconds.

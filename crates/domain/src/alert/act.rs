@@ -32,7 +32,7 @@ pub struct Act {
     /// `unseen` are `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Strictness>,
-    /// For `scale`: how many sessions run at the same time.
+    /// For `scale`: how many sessions of each version run at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub instances: Option<u16>,

@@ -5,14 +5,16 @@ use std::sync::{Arc, Weak};
 use domain::access::{self, Caller, Change, Permission};
 use domain::alert::act::{Outcome, Plan, Step, rollback_target};
 use domain::alert::{Event, EventKind, Moment};
-use domain::{Reference, Refusal, Version};
+use domain::{Reference, Refusal, Selector, Version};
 use store::registry::actions::Action;
 use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::inputs;
+use crate::loading::scale;
 use crate::models::{self, change};
+use crate::standing;
 use crate::task::Tasks;
 
 /// An action that was written down and is to be carried out.
@@ -50,7 +52,7 @@ pub(super) async fn work(app: Weak<App>, mut remedies: mpsc::Receiver<Remedy>, t
     }
 }
 
-async fn carry_out(app: &App, Remedy { id, plan }: Remedy) {
+async fn carry_out(app: &Arc<App>, Remedy { id, plan }: Remedy) {
     let (outcome, moved) = match attempt(app, &plan).await {
         Ok(done) => done,
         Err(refusal) => {
@@ -64,12 +66,12 @@ async fn carry_out(app: &App, Remedy { id, plan }: Remedy) {
     let registry = &app.store.registry;
     if let Err(refusal) = registry.finish_action(id, &outcome, moved, &event).await {
         tracing::error!(%refusal, "what became of an action cannot be written down");
-        return;
     }
-    if let (Step::StricterInputs(_), Outcome::Done) = (&plan.step, &outcome)
-        && let Err(refusal) = inputs::enforce(app, &plan.model).await
+    // What is not written down holds for no version.
+    if let (Step::StricterInputs(_) | Step::Scale(_), Outcome::Done) = (&plan.step, &outcome)
+        && let Err(refusal) = standing::enforce(app, &plan.model).await
     {
-        tracing::error!(%refusal, %model, "its inputs are stricter only when it is loaded again");
+        tracing::error!(%refusal, %model, "not all of its versions are as the action wants them");
     }
 }
 
@@ -78,6 +80,7 @@ pub(super) fn event(plan: &Plan, outcome: &Outcome, moved: Option<Moved>, now: M
     let deed = plan.step.deed().name();
     let way = match (&plan.step, moved) {
         (Step::StricterInputs(inputs), _) => format!(": {inputs}"),
+        (Step::Scale(instances), _) => format!(": {instances} sessions"),
         (_, Some((from, to))) => format!(": traffic from version {from} to {to}"),
         (_, None) => String::new(),
     };
@@ -100,12 +103,18 @@ pub(super) fn event(plan: &Plan, outcome: &Outcome, moved: Option<Moved>, now: M
 }
 
 async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Refusal> {
-    let unavailable = |why: &str| {
-        let why = why.to_owned();
-        Ok((Outcome::Unavailable { why }, None))
-    };
     let registry = &app.store.registry;
     let conflict = |why: String| Refusal::Conflict { why };
+    let traffic = || {
+        app.catalog.find(&Reference {
+            model: plan.model.clone(),
+            selector: Selector::Traffic,
+        })
+    };
+    let done = match plan.dry_run {
+        true => Outcome::DryRun,
+        false => Outcome::Done,
+    };
     let target = match &plan.step {
         Step::Rollback(about) => {
             let moves = registry.traffic_moves(&plan.model).await?;
@@ -113,19 +122,27 @@ async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Ref
         }
         Step::Shift(reference) => registry.resolve(reference).await?,
         Step::StricterInputs(strictness) => {
-            inputs::could_be_stricter(app, &plan.model, *strictness).await?;
-            let outcome = match plan.dry_run {
-                true => Outcome::DryRun,
-                // It holds from when it is written down.
-                false => Outcome::Done,
-            };
-            return Ok((outcome, None));
+            // It holds from when it is written down.
+            inputs::could_be_stricter(&*traffic()?, *strictness)?;
+            return Ok((done, None));
         }
-        Step::Retrain => return unavailable("this server starts no training runs yet"),
-        Step::Scale(_) => {
-            return unavailable(
-                "sessions are set when a version is loaded: change `serve.instances` and push",
-            );
+        Step::Scale(instances) => {
+            let (running, instances) = (traffic()?, usize::from(*instances));
+            if running.pool.instances() == instances {
+                let (model, version) = (&running.model, running.version);
+                return Err(conflict(format!(
+                    "{model}:{version} has {instances} sessions already"
+                )));
+            }
+            // Before it is written down, since it may fail; other versions follow.
+            if !plan.dry_run {
+                scale(app, &running, instances).await?;
+            }
+            return Ok((done, None));
+        }
+        Step::Retrain => {
+            let why = "this server starts no training runs yet".to_owned();
+            return Ok((Outcome::Unavailable { why }, None));
         }
     };
     let present = registry.traffic(&plan.model).await?;
@@ -136,16 +153,16 @@ async fn attempt(app: &App, plan: &Plan) -> Result<(Outcome, Option<Moved>), Ref
     }
     let moved = Some((present, target));
     if plan.dry_run {
-        return Ok((Outcome::DryRun, moved));
+        return Ok((done, moved));
     }
     let permission: Permission<Change> = access::check(app.policy, Caller::Anonymous)?;
     let change = change(&format!("alert {}", plan.rule), &plan.why);
     models::set_traffic(app, permission, &plan.model, target, change).await?;
-    Ok((Outcome::Done, moved))
+    Ok((done, moved))
 }
 
-/// Takes back what an action did: the traffic goes where it was, and inputs are as strict as they were. Refused where
-/// the traffic has moved on since.
+/// Takes back what an action did: the traffic goes where it was, inputs are as strict as they were, and versions have the
+/// sessions that they had. Refused where the traffic has moved on since.
 pub(crate) async fn reverse(
     app: &Arc<App>,
     permission: Permission<Change>,
@@ -163,10 +180,14 @@ pub(crate) async fn reverse(
         why: format!("`{}` taken back by {who}: {way}", action.tried.deed.name()),
         evidence: action.evidence.clone(),
     };
-    if let (Some(strictness), Outcome::Done) = (action.inputs, &action.outcome) {
-        let event = back(format!("no longer at least {strictness}"));
-        registry.reverse_action(id, who, &event).await?;
-        inputs::enforce(app, &action.tried.model).await?;
+    let no_longer = match (action.inputs, action.instances) {
+        (Some(strictness), _) => Some(format!("no longer at least {strictness}")),
+        (None, Some(instances)) => Some(format!("no longer {instances} sessions")),
+        (None, None) => None,
+    };
+    if let (Some(way), Outcome::Done) = (no_longer, &action.outcome) {
+        registry.reverse_action(id, who, &back(way)).await?;
+        standing::enforce(app, &action.tried.model).await?;
         return registry.action(id).await;
     }
     let moved = action.from.zip(action.to);

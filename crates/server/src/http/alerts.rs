@@ -356,6 +356,7 @@ fn action_record(action: Action) -> api::ActionRecord {
             said.map(|(rule, it)| (rule.to_owned(), it.name().to_owned()))
                 .collect()
         }),
+        instances: action.instances,
         reversed: action.reversed.map(|it| api::ByRecord {
             who: it.who,
             at_ms: it.at.0,

@@ -26,6 +26,7 @@ use crate::body::Sent;
 use crate::catalog::Model;
 use crate::models::{self, Push, change};
 use crate::running::Running;
+use crate::standing::Standing;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -355,19 +356,23 @@ async fn version(
             manifest: record.manifest,
             signature: api::SignatureRecord::from(&record.signature),
             report: record.report,
-            serving: served
-                .as_ref()
-                .and_then(|it| it.ready.get(&number))
-                .map(|it| serving_record(it)),
+            serving: match served.as_ref().and_then(|it| it.ready.get(&number)) {
+                None => None,
+                Some(running) => {
+                    let standing = Standing::of(&app.store, &model).await?;
+                    Some(serving_record(running, &standing))
+                }
+            },
         })
     };
     respond(result.await)
 }
 
-fn serving_record(running: &Running) -> api::ServingRecord {
+fn serving_record(running: &Running, standing: &Standing) -> api::ServingRecord {
     let limits = running.limits;
     api::ServingRecord {
-        instances: u32::try_from(running.instances).unwrap_or(u32::MAX),
+        instances: u32::try_from(running.pool.instances()).unwrap_or(u32::MAX),
+        scaled_by: standing.scaled_by,
         rows_max: limits.rows_max,
         delay_max_us: u64::try_from(limits.delay_max.as_micros()).unwrap_or(u64::MAX),
         padded: running.pool.is_padded(),

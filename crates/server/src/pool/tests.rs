@@ -66,6 +66,14 @@ impl Bench {
         self.pool.as_ref().expect("not dropped yet")
     }
 
+    fn grow(&self, model: &str, instances: usize) {
+        let source = Fake::model(model);
+        let loaded = self.fake.load(&source, &EngineOptions::one_thread());
+        let loaded = loaded.expect("a model that loads");
+        let grown = self.pool().grow(instances, || loaded.session());
+        grown.expect("sessions");
+    }
+
     fn wait_until_held(&self) {
         self.fake.wait_until_held(1);
     }
@@ -188,4 +196,61 @@ async fn dropping_answers_what_was_taken_and_then_frees_everything() {
         .ended
         .await
         .expect("told when the last thread has ended");
+}
+
+#[tokio::test]
+async fn there_may_be_more_sessions_and_fewer_again() {
+    let mut bench = bench(HELD);
+    let mut first = Box::pin(bench.pool().run(job(1, 1.0)));
+    assert!(poll!(first.as_mut()).is_pending());
+    bench.wait_until_held();
+    bench.grow(HELD, 3);
+    bench.grow(HELD, 2);
+    assert_eq!(bench.pool().instances(), 3);
+    let mut second = Box::pin(bench.pool().run(job(1, 2.0)));
+    assert!(poll!(second.as_mut()).is_pending());
+    bench.fake.wait_until_held(2);
+    bench.pool().shrink(1);
+    assert_eq!(bench.pool().instances(), 1);
+    bench.fake.release(2);
+    for (future, number) in [(first, 1.0), (second, 2.0)] {
+        let done = future.await.expect("an answer");
+        assert_eq!(done.outputs, *job(1, number).inputs);
+    }
+    while bench.pool().shared.places_mut().len() > 1 {
+        std::thread::yield_now();
+    }
+    bench.fake.release(1);
+    bench.pool().run(job(1, 3.0)).await.expect("an answer");
+    drop(bench.pool.take());
+    bench
+        .ended
+        .await
+        .expect("told when the last thread has ended");
+}
+
+#[tokio::test]
+async fn sessions_that_cannot_be_made_change_nothing() {
+    let bench = bench(COPY);
+    let refusal = bench.pool().grow(3, || Err(Refusal::Draining));
+    assert_eq!(refusal, Err(Refusal::Draining));
+    assert_eq!(bench.pool().instances(), 1);
+    bench.pool().run(job(1, 1.0)).await.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_forgotten_while_sessions_come_and_go() {
+    let bench = Arc::new(bench(COPY));
+    let scaled = Arc::clone(&bench);
+    let scaling = tokio::task::spawn_blocking(move || {
+        for _ in 0..200 {
+            scaled.grow(COPY, 4);
+            scaled.pool().shrink(1);
+        }
+    });
+    while !scaling.is_finished() {
+        bench.pool().run(job(1, 1.0)).await.expect("an answer");
+    }
+    scaling.await.expect("no panic");
+    bench.pool().run(job(1, 1.0)).await.expect("an answer");
 }

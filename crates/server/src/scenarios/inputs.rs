@@ -8,13 +8,9 @@ const THREE: &str = "input: x FP32 -1,3\noutput: y FP32 -1,3\ndoes: copy";
 const SAID: &str = "signature: {features: {x: [a, b, c]}}\nserve: {batch: {rows_max: 4}}\n";
 
 impl Site {
-    async fn serve_with(&self, manifest: &str) {
-        let pushed = self
-            .push_with("m", THREE, &format!("{SAID}{manifest}"))
-            .await;
-        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
-        let loaded = self.call(Method::POST, "/api/v1/models/m/load", "").await;
-        assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    async fn serve_three(&self, manifest: &str) {
+        let manifest = format!("{SAID}{manifest}");
+        self.serve_with("m", THREE, &manifest).await;
     }
 
     /// `null` is NaN.
@@ -36,9 +32,9 @@ impl Site {
 
     /// `COLUMN RULE ROWS` of all that was found, behind the rows looked at.
     async fn inputs_found(&self) -> String {
-        let record = self.call(Method::GET, "/api/v1/models/m/inputs", "").await;
-        let rules = record.body["rules"].as_array().cloned().unwrap_or_default();
-        let mut parts = vec![record.body["rows"].to_string()];
+        let record = self.get("/api/v1/models/m/inputs").await;
+        let rules = record["rules"].as_array().cloned().unwrap_or_default();
+        let mut parts = vec![record["rows"].to_string()];
         for it in rules.iter().filter(|it| it["rows"] != 0) {
             let column = it["column"].as_str().unwrap_or("rows");
             let rule = it["rule"].as_str().unwrap_or("?");
@@ -67,7 +63,7 @@ async fn what_its_owner_says_of_a_column_holds_without_a_baseline() {
     let site = Site::open().await;
     let said = "monitor: {inputs: {duplicate: refuse, columns: {\
                 a: {range: refuse, least: 0, greatest: 10}, b: {missing: warn}, c: {range: warn, greatest: 5}}}}";
-    site.serve_with(said).await;
+    site.serve_three(said).await;
     let fine = site.ask_rows(&json!([[0, 1, 2], [10, 1, 2]])).await;
     assert_eq!(fine.status, StatusCode::OK, "{}", fine.body);
     assert!(!fine.headers.contains_key("windlass-warning"));
@@ -140,7 +136,7 @@ async fn a_column_that_the_model_does_not_have_is_refused_at_the_push() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_baseline_holds_at_once_and_after_a_restart() {
     let site = Site::open().await;
-    site.serve_with("monitor: {inputs: {range: refuse}}").await;
+    site.serve_three("monitor: {inputs: {range: refuse}}").await;
     let rows = json!([[1, 5, 9]]);
     assert_eq!(site.ask_rows(&rows).await.status, StatusCode::OK);
     let some_missing = vec![0.0, f32::NAN, 9.0, 9.0];
@@ -194,17 +190,12 @@ async fn more_of_it_than_in_the_reference_is_an_alert() {
     let site = Site::open().await;
     let said =
         "monitor: {every: 1s, inputs: {rows_min: 10, columns: {a: {least: 0}, b: {least: 0}}}}";
-    site.serve_with(said).await;
+    site.serve_three(said).await;
     let row = |it: i32| json!([if it % 2 == 0 { -1 } else { it }, 1, 2]);
     let rows: Vec<Value> = (0..40).map(row).collect();
     assert_eq!(site.ask_rows(&json!(rows)).await.status, StatusCode::OK);
-    let alerts = loop {
-        let alerts = site.call(Method::GET, "/api/v1/alerts", "").await.body;
-        if alerts.to_string().contains("data_quality") {
-            break alerts.to_string();
-        }
-        tokio::task::yield_now().await;
-    };
+    let there = |it: &Value| it.to_string().contains("data_quality");
+    let alerts = site.until("/api/v1/alerts", there).await.to_string();
     assert!(
         alerts.contains(
             "50.0% of 40 rows asked of m:1 have a `a` that is not a number of at least 0"
@@ -222,7 +213,7 @@ async fn over_grpc_it_is_the_same() {
     let site = Site::open().await;
     let said =
         "monitor: {inputs: {columns: {a: {range: refuse, least: 0}, b: {range: warn, least: 0}}}}";
-    site.serve_with(said).await;
+    site.serve_three(said).await;
     let router = crate::grpc::router(&site.app).expect("a router");
     let mut client = GrpcInferenceServiceClient::new(router);
     let mut ask = async |numbers: [f32; 3]| {
@@ -261,7 +252,7 @@ async fn over_grpc_it_is_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_was_not_useful_widens_its_margin() {
     let site = Site::open().await;
-    site.serve_with("monitor: {drift: {margin: 0.2}}").await;
+    site.serve_three("monitor: {drift: {margin: 0.2}}").await;
     let ramp: Vec<f32> = (0..500).map(|it| it as f32).collect();
     site.baseline([("a", ramp.clone()), ("b", ramp.clone()), ("c", ramp)])
         .await;
@@ -278,14 +269,14 @@ async fn an_alert_that_was_not_useful_widens_its_margin() {
         evidence: domain::alert::Evidence::new(),
     };
     site.app.alerts.report(vec![found("a")]).await;
-    let listed = site.call(Method::GET, "/api/v1/alerts", "").await.body;
+    let listed = site.get("/api/v1/alerts").await;
     let id = listed["items"][0]["id"]
         .as_str()
         .expect("an alert")
         .to_owned();
     let margin = async |query: &str| {
         let path = format!("/api/v1/models/m/drift{query}");
-        let drift = site.call(Method::GET, &path, "").await.body;
+        let drift = site.get(&path).await;
         let columns = drift["columns"].as_array().cloned().unwrap_or_default();
         let of = |name: &str| {
             let column = columns.iter().find(|it| it["name"] == name);

@@ -15,12 +15,7 @@ struct Row(f32, u8, bool);
 impl Site {
     async fn judged(manifest: &str) -> Self {
         let site = Self::open().await;
-        let pushed = site.push_with("credit", SAID, manifest).await;
-        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
-        let loaded = site
-            .call(Method::POST, "/api/v1/models/credit/load", "")
-            .await;
-        assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+        site.serve_with("credit", SAID, manifest).await;
         site
     }
 
@@ -62,13 +57,8 @@ impl Site {
 
     /// The first alert that is there.
     async fn alarm(&self) -> Value {
-        loop {
-            let reply = self.call(Method::GET, "/api/v1/alerts", "").await;
-            if reply.body["items"][0].is_object() {
-                return reply.body["items"][0].clone();
-            }
-            tokio::task::yield_now().await;
-        }
+        let there = |it: &Value| it["items"][0].is_object();
+        self.until("/api/v1/alerts", there).await["items"][0].take()
     }
 }
 
@@ -355,17 +345,13 @@ async fn a_model_of_numbers_that_is_estimated_to_be_far_off_is_an_alert() {
                     monitor: {every: 1s, window: 1s, drift: {first_rows: 100}, \
                     quality: [{metric: mae, over: 0.3, support: 20}, {metric: rmse, over: 0.3, support: 20}]}";
     let site = Site::open().await;
-    let pushed = site.push_with("credit", said, manifest).await;
-    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
-    let path = "/api/v1/models/credit/load";
-    let loaded = site.call(Method::POST, path, "").await;
-    assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    site.serve_with("credit", said, manifest).await;
     let mut number = 0;
     let alarm = loop {
         ask_about_numbers(&site, number).await;
         number += 1;
-        let reply = site.call(Method::GET, "/api/v1/alerts", "").await;
-        let items = reply.body["items"].as_array().expect("alerts").clone();
+        let listed = site.get("/api/v1/alerts").await;
+        let items = listed["items"].as_array().expect("alerts").clone();
         let of = |it: &&Value| it["labels"]["monitor"] == "estimated_quality";
         if let Some(found) = items.iter().find(of) {
             break found.clone();

@@ -24,10 +24,7 @@ fn soon_us() -> i64 {
 async fn what_was_answered_is_looked_at_span_by_span() {
     let site = Site::open().await;
     let manifest = "monitor: {anomaly: {span: 1m, rows_min: 1}}";
-    let pushed = site.push_with("m", COPY, manifest).await;
-    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
-    let loaded = site.call(Method::POST, "/api/v1/models/m/load", "").await;
-    assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    site.serve_with("m", COPY, manifest).await;
     let running = site.running("m");
     for _ in 0..3 {
         assert_eq!(site.ask("m").await.status, StatusCode::OK);
@@ -61,10 +58,7 @@ async fn an_objective_burns_where_answers_are_slow() {
     let manifest = "monitor: {objectives: [\
         {name: fast, kind: latency, target: 99, under: 1us}, \
         {name: works, kind: errors, target: 99}]}";
-    let pushed = site.push_with("m", COPY, manifest).await;
-    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
-    let loaded = site.call(Method::POST, "/api/v1/models/m/load", "").await;
-    assert_eq!(loaded.status, StatusCode::OK, "{}", loaded.body);
+    site.serve_with("m", COPY, manifest).await;
     let running = site.running("m");
     for _ in 0..100 {
         assert_eq!(site.ask("m").await.status, StatusCode::OK);

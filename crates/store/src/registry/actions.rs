@@ -38,6 +38,8 @@ pub struct Action {
     pub to: Option<Version>,
     /// How strict it made the rules about inputs, at least.
     pub inputs: Option<Strictness>,
+    /// How many sessions it gave each version.
+    pub instances: Option<u16>,
     /// When and by whom it was taken back.
     pub reversed: Option<Acknowledgement>,
 }
@@ -45,14 +47,15 @@ pub struct Action {
 impl Registry {
     /// Writes down that an action is begun.
     pub async fn begin_action(&self, plan: &Plan, now: Moment) -> Result<i64, Refusal> {
-        let inputs = match &plan.step {
-            Step::StricterInputs(inputs) => Some(text(inputs)?),
-            Step::Rollback(_) | Step::Shift(_) | Step::Retrain | Step::Scale(_) => None,
+        let (inputs, instances) = match &plan.step {
+            Step::StricterInputs(inputs) => (Some(text(inputs)?), None),
+            Step::Scale(instances) => (None, Some(*instances)),
+            Step::Rollback(_) | Step::Shift(_) | Step::Retrain => (None, None),
         };
         let done = sqlx::query(
             "INSERT INTO alert_actions
-             (at, model, rule, fingerprint, incident, deed, outcome, why, evidence, inputs)
-             VALUES (?, ?, ?, ?, ?, ?, 'trying', '', ?, ?)",
+             (at, model, rule, fingerprint, incident, deed, outcome, why, evidence, inputs, instances)
+             VALUES (?, ?, ?, ?, ?, ?, 'trying', '', ?, ?, ?)",
         )
         .bind(now.0)
         .bind(plan.model.as_str())
@@ -62,6 +65,7 @@ impl Registry {
         .bind(plan.step.deed().name())
         .bind(text(&plan.evidence)?)
         .bind(inputs)
+        .bind(instances)
         .execute(&self.writer)
         .await
         .map_err(failure::of_sql)?;
@@ -159,18 +163,20 @@ impl Registry {
         rows.iter().map(read_action).collect()
     }
 
-    /// The actions that keep a model's inputs strict: those that were done and not taken back.
-    pub async fn strict_actions(&self, model: &ModelName) -> Result<Vec<Action>, Refusal> {
+    /// The actions that still hold for whatever is loaded of a model: those that were done and not taken back, the last
+    /// one last.
+    pub async fn standing_actions(&self, model: &ModelName) -> Result<Vec<Action>, Refusal> {
         let rows = sqlx::query(
             "SELECT * FROM alert_actions
-             WHERE model = ? AND deed = 'stricter_inputs' AND outcome = 'done' ORDER BY id LIMIT ?",
+             WHERE model = ? AND deed IN ('stricter_inputs', 'scale') AND outcome = 'done'
+             ORDER BY id DESC LIMIT ?",
         )
         .bind(model.as_str())
         .bind(limited(super::LIST_MAX))
         .fetch_all(&self.readers)
         .await
         .map_err(failure::of_sql)?;
-        rows.iter().map(read_action).collect()
+        rows.iter().rev().map(read_action).collect()
     }
 
     /// What a model's rule tried since a moment, and whatever it tried in an incident.
@@ -215,6 +221,7 @@ async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result
         "from": action.from.map(Version::number),
         "to": action.to.map(Version::number),
         "inputs": action.inputs,
+        "instances": action.instances,
         "why": event.why,
         "evidence": action.evidence,
     });
@@ -228,16 +235,16 @@ async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result
     Ok(())
 }
 
-/// Ends the actions that keep the inputs of a model strict that is being removed: what is pushed under its name later
-/// is another model.
-pub(super) async fn end_strict_actions(
+/// Ends the actions that still hold for a model that is being removed: what is pushed under its name later is another
+/// model.
+pub(super) async fn end_standing_actions(
     db: &mut SqliteConnection,
     model: &ModelName,
     change: &Change,
 ) -> Result<(), Refusal> {
     sqlx::query(
         "UPDATE alert_actions SET outcome = 'reversed', reversed_at = ?, reversed_by = ?
-         WHERE model = ? AND deed = 'stricter_inputs' AND outcome = 'done'",
+         WHERE model = ? AND deed IN ('stricter_inputs', 'scale') AND outcome = 'done'",
     )
     .bind(change.at.0)
     .bind(&change.who)
@@ -276,6 +283,7 @@ fn read_action(row: &SqliteRow) -> Result<Action, Refusal> {
             None => None,
             Some(text) => Some(serde_json::from_str(&text).map_err(|it| wrong(it.to_string()))?),
         },
+        instances: get(row, "instances")?,
         reversed: reversed.map(|(who, at)| Acknowledgement {
             who,
             at: Moment(at),

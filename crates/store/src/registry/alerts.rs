@@ -307,9 +307,9 @@ impl Registry {
             ("DELETE FROM alert_feedback WHERE at < ?", older),
             ("DELETE FROM silences WHERE until < ?", older),
             (
-                // What still keeps a model's inputs strict is not forgotten.
+                // What still holds for a model is not forgotten.
                 "DELETE FROM alert_actions
-                 WHERE at < ? AND NOT (deed = 'stricter_inputs' AND outcome = 'done')",
+                 WHERE at < ? AND NOT (deed IN ('stricter_inputs', 'scale') AND outcome = 'done')",
                 older,
             ),
             (

@@ -241,6 +241,45 @@ async fn an_action_is_known_before_it_is_done_and_taken_back_once() {
     registry.close().await;
 }
 
+#[tokio::test]
+async fn what_still_holds_for_a_model_is_listed_in_order_and_not_forgotten() {
+    let (_folder, registry) = registry().await;
+    let (book, _) = firing();
+    let alert = only(&book);
+    let event = alert.event(EventKind::Action, "done".to_owned(), Moment(2001));
+    let mut ids = Vec::new();
+    for act in [
+        r#"{"do": "scale", "instances": 4}"#,
+        r#"{"do": "stricter_inputs"}"#,
+        r#"{"do": "rollback"}"#,
+        r#"{"do": "scale", "instances": 2}"#,
+    ] {
+        let act: Act = serde_json::from_str(act).expect("a deed");
+        let todo = plan(alert, &act, &[], Moment(2000)).expect("it may");
+        let id = registry.begin_action(&todo, Moment(2000)).await;
+        let id = id.expect("begun");
+        let done = registry.finish_action(id, &Outcome::Done, None, &event);
+        done.await.expect("done");
+        ids.push(id);
+    }
+    let standing = async || {
+        let actions = registry.standing_actions(&model()).await.expect("a list");
+        let all = actions.into_iter();
+        all.map(|it| (it.id, it.instances)).collect::<Vec<_>>()
+    };
+    let all = [(ids[0], Some(4)), (ids[1], None), (ids[3], Some(2))];
+    assert_eq!(standing().await, all);
+    let years = Duration::from_secs(10 * 365 * 86_400);
+    let later = Moment(i64::try_from(years.as_millis()).expect("fits"));
+    registry.trim_alerts(later).await.expect("trimmed");
+    assert_eq!(standing().await, all);
+    assert!(registry.action(ids[2]).await.is_err());
+    let reversed = registry.reverse_action(ids[3], "ann", &event);
+    reversed.await.expect("reversed");
+    assert_eq!(standing().await, all[..2]);
+    registry.close().await;
+}
+
 fn delivery(body: &str, at: i64) -> NewDelivery {
     let (book, _) = firing();
     let alert = only(&book);

@@ -20,7 +20,7 @@ pub(crate) struct ActionsArgs {
     /// The model; without it every one
     #[arg(conflicts_with = "reverse")]
     model: Option<ModelName>,
-    /// Takes one back: the traffic goes where it was, inputs are as strict as they were
+    /// Takes one back: the traffic goes where it was, inputs are as strict and sessions as many as they were
     #[arg(long, value_name = "NUMBER")]
     reverse: Option<i64>,
     #[command(flatten)]
@@ -48,6 +48,9 @@ async fn work(client: &Client, context: &Context, args: &ActionsArgs) -> anyhow:
                     rules(it)
                 );
             }
+            if let Some(instances) = it.instances {
+                return format!("{} no longer has {instances} sessions by it", it.model);
+            }
             let from = it.from.map_or_else(String::new, |it| it.to_string());
             format!("{} is answered by {}:{from} again", it.model, it.model)
         });
@@ -62,7 +65,10 @@ async fn work(client: &Client, context: &Context, args: &ActionsArgs) -> anyhow:
         let row = |it: &ActionRecord| {
             let way = match (it.from, it.to) {
                 (Some(from), Some(to)) => format!("traffic {from} to {to}"),
-                _ => rules(it),
+                _ => match it.instances {
+                    Some(instances) => format!("{instances} sessions"),
+                    None => rules(it),
+                },
             };
             vec![
                 it.id.to_string(),

@@ -211,6 +211,9 @@ pub struct ActionRecord {
     /// For `stricter_inputs`: what each rule about inputs is since, or would be, at least.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
+    /// For `scale`: how many sessions each version has since, or would have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u16>,
     /// Who took it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed: Option<ByRecord>,

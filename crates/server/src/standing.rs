@@ -1,0 +1,99 @@
+//! What actions of alerts that were done, and not taken back, want of a model: how strict its inputs are, and how many
+//! sessions its versions have.
+//!
+//! R1. The registry says it, and every version asks it when it is loaded: it holds over restarts and for what is pushed.
+//! R2. A version that was being loaded when that changed may have asked before: it is seen to when it is ready.
+
+use std::sync::Arc;
+
+use domain::lifecycle::State;
+use domain::{ModelName, Refusal};
+use store::Store;
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::inputs::Strict;
+use crate::loading::scale;
+
+/// What is wanted of a model's versions.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) strict: Strict,
+    /// How many sessions each has; without it as many as its owner says.
+    pub(crate) instances: Option<usize>,
+    /// The action that says so.
+    pub(crate) scaled_by: Option<i64>,
+}
+
+impl Standing {
+    pub(crate) async fn of(store: &Store, model: &ModelName) -> Result<Self, Refusal> {
+        let actions = store.registry.standing_actions(model).await?;
+        // The last one holds, until it is taken back; then the one before.
+        let last = actions
+            .iter()
+            .rev()
+            .find_map(|it| Some((it.id, it.instances?)));
+        Ok(Self {
+            strict: Strict::of(&actions),
+            instances: last.map(|(_, instances)| usize::from(instances)),
+            scaled_by: last.map(|(id, _)| id),
+        })
+    }
+}
+
+/// Has every version of a model that is loaded be as the registry says. Those that are being loaded follow later.
+pub(crate) async fn enforce(app: &Arc<App>, model: &ModelName) -> Result<(), Refusal> {
+    let mut changes = app.catalog.changes();
+    changes.mark_unchanged();
+    if apply(app, model).await? {
+        follow(app, model.clone(), changes);
+    }
+    Ok(())
+}
+
+/// Sees to what is being loaded when it is ready.
+fn follow(app: &Arc<App>, model: ModelName, mut changes: watch::Receiver<()>) {
+    let (tasks, app) = (&app.tasks, Arc::downgrade(app));
+    let stopping = tasks.stopping();
+    tasks.start("standing actions", async move {
+        tokio::pin!(stopping);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            let Some(app) = app.upgrade() else { return };
+            match apply(&app, &model).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(refusal) => {
+                    tracing::error!(%refusal, %model, "it is as alerts made it only when it is loaded again");
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Whether another version is still being loaded.
+async fn apply(app: &App, model: &ModelName) -> Result<bool, Refusal> {
+    let mut standing = Standing::of(&app.store, model).await?;
+    loop {
+        let Some(found) = app.catalog.model(model) else {
+            return Ok(false);
+        };
+        for running in found.ready.values() {
+            running.inputs.enforce(&standing.strict);
+            let instances = standing.instances.unwrap_or(running.instances_own);
+            scale(app, running, instances).await?;
+        }
+        // Another action that was done meanwhile may have been overtaken by this one.
+        let now = Standing::of(&app.store, model).await?;
+        if now == standing {
+            let loading = |it: &State| matches!(it, State::Loading);
+            return Ok(found.states.values().any(loading));
+        }
+        standing = now;
+    }
+}
