@@ -42,7 +42,7 @@ pub struct Setting {
     /// Whether it is wrong more often than it was, by the labels that have come.
     #[serde(skip_serializing_if = "concept_drift::Setting::is_default")]
     pub concept_drift: concept_drift::Setting,
-    /// Parts of the rows whose quality is looked at by itself too.
+    /// Parts of the rows whose drift and quality are looked at by themselves too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<segments::Segments>,
     /// Whether it treats groups alike.

@@ -11,19 +11,22 @@ mod drift;
 mod hours;
 mod predictions;
 mod record;
+mod segments;
 mod source;
 mod summary;
 
+use domain::monitor::segments::Segments;
 use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::Cells;
 
 pub use count::Counter;
 pub(crate) use drawn::only;
 pub use drawn::{Drawn, Together};
-pub use drift::{Attention, ColumnDrift, Drift};
+pub use drift::{Attention, ColumnDrift, Drift, SegmentDrift};
 pub use hours::{HOUR_US, Kept, Watched};
 pub use predictions::Asked;
 pub(crate) use predictions::answered;
+pub use segments::Segment;
 pub use source::Source;
 pub use summary::Summary;
 pub(crate) use summary::{Watched as WatchedAs, numbers, texts, watched};
@@ -44,6 +47,12 @@ pub struct Baseline {
     pub columns: Vec<Column>,
     /// Columns that are not watched, and why.
     pub left_out: Vec<LeftOut>,
+    /// Columns whose values are segments.
+    pub segmented: Vec<Segments>,
+    /// The segments, those of one column together and the largest first.
+    pub segments: Vec<Segment>,
+    /// Columns that were to be segmented and are not, and why.
+    pub unsegmented: Vec<LeftOut>,
 }
 
 /// A column of a reference.
@@ -87,6 +96,16 @@ impl Baseline {
             }
         }
         Some(self)
+    }
+
+    /// Leaves out columns.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let kept: Vec<bool> = self.columns.iter().map(|it| keep(&it.name)).collect();
+        only(&mut self.columns, &kept);
+        for segment in &mut self.segments {
+            only(&mut segment.columns, &kept);
+        }
+        self.left_out.retain(|it| keep(&it.name));
     }
 
     /// The column of this name.

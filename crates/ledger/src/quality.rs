@@ -35,7 +35,7 @@ pub use examples::{Example, Examples};
 pub(crate) use labels::{Truths, windows};
 pub use losses::{Loss, Losses};
 pub(crate) use rows::{answer_columns, losses};
-pub(crate) use slices::{Interner, Slicer, numbered};
+pub(crate) use slices::{Interner, Slicer, numbered, told};
 
 /// What is asked.
 #[derive(Clone, Debug)]

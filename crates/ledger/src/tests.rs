@@ -14,6 +14,7 @@ use futures::TryStreamExt;
 use super::*;
 
 mod baselines;
+mod segments;
 mod served;
 
 /// 2026-11-24, noon.

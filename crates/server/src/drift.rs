@@ -1,5 +1,6 @@
 //! Baselines of versions, and how far their predictions are from them.
 
+mod segments;
 mod together;
 
 use std::path::Path;
@@ -7,12 +8,13 @@ use std::sync::Arc;
 
 use ::ledger::Range;
 use ::ledger::baseline::{
-    Asked, Attention, Baseline, ColumnDrift, Counter, Drift, Source, Together,
+    Asked, Attention, Baseline, ColumnDrift, Counter, Drift, LeftOut, Source, Together,
 };
 use arrow::array::RecordBatch;
 use domain::access::{Change, Permission, Read};
 use domain::manifest::Manifest;
 use domain::monitor::Setting;
+use domain::monitor::segments::Segments;
 use domain::time::show_moment;
 use domain::{ModelName, Refusal, Version};
 use stats::drift::column::{Cells, Distances};
@@ -28,6 +30,8 @@ use crate::loading::layout_of;
 use crate::margins::Widened;
 use crate::quality::metric_record;
 use crate::questions::limit;
+
+pub(crate) use segments::declare;
 
 /// The level of the intervals that are shown.
 pub(crate) const LEVEL: f64 = 0.95;
@@ -52,10 +56,10 @@ impl Rows<'_> {
         }
     }
 
-    /// The baseline that they make, as a server takes it: of these columns, or of all. Needs no server.
-    pub fn baseline(&self, threads: usize, columns: Option<&[String]>) -> Result<Vec<u8>, Refusal> {
-        let wanted = |name: &str| columns.is_none_or(|all| all.iter().any(|it| it == name));
-        Ok(self.source().baseline(threads, wanted)?.to_json())
+    /// The baseline that they make, as a server takes it: of all columns, and of these segments. Needs no server.
+    pub fn baseline(&self, threads: usize, segments: &[Segments]) -> Result<Vec<u8>, Refusal> {
+        let baseline = self.source().baseline(threads, segments, |_| true)?;
+        Ok(baseline.to_json())
     }
 }
 
@@ -78,7 +82,7 @@ pub struct Files<'a> {
 /// How far the rows of one file are from those of another. Needs no server.
 pub fn compare(files: &Files<'_>) -> Result<api::DriftRecord, Refusal> {
     let (rows, name) = &files.reference;
-    let baseline = rows.source().baseline(files.threads, |_| true)?;
+    let baseline = rows.source().baseline(files.threads, &[], |_| true)?;
     let current = files.current.source().count(files.threads, &baseline)?;
     let terms = Terms {
         margin: files.margin,
@@ -159,9 +163,10 @@ pub(crate) async fn drift(
     let (question, reference, baseline) = match asking.against {
         Against::Baseline => {
             let found = baseline_of(app, &model, version).await?;
-            let (kept, baseline) = found.ok_or_else(|| Refusal::NoBaseline {
+            let (kept, mut baseline) = found.ok_or_else(|| Refusal::NoBaseline {
                 reference: format!("{model}:{version}"),
             })?;
+            declare(&mut baseline, setting, &model, version);
             (question_of(&kept.source), reference_record(&kept), baseline)
         }
         Against::Before(before_us, multivariate) => {
@@ -222,7 +227,8 @@ async fn since(
             first: None,
         };
         let snapshot = ledger.snapshot(wall_ms())?;
-        let baseline = snapshot.baseline(&asked(before), &setting.drift.leave_out)?;
+        let left_out = &setting.drift.leave_out;
+        let baseline = snapshot.baseline(&asked(before), left_out, &setting.segments)?;
         let counter = snapshot.counted(&asked(range), &baseline)?;
         let drift = baseline.drift(&counter, terms, |it| attention(&setting, &widened, it));
         let reference = api::ReferenceRecord {
@@ -305,9 +311,10 @@ pub(crate) async fn show(
 ) -> Result<api::BaselineRecord, Refusal> {
     let (record, manifest) = version_record(app, model, version).await?;
     let found = baseline_of(app, model, version).await?;
-    let (kept, baseline) = found.ok_or_else(|| Refusal::NoBaseline {
+    let (kept, mut baseline) = found.ok_or_else(|| Refusal::NoBaseline {
         reference: format!("{model}:{version}"),
     })?;
+    declare(&mut baseline, &manifest.monitor, model, version);
     shown(model, &record, &manifest, &kept, &baseline)
 }
 
@@ -334,8 +341,7 @@ fn received(
     let version = record.summary.version;
     let mut baseline = Baseline::from_json(body)?;
     let watched = watched(model, record, manifest)?;
-    baseline.columns.retain(|it| watched.contains(&it.name));
-    baseline.left_out.retain(|it| watched.contains(&it.name));
+    baseline.retain(|it| watched.iter().any(|name| name == it));
     if baseline.columns.is_empty() && baseline.left_out.is_empty() {
         return Err(Refusal::Malformed {
             what: "the baseline",
@@ -346,6 +352,8 @@ fn received(
         });
     }
     let layout = layout_of(model, record, manifest)?;
+    declare(&mut baseline, &manifest.monitor, model, version);
+    baseline.tell_segments_as(&layout)?;
     baseline
         .in_single_precision(|it| layout.is_single(it))
         .ok_or_else(|| Refusal::Malformed {
@@ -398,7 +406,7 @@ pub(crate) async fn of_predictions(
 ) -> Result<api::BaselineRecord, Refusal> {
     let (record, manifest) = version_record(app, model, version).await?;
     let (ledger, name) = (Arc::clone(&app.keeper.ledger), model.clone());
-    let left_out = manifest.monitor.drift.leave_out.clone();
+    let monitor = manifest.monitor.clone();
     let making = move || {
         let asked = Asked {
             model: name.as_str(),
@@ -406,7 +414,8 @@ pub(crate) async fn of_predictions(
             range,
             first,
         };
-        ledger.snapshot(wall_ms())?.baseline(&asked, &left_out)
+        let snapshot = ledger.snapshot(wall_ms())?;
+        snapshot.baseline(&asked, &monitor.drift.leave_out, &monitor.segments)
     };
     let baseline = app.questions.compute(limit(app), making).await?;
     if baseline.rows == 0 {
@@ -513,8 +522,10 @@ fn shown(
         version: record.summary.version.number(),
         reference: reference_record(kept),
         columns: baseline.columns.iter().map(|it| it.name.clone()).collect(),
-        left_out: left_out(baseline),
+        left_out: left_out(&baseline.left_out),
         absent,
+        segments: segments::records(baseline),
+        unsegmented: left_out(&baseline.unsegmented),
     })
 }
 
@@ -526,12 +537,12 @@ fn reference_record(kept: &BaselineRecord) -> api::ReferenceRecord {
     }
 }
 
-fn left_out(baseline: &Baseline) -> Vec<api::LeftOutRecord> {
-    let record = |it: &::ledger::baseline::LeftOut| api::LeftOutRecord {
+fn left_out(all: &[LeftOut]) -> Vec<api::LeftOutRecord> {
+    let record = |it: &LeftOut| api::LeftOutRecord {
         name: it.name.clone(),
         why: it.why.clone(),
     };
-    baseline.left_out.iter().map(record).collect()
+    all.iter().map(record).collect()
 }
 
 /// Drift as a record; the columns farthest from their margins first.
@@ -542,17 +553,7 @@ fn record(
     terms: Terms,
     widened: &Widened,
 ) -> api::DriftRecord {
-    let mut columns: Vec<(&Cells, ColumnDrift)> = baseline
-        .columns
-        .iter()
-        .map(|it| &it.cells)
-        .zip(drift.columns)
-        .collect();
-    let farthest = |it: &ColumnDrift| it.answers.first().map_or(0.0, |it| it.effect.in_margins());
-    columns.sort_by(|(_, a), (_, b)| {
-        let verdicts = a.verdict.cmp(&b.verdict);
-        verdicts.then(farthest(b).total_cmp(&farthest(a)))
-    });
+    let segments = segments::drifts(baseline, &drift, widened);
     api::DriftRecord {
         model: None,
         version: None,
@@ -565,13 +566,30 @@ fn record(
         margin: terms.margin,
         alpha: terms.alpha,
         level: terms.level,
-        columns: columns
-            .into_iter()
-            .map(|it| column_record(it, widened))
-            .collect(),
-        left_out: left_out(baseline),
+        columns: column_records(baseline, &drift.columns, widened),
+        left_out: left_out(&baseline.left_out),
+        segments,
+        unsegmented: left_out(&baseline.unsegmented),
         multivariate: None,
     }
+}
+
+/// Columns with their cells; the farthest from their margins first.
+fn column_records<'a>(
+    baseline: &Baseline,
+    columns: impl IntoIterator<Item = &'a ColumnDrift>,
+    widened: &Widened,
+) -> Vec<api::ColumnDriftRecord> {
+    let mut columns: Vec<&ColumnDrift> = columns.into_iter().collect();
+    let farthest = |it: &ColumnDrift| it.answers.first().map_or(0.0, |it| it.effect.in_margins());
+    columns.sort_by(|a, b| {
+        let verdicts = a.verdict.cmp(&b.verdict);
+        verdicts.then(farthest(b).total_cmp(&farthest(a)))
+    });
+    let cells = columns
+        .into_iter()
+        .filter_map(|it| Some((&baseline.column(&it.name)?.cells, it)));
+    cells.map(|it| column_record(it, widened)).collect()
 }
 
 /// A question's name.
@@ -585,7 +603,7 @@ pub(crate) fn question_name(question: Question) -> &'static str {
 }
 
 fn column_record(
-    (cells, column): (&Cells, ColumnDrift),
+    (cells, column): (&Cells, &ColumnDrift),
     widened: &Widened,
 ) -> api::ColumnDriftRecord {
     let effect = |it: &Judged| api::EffectRecord {
@@ -600,13 +618,13 @@ fn column_record(
         effects: column.answers.iter().map(effect).collect(),
         widened: Some(widened.factor(&column.name)).filter(|it| *it > 1.0),
         verdict: column.verdict.name().to_owned(),
-        distances: column.distances.map(distances_record),
+        distances: column.distances.as_ref().map(distances_record),
         cells: cells_record(cells),
-        name: column.name,
+        name: column.name.clone(),
     }
 }
 
-fn distances_record(distances: Distances) -> api::DistancesRecord {
+fn distances_record(distances: &Distances) -> api::DistancesRecord {
     let record = |it: Distance| api::DistanceRecord {
         value: it.value,
         by_chance: it.expected,

@@ -1,11 +1,14 @@
 //! `windlass drift`: how far rows are from those of the reference. `windlass baseline`: what the reference is.
 
+mod segments;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use domain::manifest::Span;
+use domain::monitor::segments::Segments;
 use domain::{ModelName, Reference, Selector, Version};
 use http::Method;
 use wire::api::drift::{
@@ -126,17 +129,29 @@ async fn ask(
         let hint = "compare with an earlier time of the model, `--against-last 7d`, or two files";
         return Err(Failure::usage(message, hint).into());
     }
-    let body = args.reference.as_deref().map(counted).transpose()?;
     let client = Client::connect(context).await?;
-    let drift = match body {
+    let drift = match &args.reference {
         None => client.get::<DriftRecord>(&path).await,
-        Some(body) => {
-            let answer = client.call(Method::POST, &path, body.into()).await;
-            answer.and_then(|it| crate::client::read(&it, &path))
+        Some(file) => {
+            let selector = args.version.map_or(Selector::Traffic, Selector::Version);
+            let model = model.clone();
+            beside(&client, &path, &Reference { model, selector }, file).await
         }
     };
     client.close().await;
     drift
+}
+
+/// Beside what a file makes, here.
+async fn beside(
+    client: &Client,
+    path: &str,
+    version: &Reference,
+    file: &Path,
+) -> anyhow::Result<DriftRecord> {
+    let body = counted(file, &segments::declared(client, version).await?)?;
+    let answer = client.call(Method::POST, path, body.into()).await?;
+    crate::client::read(&answer, path)
 }
 
 /// What a file is called as a reference.
@@ -145,9 +160,9 @@ fn file_name(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The baseline that a file makes, here.
-fn counted(file: &Path) -> anyhow::Result<Vec<u8>> {
-    Ok(Opened::open(file)?.rows().baseline(threads(), None)?)
+/// The baseline that a file makes, here: of all rows and of these segments.
+fn counted(file: &Path, segments: &[Segments]) -> anyhow::Result<Vec<u8>> {
+    Ok(Opened::open(file)?.rows().baseline(threads(), segments)?)
 }
 
 fn compare(args: &DriftArgs, reference: &Path, current: &Path) -> anyhow::Result<DriftRecord> {
@@ -228,6 +243,7 @@ fn judge(drift: &DriftRecord, fail_on: Option<FailOn>) -> anyhow::Result<()> {
     let of = |it: &&ColumnDriftRecord| it.verdict == drift.verdict;
     let columns = drift.columns.iter().filter(of);
     let names: Vec<String> = columns.map(|it| format!("`{}`", it.name)).collect();
+    let names: Vec<String> = names.into_iter().chain(segments::named(drift)).collect();
     let message = match names.is_empty() {
         true => drift.verdict.clone(),
         false => format!("{}: {}", drift.verdict, names.join(", ")),
@@ -250,6 +266,8 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         level: _,
         columns,
         left_out,
+        segments: _,
+        unsegmented,
         multivariate,
     } = drift;
     let what = match (model, version) {
@@ -310,8 +328,10 @@ fn show(drift: &DriftRecord, all: bool) -> String {
         count(fine as u64, "column"),
         fine - drifted - unsure
     ));
+    parts.extend(segments::show(drift, all));
     parts.extend(multivariate.as_ref().map(together));
-    parts.extend(left_out_lines(left_out));
+    parts.extend(left_out_lines(left_out, "not watched"));
+    parts.extend(left_out_lines(unsegmented, "not segmented"));
     parts.join("\n\n")
 }
 
@@ -399,10 +419,10 @@ fn distances_table(columns: &[&ColumnDriftRecord]) -> String {
     table(&head, rows)
 }
 
-fn left_out_lines(left_out: &[LeftOutRecord]) -> Option<String> {
+fn left_out_lines(left_out: &[LeftOutRecord], what: &str) -> Option<String> {
     let lines = left_out
         .iter()
-        .map(|it| format!("`{}` is not watched: {}", it.name, it.why));
+        .map(|it| format!("`{}` is {what}: {}", it.name, it.why));
     (!left_out.is_empty()).then(|| lines.collect::<Vec<_>>().join("\n"))
 }
 
@@ -468,7 +488,11 @@ pub(crate) async fn send(
     version: Version,
     file: &Path,
 ) -> anyhow::Result<BaselineRecord> {
-    let body = counted(file)?;
+    let reference = Reference {
+        model: model.clone(),
+        selector: Selector::Version(version),
+    };
+    let body = counted(file, &segments::declared(client, &reference).await?)?;
     let path = asked(
         &path_of(model, version),
         &[("source", Some(file_name(file)))],
@@ -486,6 +510,8 @@ fn show_baseline(record: &BaselineRecord) -> String {
         columns,
         left_out,
         absent,
+        segments,
+        unsegmented,
     } = record;
     let made = reference.made_ms.map(|it| format!(", made {}", moment(it)));
     let mut parts = vec![format!(
@@ -496,7 +522,9 @@ fn show_baseline(record: &BaselineRecord) -> String {
         count(columns.len() as u64, "column"),
         columns.join(", ")
     )];
-    parts.extend(left_out_lines(left_out));
+    parts.extend(segments::of_reference(segments));
+    parts.extend(left_out_lines(left_out, "not watched"));
+    parts.extend(left_out_lines(unsegmented, "not segmented"));
     if !absent.is_empty() {
         parts.push(format!(
             "the reference does not have: {}",

@@ -246,7 +246,10 @@ fn show_signature(signature: &SignatureRecord) -> String {
 }
 
 /// The version that a reference means now.
-async fn version(client: &Client, reference: &Reference) -> anyhow::Result<VersionDetailRecord> {
+pub(crate) async fn version(
+    client: &Client,
+    reference: &Reference,
+) -> anyhow::Result<VersionDetailRecord> {
     let number = version_of(client, reference).await?;
     let model = model_path(&reference.model);
     client.get(&format!("{model}/versions/{number}")).await

@@ -16,7 +16,8 @@ pub struct Segments {
 
 /// The most columns: each is a question to the ledger.
 const COLUMNS_MAX: usize = 4;
-/// The most segments of a column; of more values those with the most labelled rows.
+/// The most segments of a column; of more values those with the most labelled rows, or, for drift, the most rows of
+/// the reference.
 pub const LEVELS_MAX: usize = 12;
 
 impl Segments {
@@ -35,7 +36,7 @@ pub fn times(all: &[Segments]) -> usize {
 }
 
 /// Refuses what makes no sense: the field below `monitor`, and why.
-pub(super) fn check(all: &[Segments]) -> Result<(), (String, String)> {
+pub fn check(all: &[Segments]) -> Result<(), (String, String)> {
     let wrong = |why| Err(("segments".to_owned(), why));
     if all.len() > COLUMNS_MAX {
         let got = all.len();

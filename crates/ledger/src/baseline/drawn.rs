@@ -244,7 +244,9 @@ mod tests {
             vec![Some(1.0), Some(0.0), Some(-0.0), Some(2.0), None],
             vec![Some("a"), Some("b"), Some("b"), Some("a"), None],
         );
-        let baseline = Source::Batch(&before).baseline(1, |_| true).expect("rows");
+        let baseline = Source::Batch(&before)
+            .baseline(1, &[], |_| true)
+            .expect("rows");
         let now = batch(vec![Some(3.0), Some(4.0)], vec![Some("c"), Some("a")]);
         let together = Together::new(
             &baseline,
@@ -270,7 +272,9 @@ mod tests {
             batch(numbers, vec![Some("a"); 10_000])
         };
         let all: Vec<RecordBatch> = (0..10).map(|it| rows(it * 10_000)).collect();
-        let baseline = Source::Batch(&all[0]).baseline(1, |_| true).expect("rows");
+        let baseline = Source::Batch(&all[0])
+            .baseline(1, &[], |_| true)
+            .expect("rows");
         let mut drawn = drawn(&baseline, &all);
         assert_eq!(drawn.seen, 100_000);
         drawn.settle();

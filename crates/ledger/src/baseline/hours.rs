@@ -9,7 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use domain::Refusal;
 
-use super::predictions::{Asked, answered};
+use super::predictions::{Asked, answered, read};
 use super::{Baseline, Counter};
 use crate::files::{Entry, Kind};
 use crate::layout::Layout;
@@ -87,9 +87,14 @@ impl Kept {
 }
 
 fn bytes_of(hours: &Hours) -> usize {
-    let columns = hours.values().flat_map(|it| &it.columns);
+    hours.values().map(bytes_of_counter).sum()
+}
+
+fn bytes_of_counter(counter: &Counter) -> usize {
     // A column's cells, and what a vector and a count take beside them.
-    columns.map(|it| it.cells.len() * 8 + 32).sum::<usize>() + hours.len() * 64
+    let columns = counter.columns.iter().map(|it| it.cells.len() * 8 + 32);
+    let segments = counter.segments.iter().map(bytes_of_counter);
+    64 + columns.chain(segments).sum::<usize>()
 }
 
 /// The hours that are asked about.
@@ -164,9 +169,9 @@ impl Snapshot<'_> {
     fn hours_of(&self, entry: &Entry, baseline: &Baseline) -> Result<Hours, Refusal> {
         let layout = self.layout(entry);
         let columns = layout.watched();
-        let mut read: Vec<&str> = columns.iter().map(String::as_str).collect();
-        read.retain(|it| baseline.column(it).is_some());
-        read.extend(["code", "inputs_recorded", "time"]);
+        let counted = columns.iter().map(String::as_str);
+        let counted = counted.filter(|it| baseline.column(it).is_some());
+        let read = read(counted, &baseline.segmented);
         let mut hours = Hours::new();
         self.read(entry, &read, Ids::ALL, Range::ALL, |batch| {
             count(&mut hours, &layout, &batch, baseline)
@@ -183,7 +188,7 @@ impl Snapshot<'_> {
         every_us: i64,
     ) -> Result<BTreeMap<i64, Counter>, Refusal> {
         let mut spans = BTreeMap::new();
-        self.answered(asked, |batch, _| {
+        self.answered(asked, &baseline.segmented, |batch, _| {
             count_spans(&mut spans, every_us, batch.clone(), baseline)
         })?;
         Ok(spans)

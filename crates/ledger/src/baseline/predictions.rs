@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 use domain::Refusal;
+use domain::monitor::segments::Segments;
 
 use super::{Baseline, Counter, Drawn, Summary};
 use crate::failure;
@@ -76,12 +77,17 @@ fn columns_of<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> BTreeSet<String>
 }
 
 impl Snapshot<'_> {
-    /// The baseline that answered rows make, of those columns that are watched and not `left_out`. Blocks for as
-    /// long as it takes.
-    pub fn baseline(&self, asked: &Asked<'_>, left_out: &[String]) -> Result<Baseline, Refusal> {
-        let mut summary = Summary::default();
+    /// The baseline that answered rows make, of those columns that are watched and not `left_out`, and of these
+    /// segments. Blocks for as long as it takes.
+    pub fn baseline(
+        &self,
+        asked: &Asked<'_>,
+        left_out: &[String],
+        segments: &[Segments],
+    ) -> Result<Baseline, Refusal> {
+        let mut summary = Summary::of(segments);
         let is_in = |name: &str| !left_out.iter().any(|it| it == name);
-        self.answered(asked, |batch, columns| {
+        self.answered(asked, segments, |batch, columns| {
             summary.add(batch, |name| {
                 columns.iter().any(|it| it == name) && is_in(name)
             })
@@ -94,22 +100,25 @@ impl Snapshot<'_> {
     /// Answered rows in a baseline's cells. Blocks for as long as it takes.
     pub fn counted(&self, asked: &Asked<'_>, baseline: &Baseline) -> Result<Counter, Refusal> {
         let mut counter = Counter::new(baseline);
-        self.answered(asked, |batch, _| counter.add(baseline, batch))?;
+        self.answered(asked, &baseline.segmented, |batch, _| {
+            counter.add(baseline, batch)
+        })?;
         Ok(counter)
     }
 
     /// Some answered rows, of the columns that a baseline watches. Blocks for as long as it takes.
     pub fn drawn(&self, asked: &Asked<'_>, baseline: &Baseline) -> Result<Drawn, Refusal> {
         let mut drawn = Drawn::new(baseline);
-        self.answered(asked, |batch, _| drawn.add(baseline, batch))?;
+        self.answered(asked, &[], |batch, _| drawn.add(baseline, batch))?;
         Ok(drawn)
     }
 
     /// Calls `take` with every answered row of a version, in the order of files and then of the log, and the
-    /// columns that are watched.
+    /// columns that are watched. The rows have the columns that are segmented too.
     pub(super) fn answered(
         &self,
         asked: &Asked<'_>,
+        segmented: &[Segments],
         mut take: impl FnMut(&RecordBatch, &[String]) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let mut left = asked.first.unwrap_or(u64::MAX);
@@ -133,8 +142,7 @@ impl Snapshot<'_> {
                 continue;
             }
             let columns = layout.watched();
-            let mut read: Vec<&str> = columns.iter().map(String::as_str).collect();
-            read.extend(["code", "inputs_recorded", "time"]);
+            let read = read(columns.iter().map(String::as_str), segmented);
             let mut more = true;
             self.read_while(&entry, &read, Ids::ALL, asked.range, |batch| {
                 more = each(&layout, &batch, &columns)?;
@@ -154,6 +162,16 @@ impl Snapshot<'_> {
         }
         Ok(())
     }
+}
+
+/// What is read of a file: columns, those that are segmented, and what tells whether and when rows were answered.
+pub(super) fn read<'a>(
+    columns: impl Iterator<Item = &'a str>,
+    segmented: &'a [Segments],
+) -> Vec<&'a str> {
+    let by = segmented.iter().map(|it| it.by.as_str());
+    let all = columns.chain(by).chain(["code", "inputs_recorded", "time"]);
+    all.collect::<BTreeSet<&str>>().into_iter().collect()
 }
 
 /// The rows that were answered, and of which there are inputs.

@@ -1,12 +1,14 @@
 //! A baseline as JSON, for the disk and for the wire.
 
 use domain::Refusal;
+use domain::monitor::segments::{self, Segments};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use stats::drift::bins::{Bins, Counted};
 use stats::drift::column::{Cells, Levels};
 
-use super::{Baseline, COLUMNS_MAX, Column, LEVELS_MAX, LeftOut, NAME_BYTES_MAX};
+use super::segments::{COUNTS_MAX, VALUE_BYTES_MAX};
+use super::{Baseline, COLUMNS_MAX, Column, LEVELS_MAX, LeftOut, NAME_BYTES_MAX, Segment};
 
 /// The format of this record.
 const FORMAT: u32 = 1;
@@ -20,6 +22,30 @@ struct BaselineRecord {
     rows: u64,
     columns: Vec<ColumnRecord>,
     left_out: Vec<LeftOutRecord>,
+    /// Older ones have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    segmented: Vec<SegmentedRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unsegmented: Vec<LeftOutRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SegmentedRecord {
+    by: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    edges: Vec<Number>,
+    segments: Vec<SegmentRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SegmentRecord {
+    value: String,
+    rows: u64,
+    /// As the columns.
+    counts: Vec<Vec<u64>>,
+    missing: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,15 +154,35 @@ impl Baseline {
                 distinct: column.distinct,
             }
         });
-        let left_out = self.left_out.iter().map(|it| LeftOutRecord {
-            name: it.name.clone(),
-            why: it.why.clone(),
+        let left_out = |all: &[LeftOut]| {
+            let record = |it: &LeftOut| LeftOutRecord {
+                name: it.name.clone(),
+                why: it.why.clone(),
+            };
+            all.iter().map(record).collect()
+        };
+        let segmented = self.segmented.iter().map(|of| SegmentedRecord {
+            by: of.by.clone(),
+            edges: numbers(&of.edges),
+            segments: self
+                .segments
+                .iter()
+                .filter(|it| it.by == of.by)
+                .map(|it| SegmentRecord {
+                    value: it.value.clone(),
+                    rows: it.rows,
+                    counts: it.columns.iter().map(|it| it.cells.clone()).collect(),
+                    missing: it.columns.iter().map(|it| it.missing).collect(),
+                })
+                .collect(),
         });
         let record = BaselineRecord {
             format: FORMAT,
             rows: self.rows,
             columns: columns.collect(),
-            left_out: left_out.collect(),
+            left_out: left_out(&self.left_out),
+            segmented: segmented.collect(),
+            unsegmented: left_out(&self.unsegmented),
         };
         // Records of strings and numbers cannot fail to serialise.
         serde_json::to_vec(&record).unwrap_or_default()
@@ -156,7 +202,8 @@ impl Baseline {
                 "its format is {format}, this Windlass reads {FORMAT}"
             )));
         }
-        if record.columns.len() > COLUMNS_MAX || record.left_out.len() > COLUMNS_MAX {
+        let names = [&record.left_out, &record.unsegmented].map(Vec::len);
+        if record.columns.len() > COLUMNS_MAX || names.iter().any(|it| *it > COLUMNS_MAX) {
             return Err(malformed(format!("it has more than {COLUMNS_MAX} columns")));
         }
         if record.rows > ROWS_MAX {
@@ -175,15 +222,114 @@ impl Baseline {
         if !columns.is_sorted_by(|a, b| a.name < b.name) {
             return Err(malformed("its columns are not in order".to_owned()));
         }
-        Ok(Self {
+        let left_out = |all: Vec<LeftOutRecord>| {
+            let all = all.into_iter();
+            all.map(|LeftOutRecord { name, why }| LeftOut { name, why })
+                .collect()
+        };
+        let mut baseline = Self {
             rows,
             columns,
-            left_out: record
-                .left_out
-                .into_iter()
-                .map(|LeftOutRecord { name, why }| LeftOut { name, why })
-                .collect(),
+            left_out: left_out(record.left_out),
+            segmented: Vec::new(),
+            segments: Vec::new(),
+            unsegmented: left_out(record.unsegmented),
+        };
+        for of in record.segmented {
+            let by: String = of.by.chars().take(80).collect();
+            let taken = baseline.take(of);
+            taken.map_err(|why| malformed(format!("the segments of `{by}`: {why}")))?;
+        }
+        segments::check(&baseline.segmented).map_err(|(_, why)| malformed(why))?;
+        let each: usize = baseline.columns.iter().map(|it| it.cells.count() + 1).sum();
+        if each * baseline.segments.len() > COUNTS_MAX {
+            return Err(malformed(format!(
+                "its segments have more than {COUNTS_MAX} counts"
+            )));
+        }
+        Ok(baseline)
+    }
+
+    /// The segments of one column.
+    fn take(&mut self, record: SegmentedRecord) -> Result<(), String> {
+        let SegmentedRecord {
+            by,
+            edges,
+            segments,
+        } = record;
+        if by.len() > NAME_BYTES_MAX {
+            return Err(format!("its name is longer than {NAME_BYTES_MAX} bytes"));
+        }
+        let of = Segments {
+            by,
+            edges: numbers(&edges),
+        };
+        if segments.len() > of.levels() {
+            let (got, most) = (segments.len(), of.levels());
+            return Err(format!("there are {got}, at most are {most}"));
+        }
+        let first = self.segments.len();
+        for it in segments {
+            let shown: String = it.value.chars().take(80).collect();
+            let known = &self.segments[first..];
+            if it.value.len() > VALUE_BYTES_MAX || known.iter().any(|of| of.value == it.value) {
+                return Err(format!(
+                    "`{shown}` is there twice, or longer than {VALUE_BYTES_MAX} bytes"
+                ));
+            }
+            let segment = self.segment(&of.by, it);
+            self.segments
+                .push(segment.map_err(|why| format!("`{shown}`: {why}"))?);
+        }
+        let own = self.segments[first..].iter();
+        let all = own.fold(0u64, |sum, it| sum.saturating_add(it.rows));
+        if all > self.rows {
+            let rows = self.rows;
+            return Err(format!("they have {all} rows, the baseline has {rows}"));
+        }
+        self.segmented.push(of);
+        Ok(())
+    }
+
+    fn segment(&self, by: &str, record: SegmentRecord) -> Result<Segment, String> {
+        let SegmentRecord {
+            value,
+            rows,
+            counts,
+            missing,
+        } = record;
+        let want = self.columns.len();
+        if counts.len() != want || missing.len() != want {
+            return Err(format!("it does not count {want} columns, as there are"));
+        }
+        let pairs = counts.into_iter().zip(missing);
+        let columns = pairs.zip(&self.columns).map(|((cells, missing), column)| {
+            let counted = Counted { cells, missing };
+            check_counts(&counted, &column.cells, rows)
+                .map_err(|why| format!("column `{}`: {why}", column.name))?;
+            Ok(counted)
+        });
+        let columns = columns.collect::<Result<_, String>>()?;
+        Ok(Segment {
+            by: by.to_owned(),
+            value,
+            rows,
+            columns,
         })
+    }
+}
+
+/// Refuses counts that are not those of so many rows in these cells.
+fn check_counts(counted: &Counted, cells: &Cells, rows: u64) -> Result<(), String> {
+    let (got, want) = (counted.cells.len(), cells.count());
+    if got != want {
+        return Err(format!("it has {got} counts for {want} cells"));
+    }
+    let counts = counted.cells.iter();
+    let all = counts.fold(counted.missing, |sum, it| sum.saturating_add(*it));
+    match all == rows {
+        true => Ok(()),
+        false => Err(format!("it counts {all} rows of {rows}")),
     }
 }
 
@@ -223,26 +369,18 @@ fn column(record: ColumnRecord, rows: u64) -> Result<Column, String> {
         }
         _ => return Err("it has to have either `numbers` or `levels`".to_owned()),
     };
-    if counts.len() != cells.count() {
-        let (got, want) = (counts.len(), cells.count());
-        return Err(format!("it has {got} counts for {want} cells"));
-    }
-    let all = counts
-        .iter()
-        .fold(missing, |sum, it| sum.saturating_add(*it));
-    if all != rows {
-        return Err(format!("it counts {all} rows, the baseline has {rows}"));
-    }
+    let counted = Counted {
+        cells: counts,
+        missing,
+    };
+    check_counts(&counted, &cells, rows)?;
     if !(distinct.is_finite() && distinct >= 0.0) {
         return Err("its number of different values is no number".to_owned());
     }
     Ok(Column {
         name,
         cells,
-        counted: Counted {
-            cells: counts,
-            missing,
-        },
+        counted,
         distinct,
     })
 }

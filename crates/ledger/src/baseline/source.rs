@@ -5,6 +5,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use domain::Refusal;
+use domain::monitor::segments::Segments;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use super::{Baseline, Counter, Drawn, Summary};
@@ -23,16 +24,16 @@ pub enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// The baseline that its rows make: of the columns that are `wanted`.
+    /// The baseline that its rows make: of the columns that are `wanted`, and of these segments.
     pub fn baseline(
         self,
         threads: usize,
+        segments: &[Segments],
         wanted: impl Fn(&str) -> bool + Sync,
     ) -> Result<Baseline, Refusal> {
-        let parts = self.each(threads, Summary::default, |summary, batch| {
-            summary.add(batch, &wanted)
-        })?;
-        let mut summary = Summary::default();
+        let empty = || Summary::of(segments);
+        let parts = self.each(threads, empty, |summary, batch| summary.add(batch, &wanted))?;
+        let mut summary = empty();
         parts.into_iter().for_each(|it| summary.merge(it));
         let cells = summary.cells();
         let counter = self.count(threads, &cells)?;

@@ -6,10 +6,12 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use domain::Refusal;
+use domain::monitor::segments::Segments;
 use stats::drift::bins::Bins;
 use stats::drift::column::{Cells, Levels};
 use stats::sketch::{Numbers, Words};
 
+use super::segments;
 use super::{Baseline, COLUMNS_MAX, Column, LEVELS_MAX, LeftOut, NAME_BYTES_MAX};
 use crate::failure;
 
@@ -25,6 +27,7 @@ const IDS_ROWS_MIN: u64 = 100;
 pub struct Summary {
     rows: u64,
     columns: BTreeMap<String, Found>,
+    segments: Vec<segments::Found>,
 }
 
 enum Found {
@@ -76,6 +79,14 @@ pub(crate) fn texts(column: &ArrayRef, mut each: impl FnMut(Option<&str>)) -> Re
 }
 
 impl Summary {
+    /// Of no rows; of those to come some columns are segmented too.
+    pub fn of(segments: &[Segments]) -> Self {
+        Self {
+            segments: segments.iter().map(segments::Found::new).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Takes rows in. `wanted` says which columns.
     pub fn add(
         &mut self,
@@ -87,6 +98,9 @@ impl Summary {
             if wanted(field.name()) {
                 self.add_column(field.name(), column)?;
             }
+        }
+        for it in &mut self.segments {
+            it.add(batch)?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -128,9 +142,12 @@ impl Summary {
         Ok(())
     }
 
-    /// Takes in what another has seen of other rows.
+    /// Takes in what another has seen of other rows, with the same columns segmented.
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;
+        for (here, there) in self.segments.iter_mut().zip(other.segments) {
+            here.merge(there);
+        }
         for (name, found) in other.columns {
             match (self.columns.get_mut(&name), found) {
                 (None, found) => {
@@ -161,6 +178,9 @@ impl Summary {
             rows: 0,
             columns: Vec::new(),
             left_out: Vec::new(),
+            segmented: Vec::new(),
+            segments: Vec::new(),
+            unsegmented: Vec::new(),
         };
         for (name, found) in &self.columns {
             match found.cells() {
@@ -176,8 +196,14 @@ impl Summary {
                 }),
             }
         }
+        baseline.take_segments(&self.segments);
         baseline
     }
+}
+
+/// Whether so many different values of so many rows are taken for ids.
+pub(super) fn is_of_ids(rows: u64, distinct: f64) -> bool {
+    rows >= IDS_ROWS_MIN && distinct >= IDS_SHARE * rows as f64
 }
 
 impl Found {
@@ -193,7 +219,7 @@ impl Found {
         if present == 0 {
             return Err("it has no values".to_owned());
         }
-        if ids && present >= IDS_ROWS_MIN && distinct >= IDS_SHARE * present as f64 {
+        if ids && is_of_ids(present, distinct) {
             return Err("nearly every row has another value, as ids have".to_owned());
         }
         let cells = match self {

@@ -64,11 +64,11 @@ impl Slicer {
             Self::Values => {
                 let text = cast(column, &Arrow::Utf8)
                     .map_err(|error| failure::of_library("slicing by a column", error))?;
-                let text = text.as_string::<i32>();
-                Ok(text
-                    .iter()
-                    .map(|it| it.map_or_else(none, str::to_owned))
-                    .collect())
+                let text = text.as_string::<i32>().iter();
+                // What is no number is missing.
+                let is_number = column.data_type().is_floating();
+                let text = text.map(|it| it.filter(|it| !is_number || *it != "NaN"));
+                Ok(text.map(|it| it.map_or_else(none, str::to_owned)).collect())
             }
             Self::Ranges(edges) => {
                 let numbers = numbers(column)?;
@@ -154,36 +154,45 @@ pub(super) fn codes(
         .collect()
 }
 
-/// The number of each value of a column. What is alike, a range or a word of a dictionary, is shown once.
+/// The number of each value of a column.
 pub(crate) fn numbered(
     slicer: &Slicer,
     column: &dyn Array,
     interner: &mut Interner,
 ) -> Result<Vec<u32>, Refusal> {
+    told(slicer, column, |text| interner.number(text))
+}
+
+/// What `tell` makes of each value of a column. What is alike, a range or a word of a dictionary, is told once.
+pub(crate) fn told<T: Copy>(
+    slicer: &Slicer,
+    column: &dyn Array,
+    mut tell: impl FnMut(&str) -> T,
+) -> Result<Vec<T>, Refusal> {
     if let Slicer::Ranges(edges) = slicer {
         let numbers = numbers(column)?;
-        let mut known: Vec<Option<u32>> = vec![None; edges.len() + 2];
+        let mut known: Vec<Option<T>> = vec![None; edges.len() + 2];
         let code = |number: Option<f64>| {
             let number = number.filter(|it| !it.is_nan());
             let place = number.map_or(edges.len() + 1, |it| place_of(edges, it));
             *known[place].get_or_insert_with(|| match number {
-                None => interner.number(NO_VALUE),
-                Some(number) => interner.number(&range(edges, number)),
+                None => tell(NO_VALUE),
+                Some(number) => tell(&range(edges, number)),
             })
         };
         return Ok(numbers.iter().map(code).collect());
     }
     if let Some(words) = column.as_dictionary_opt::<Int32Type>() {
         let shown = slicer.show(words.values().as_ref())?;
-        let mut known: Vec<Option<u32>> = vec![None; shown.len()];
+        let mut known: Vec<Option<T>> = vec![None; shown.len()];
         let code = |row: usize| match words.key(row) {
-            None => interner.number(NO_VALUE),
-            Some(key) => *known[key].get_or_insert_with(|| interner.number(&shown[key])),
+            None => tell(NO_VALUE),
+            Some(key) => *known[key].get_or_insert_with(|| tell(&shown[key])),
         };
         return Ok((0..words.len()).map(code).collect());
     }
     let shown = slicer.show(column)?;
-    Ok(shown.iter().map(|it| interner.number(it)).collect())
+    Ok(shown.iter().map(|it| tell(it)).collect())
 }
 
 #[cfg(test)]
@@ -214,6 +223,9 @@ mod tests {
         let few = Int64Array::from(vec![3, 1, 3]);
         let slicer = Slicer::of(&few).expect("numbers");
         assert_eq!(slicer.show(&few).expect("numbers"), ["3", "1", "3"]);
+        let missing = Float32Array::from(vec![Some(0.5), Some(f32::NAN), None]);
+        let shown = Slicer::Values.show(&missing).expect("numbers");
+        assert_eq!(shown, ["0.5", "(none)", "(none)"]);
         let text = StringArray::from(vec![Some("north"), None]);
         let slicer = Slicer::of(&text).expect("text");
         assert_eq!(slicer.show(&text).expect("text"), ["north", "(none)"]);

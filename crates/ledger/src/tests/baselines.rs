@@ -21,7 +21,7 @@ const TERMS: Terms = Terms {
 fn baseline(columns: Vec<(&str, ArrayRef)>) -> Baseline {
     let batch = RecordBatch::try_from_iter(columns).expect("a batch");
     Source::Batch(&batch)
-        .baseline(1, |_| true)
+        .baseline(1, &[], |_| true)
         .expect("a baseline")
 }
 
@@ -120,7 +120,7 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
         first: None,
     };
     let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
-    let made = snapshot.baseline(&all, &[]).expect("a baseline");
+    let made = snapshot.baseline(&all, &[], &[]).expect("a baseline");
     assert_eq!(made.rows, 2000);
     let names: Vec<&str> = made.columns.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(
@@ -133,7 +133,7 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
     };
     assert_eq!(
         snapshot
-            .baseline(&first, &["age".to_owned()])
+            .baseline(&first, &["age".to_owned()], &[])
             .expect("a baseline")
             .rows,
         777

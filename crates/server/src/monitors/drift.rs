@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ::ledger::Range;
-use ::ledger::baseline::{Baseline, ColumnDrift, Drift, HOUR_US, Kept, Watched};
+use ::ledger::baseline::{Baseline, ColumnDrift, Drift, HOUR_US, Kept, SegmentDrift, Watched};
 use domain::Refusal;
 use domain::access::{self, Caller, Change};
 use domain::alert::{Evidence, Fact, Finding, Severity, Verdict};
@@ -29,7 +29,7 @@ pub(super) async fn look(
 ) -> Result<Vec<Finding>, Refusal> {
     let (model, version) = (&running.model, running.version);
     let setting = &running.monitor;
-    let Some((kept, baseline)) = drift::baseline_of(app, model, version).await? else {
+    let Some((kept, mut baseline)) = drift::baseline_of(app, model, version).await? else {
         first_baseline(app, running).await?;
         return Ok(Vec::new());
     };
@@ -37,19 +37,59 @@ pub(super) async fn look(
     if running.inputs.follows() != Some(kept.made_at) {
         running.inputs.follow(&kept, &baseline);
     }
+    drift::declare(&mut baseline, setting, model, version);
     let widened = Widened::of(app, model, drift::MONITOR).await?;
     let of = (kept.made_at, baseline, widened.clone());
     let drift = compared(app, running, counted, of).await?;
-    let all = drift.columns.iter();
+    let all = drift.columns.iter().map(|it| (Rows::of_all(&drift), it));
+    let segments = drift.segments.iter();
+    let of_segments = segments.flat_map(|of| of.columns.iter().map(|it| (Rows::of(of), it)));
     let reference = kept.source.as_str();
-    let findings = all.map(|it| {
-        let mut finding = finding(running, &drift, it, (setting, &widened));
+    let findings = all.chain(of_segments).map(|(rows, it)| {
+        let as_all = rows.segment.is_some() && has_drifted(&drift, &it.name);
+        let mut finding = finding(running, rows, it, (setting, &widened));
+        if as_all {
+            finding.verdict = Verdict::Unknown;
+        }
         let facts = [("reference", reference), ("asks", question_of(reference))];
         let facts = facts.map(|(name, it)| (name.to_owned(), Fact::Text(it.to_owned())));
         finding.evidence.extend(facts);
         finding
     });
     Ok(findings.collect())
+}
+
+/// Whether all rows have drifted in a column: then what a segment has of it is no news, and neither begins nor ends an
+/// alert.
+fn has_drifted(drift: &Drift, column: &str) -> bool {
+    let mut columns = drift.columns.iter();
+    columns.any(|it| it.name == column && it.verdict == DriftVerdict::Drift)
+}
+
+/// The rows that something is found of.
+struct Rows {
+    /// `Home=rent`; none of all.
+    segment: Option<String>,
+    reference: u64,
+    current: u64,
+}
+
+impl Rows {
+    fn of_all(drift: &Drift) -> Self {
+        Self {
+            segment: None,
+            reference: drift.reference_rows,
+            current: drift.current_rows,
+        }
+    }
+
+    fn of(segment: &SegmentDrift) -> Self {
+        Self {
+            segment: Some(format!("{}={}", segment.by, segment.value)),
+            reference: segment.reference_rows,
+            current: segment.current_rows,
+        }
+    }
 }
 
 async fn compared(
@@ -120,7 +160,7 @@ async fn has_rows(app: &Arc<App>, running: &Running, rows: u64) -> Result<bool, 
 /// What is found of one column.
 fn finding(
     running: &Running,
-    found: &Drift,
+    rows: Rows,
     column: &ColumnDrift,
     (setting, widened): (&Setting, &Widened),
 ) -> Finding {
@@ -134,10 +174,10 @@ fn finding(
         .iter()
         .find(|it| it.verdict == column.verdict);
     let mut evidence = Evidence::from([
-        ("rows".to_owned(), Fact::Number(found.current_rows as f64)),
+        ("rows".to_owned(), Fact::Number(rows.current as f64)),
         (
             "reference_rows".to_owned(),
-            Fact::Number(found.reference_rows as f64),
+            Fact::Number(rows.reference as f64),
         ),
         ("window".to_owned(), Fact::Text(setting.window.to_string())),
         (
@@ -169,23 +209,27 @@ fn finding(
         version: Some(running.version),
         monitor: drift::MONITOR.to_owned(),
         subject: column.name.clone(),
-        segment: None,
         verdict,
         severity: Severity::Ticket,
-        summary: summary(running, found, column, worst, setting),
+        summary: summary(running, &rows, column, worst, setting),
+        segment: rows.segment,
         evidence,
     }
 }
 
 fn summary(
     running: &Running,
-    drift: &Drift,
+    rows: &Rows,
     column: &ColumnDrift,
     worst: Option<&Judged>,
     setting: &Setting,
 ) -> String {
-    let what = format!("`{}` of {}:{}", column.name, running.model, running.version);
-    let rows = format!("{} rows of {}", drift.current_rows, setting.window);
+    let part = rows.segment.as_ref();
+    let part = part.map_or_else(String::new, |it| format!(" where {it}"));
+    let (model, version) = (&running.model, running.version);
+    let what = format!("`{}` of {model}:{version}{part}", column.name);
+    let reference = rows.reference;
+    let rows = format!("{} rows of {}", rows.current, setting.window);
     let Some(Judged { effect, .. }) = worst else {
         return format!("{what}: nothing to compare in {rows}");
     };
@@ -202,8 +246,7 @@ fn summary(
         Question::Unseen => "it has values that the reference has none of",
     };
     format!(
-        "{what} has drifted: {moved} ({:.1} times what matters, {rows} beside {} of the reference)",
-        effect.in_margins(),
-        drift.reference_rows
+        "{what} has drifted: {moved} ({:.1} times what matters, {rows} beside {reference} of the reference)",
+        effect.in_margins()
     )
 }

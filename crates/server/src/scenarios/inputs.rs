@@ -50,7 +50,7 @@ impl Site {
         });
         let batch = RecordBatch::try_from_iter(arrays).expect("columns");
         let body = crate::drift::Rows::Batch(&batch)
-            .baseline(1, None)
+            .baseline(1, &[])
             .expect("a baseline");
         let path = "/api/v1/models/m/versions/1/baseline";
         let reply = self.call(Method::PUT, path, body).await;

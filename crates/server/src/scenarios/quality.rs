@@ -165,6 +165,79 @@ async fn a_segment_that_is_wrong_too_often_is_named() {
     assert!(refused.contains("monitor.segments"), "{refused}");
 }
 
+/// Rows whose scores go evenly from 0.1 to 0.6; every tenth is of the other group, whose scores are greater within the
+/// same range the smaller the power is.
+fn ramp(count: usize, power: f32) -> Vec<Row> {
+    let row = |index: usize| {
+        let part = index as f32 / count as f32;
+        match index.is_multiple_of(10) {
+            true => Row(0.1 + 0.5 * part.powf(power), 1, false),
+            false => Row(0.1 + 0.5 * part, 0, false),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_drifts_is_named_where_all_rows_have_not() {
+    let monitor = "monitor: {every: 1s, window: 1h, false_alarm_in: 50m, segments: [{by: Sex}]}";
+    let site = Site::judged(&format!("{TASK}\n{monitor}")).await;
+    site.answers("a", &ramp(1000, 1.0), 0).await;
+    let path = "/api/v1/models/credit/versions/1/baseline";
+    let made = site.call(Method::POST, path, r#"{"first":1000}"#).await;
+    let segments = json!([
+        {"by": "Sex", "value": "0.0", "rows": 900},
+        {"by": "Sex", "value": "1.0", "rows": 100},
+    ]);
+    assert_eq!(made.body["segments"], segments, "{}", made.body);
+    for request in 0..10 {
+        site.answers(&format!("b{request}"), &ramp(1000, 0.25), 0)
+            .await;
+    }
+    let alarm = site.alarm().await;
+    let labels = &alarm["labels"];
+    assert_eq!(
+        (&labels["monitor"], &labels["segment"]),
+        (&json!("drift"), &json!("Sex=1.0")),
+        "{alarm}"
+    );
+    assert_eq!(alarm["evidence"]["reference_rows"], 100.0, "{alarm}");
+    let summary = alarm["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.contains("of credit:1 where Sex=1.0 has drifted: its values are"),
+        "{summary}"
+    );
+    let drift = "/api/v1/models/credit/drift";
+    let told = site.call(Method::GET, drift, "").await.body;
+    assert_eq!(told["verdict"], "drift");
+    let columns = told["columns"].as_array().expect("columns");
+    assert!(columns.iter().all(|it| it["verdict"] != "drift"), "{told}");
+    let moved = |segment: &Value| {
+        let columns = segment["columns"].as_array().cloned();
+        let names = columns.into_iter().flatten().map(|it| it["name"].clone());
+        json!(names.collect::<Vec<_>>())
+    };
+    assert_eq!(moved(&told["segments"][0]), json!([]), "{told}");
+    assert_ne!(moved(&told["segments"][1]), json!([]), "{told}");
+    assert_eq!(told["segments"][1]["rows"], 1100);
+    let alerts = site.call(Method::GET, "/api/v1/alerts", "").await.body;
+    let alerts = alerts["items"].as_array().expect("alerts");
+    let is_of_it = |it: &Value| it["labels"]["segment"] == "Sex=1.0";
+    assert!(alerts.iter().all(is_of_it), "{alerts:?}");
+
+    // A baseline of somebody who does not know of segments has none, and it is said what to do.
+    let body = json!({"format": 1, "rows": 1000, "left_out": [], "columns": [
+        {"name": "Sex", "levels": [], "counts": [1000], "missing": 0, "distinct": 1},
+    ]});
+    let set = site.call(Method::PUT, path, body.to_string()).await;
+    assert_eq!(set.body["unsegmented"][0]["name"], "Sex", "{}", set.body);
+    let told = site.call(Method::GET, drift, "").await.body;
+    let why = told["unsegmented"][0]["why"].as_str().expect("a reason");
+    assert!(why.contains("`windlass baseline credit:1 FILE`"), "{why}");
+    assert!(told["segments"].is_null(), "{told}");
+    site.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_demanded_must_be_a_metric_of_the_task() {
     let demand = |metric: &str| format!("{TASK}\nmonitor: {{quality: [{metric}]}}");

@@ -29,11 +29,12 @@ pub struct DriftRecord {
     pub to_us: Option<i64>,
     /// Rows compared with it.
     pub rows: u64,
-    /// `drift`, `no material drift` or `not enough data`: of all columns.
+    /// `drift`, `no material drift` or `not enough data`: of all columns of all rows; `drift` too where a column of a
+    /// segment has drifted.
     pub verdict: String,
     /// The smallest move that matters, in standard deviations.
     pub margin: f64,
-    /// The probability of any drift at all where nothing changed, at most.
+    /// The probability of any drift at all where nothing changed, at most; that of segments is a part of it.
     pub alpha: f64,
     /// The level of the intervals.
     pub level: f64,
@@ -41,9 +42,48 @@ pub struct DriftRecord {
     pub columns: Vec<ColumnDriftRecord>,
     /// Columns that are not watched.
     pub left_out: Vec<LeftOutRecord>,
+    /// Declared segments of the rows, those of one column together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentDriftRecord>,
+    /// Columns that were declared to be segmented and are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsegmented: Vec<LeftOutRecord>,
     /// All columns together, where that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multivariate: Option<MultivariateRecord>,
+}
+
+/// One segment of the rows, compared with the same one of the reference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentDriftRecord {
+    /// The column.
+    pub by: String,
+    /// Its value, or the range of its numbers.
+    pub value: String,
+    /// `drift`, `no material drift` or `not enough data`: of all columns of these rows.
+    pub verdict: String,
+    /// Its rows in the reference.
+    pub reference_rows: u64,
+    /// Its rows that are compared with them.
+    pub rows: u64,
+    /// Columns that have drifted in it and not in all rows; the farthest from its margin first.
+    pub columns: Vec<ColumnDriftRecord>,
+    /// Columns that have drifted in it as in all rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub as_all: Vec<String>,
+    /// How many columns have too few rows to tell.
+    pub unsure: u64,
+}
+
+/// One segment of a reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    /// The column.
+    pub by: String,
+    /// Its value, or the range of its numbers.
+    pub value: String,
+    /// Its rows.
+    pub rows: u64,
 }
 
 fn drift() -> String {
@@ -223,6 +263,12 @@ pub struct BaselineRecord {
     /// Columns of the version's predictions of which the reference has nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+    /// The segments of its rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentRecord>,
+    /// Columns that were declared to be segmented and are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsegmented: Vec<LeftOutRecord>,
 }
 
 /// Predictions that a baseline is to be made from. (`PUT` with `?source=` sends one that was made elsewhere.)

@@ -133,11 +133,11 @@ impl Compared<'_> {
         let setting = &self.before.setting;
         let snapshot = self.ledger.snapshot(wall_ms())?;
         let asked = self.asked(self.before.version, self.frame.before());
-        let mut baseline = snapshot.baseline(&asked, &setting.drift.leave_out)?;
+        let mut baseline = snapshot.baseline(&asked, &setting.drift.leave_out, &[])?;
         // Of another version only what both have can be compared.
-        baseline.columns.retain(|it| {
+        baseline.retain(|it| {
             let mut halves = self.halves.iter();
-            halves.all(|(_, of)| of.watched.contains(&it.name))
+            halves.all(|(_, of)| of.watched.iter().any(|name| name == it))
         });
         let mut told: BTreeSet<String> = BTreeSet::new();
         let mut unsure: BTreeSet<String> = BTreeSet::new();
