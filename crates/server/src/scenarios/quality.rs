@@ -239,6 +239,41 @@ async fn a_segment_that_drifts_is_named_where_all_rows_have_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_all_rows_have_is_no_alert_about_a_segment() {
+    let monitor = "monitor: {every: 1s, window: 1h, false_alarm_in: 50m, segments: [{by: Sex}]}";
+    let site = Site::judged(&format!("{TASK}\n{monitor}")).await;
+    site.answers("a", &ramp(1000, 1.0), 0).await;
+    let path = "/api/v1/models/credit/versions/1/baseline";
+    let made = site.call(Method::POST, path, r#"{"first":1000}"#).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    let mut moved = ramp(1000, 1.0);
+    for it in &mut moved {
+        it.0 = 0.1 + 0.5 * ((it.0 - 0.1) / 0.5).powf(0.25);
+    }
+    for request in 0..10 {
+        site.answers(&format!("b{request}"), &moved, 0).await;
+    }
+    site.alarm().await;
+    let drift = "/api/v1/models/credit/drift";
+    let told = site.call(Method::GET, drift, "").await.body;
+    for segment in told["segments"].as_array().expect("segments") {
+        assert_eq!(segment["columns"], json!([]), "{segment}");
+        assert_eq!(segment["verdict"], "drift", "{segment}");
+        let as_all = segment["as_all"].as_array().expect("columns");
+        assert!(as_all.contains(&json!("score_bad")), "{segment}");
+    }
+    // Every finding of a look is there at once.
+    let alerts = site.call(Method::GET, "/api/v1/alerts", "").await.body;
+    let alerts = alerts["items"].as_array().expect("alerts");
+    let of_all = |it: &Value| it["labels"]["segment"].is_null();
+    assert!(
+        !alerts.is_empty() && alerts.iter().all(of_all),
+        "{alerts:?}"
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_demanded_must_be_a_metric_of_the_task() {
     let demand = |metric: &str| format!("{TASK}\nmonitor: {{quality: [{metric}]}}");
     let refused = Site::refused(&demand("{metric: mae, over: 1}")).await;
