@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import random
+import subprocess
 
 from credit import EXAMPLE, applicants, copy
 from server import until
@@ -119,6 +121,19 @@ def test_baselines_of_predictions_have_segments_too(start, tmp_path):
         assert (status, rows_of(made)) == (200, of_first), made
         drift = told(server, "--last", "1h")
         assert {it["rows"] == it["reference_rows"] for it in drift["segments"]} == {True}, drift
+
+
+def test_what_a_reference_has_no_segments_of_is_said_at_push(start, tmp_path):
+    monitor = "monitor: {segments: [{by: class}, {by: Home}]}"
+    with start() as server:
+        model = copy(tmp_path / "model", monitor)
+        command = [os.environ["WINDLASS_TEST_BINARY"], "--server", server.url, "push", model]
+        command += ["--reference", CREDIT]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        said = "`class` is not segmented: the reference does not have the column"
+        assert ended.returncode == 0 and said in ended.stderr, ended
+        status, baseline = server.ask_json("GET", PATH)
+        assert status == 200 and rows_of(baseline)["Home=owner"] == 2107, baseline
 
 
 def test_a_baseline_without_segments_stays_and_says_so(start, tmp_path):

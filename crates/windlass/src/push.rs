@@ -140,6 +140,9 @@ async fn measured(
     for name in &baseline.absent {
         output.note(&format!("the reference has no column `{name}`"));
     }
+    for it in &baseline.unsegmented {
+        output.note(&format!("`{}` is not segmented: {}", it.name, it.why));
+    }
     Ok(pushed)
 }
 
