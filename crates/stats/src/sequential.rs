@@ -12,7 +12,7 @@
 //!
 //! Which to choose: for events (errors, answers over a latency budget, wrong answers) [`rates`], which is exact; for
 //! values that are bounded and paired [`bounded`], exact as well; for other values [`means`], which holds in the limit
-//! and so waits until there are enough; for what differs between groups [`gaps`].
+//! and so waits until there are enough; for what differs between groups [`gaps`]; for distributions [`band`].
 
 pub mod assignment;
 pub mod band;
@@ -111,6 +111,10 @@ impl Risks {
         }
     }
 }
+
+/// Where the evidence is that of the least risk at which an interval still says so, it is looked for up to here: one of
+/// `1e12` is as good as any.
+const LN_MOST: f64 = 27.6;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,12 @@
 //! asked of the share that is over its budget, by [`proportion::over`](super::proportion::over), which needs no quantile.
 //!
 //! Howard & Ramdas, Bernoulli 28 (2022), 1704-1728, equation 2: it bounds how far the share of values seen below any point
-//! is from its probability.
+//! is from its probability. Of two arms it bounds how far apart their distributions are, and so says whether a candidate's
+//! answers have drifted from the control's.
+
+use super::{Reading, Risks, Seen, Verdict};
+use crate::gamma::bisect;
+use crate::interval::Estimate;
 
 /// Half of the band around the distribution seen, of at least `from` values; `None` before there are so many. Narrowest
 /// near `from`, in relation to what would be possible; strictly valid at all.
@@ -30,6 +35,71 @@ pub fn quantiles(quantile: f64, units: u64, from: u64, alpha: f64) -> (Option<f6
     ((low > 0.0).then_some(low), (high < 1.0).then_some(high))
 }
 
+/// What was seen of two arms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Apart {
+    /// Kolmogorov and Smirnov's distance: the most by which the shares of both arms below any point differ, from 0 to 1.
+    pub distance: f64,
+    /// The candidate's values.
+    pub candidate: u64,
+    /// The control's.
+    pub control: u64,
+}
+
+/// Whether the distributions are further apart than `margin`, by that distance; each arm has its band from `from` values
+/// on, and there is no verdict before. The means of what is read are not known here, and 0.
+pub fn read(apart: Apart, margin: f64, from: u64, risks: Risks) -> Reading {
+    let risks = risks.checked();
+    let Apart {
+        distance,
+        candidate,
+        control,
+    } = apart;
+    assert!((0.0..=1.0).contains(&distance), "a distance is from 0 to 1");
+    // Both bands hold at once.
+    let around = |alpha: f64| {
+        Some(half_width(candidate, from, alpha / 2.0)? + half_width(control, from, alpha / 2.0)?)
+    };
+    let seen = |units| Seen {
+        units,
+        events: None,
+        mean: 0.0,
+    };
+    let empty = candidate == 0 || control == 0;
+    let known = around(risks.fail).zip(around(risks.pass));
+    let (verdict, ln_evidence, difference) = match known {
+        _ if empty => (Verdict::NoData, 0.0, Estimate::bare(0.0)),
+        None => (Verdict::Inconclusive, 0.0, Estimate::bare(distance)),
+        Some((half, half_pass)) => {
+            let verdict = if distance - half > margin {
+                Verdict::Fail
+            } else if distance + half_pass <= margin {
+                Verdict::Pass
+            } else {
+                Verdict::Inconclusive
+            };
+            let beyond = |it: f64| around((-it).exp()).is_some_and(|half| distance - half > margin);
+            let ends = Estimate {
+                value: distance,
+                low: Some(distance - half),
+                high: Some(distance + half),
+            };
+            (
+                verdict,
+                bisect(0.0, super::LN_MOST, beyond),
+                ends.within(0.0, 1.0),
+            )
+        }
+    };
+    Reading {
+        verdict,
+        candidate: seen(candidate),
+        control: Some(seen(control)),
+        ln_evidence,
+        difference,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::random::Random;
@@ -49,6 +119,30 @@ mod tests {
         assert_eq!(quantiles(0.99, 100, 100, 0.05).1, None);
         let (low, high) = quantiles(0.99, 1_000_000, 100, 0.05);
         assert!(low.unwrap() > 0.985 && high.unwrap() < 0.995);
+    }
+
+    #[test]
+    fn distributions_that_are_apart_are_told() {
+        let risks = Risks {
+            fail: 0.05,
+            pass: 0.05,
+        };
+        let told = |distance, units| {
+            let apart = Apart {
+                distance,
+                candidate: units,
+                control: units,
+            };
+            read(apart, 0.1, 500, risks)
+        };
+        assert_eq!(told(0.0, 0).verdict, Verdict::NoData);
+        assert_eq!(told(0.3, 400).verdict, Verdict::Inconclusive);
+        assert_eq!(told(0.12, 1_000).verdict, Verdict::Inconclusive);
+        assert_eq!(told(0.3, 10_000).verdict, Verdict::Fail);
+        assert_eq!(told(0.02, 10_000).verdict, Verdict::Pass);
+        let failed = told(0.3, 10_000);
+        assert!(failed.evidence() >= 20.0 && failed.difference.low.unwrap() > 0.1);
+        assert!(told(0.12, 1_000).evidence() < 20.0);
     }
 
     /// The distance of even values from their distribution, by bins: at every look, of all looks.

@@ -19,9 +19,6 @@ pub struct Group {
     pub control: Tally,
 }
 
-/// The least risk that is told apart: an evidence of `1e12` is as good as any.
-const LN_MOST: f64 = 27.6;
-
 /// What can be said now of "the candidate's gap is not greater than the control's by more than `margin`". A group without
 /// units in one of the arms is not compared; with fewer than two others there is no gap.
 pub fn read(groups: &[Group], margin: f64, risks: Risks) -> Reading {
@@ -51,7 +48,7 @@ pub fn read(groups: &[Group], margin: f64, risks: Risks) -> Reading {
     let ends = |alpha: f64| bounds(&compared, alpha);
     let (low, high) = ends(risks.fail);
     // The ends widen with the evidence asked for.
-    let ln_evidence = bisect(0.0, LN_MOST, |it| ends((-it).exp()).0 > margin);
+    let ln_evidence = bisect(0.0, super::LN_MOST, |it| ends((-it).exp()).0 > margin);
     Reading {
         verdict: if low > margin {
             Verdict::Fail

@@ -85,7 +85,8 @@ impl Values {
     }
 }
 
-/// The comparison so far. Between -infinity and the margin the candidate is not worse: greater is worse.
+/// The comparison so far. Greater is worse: below the margin the candidate is not. A margin that is a share of the
+/// control's mean, as of costs, is asked with the control's values times 1.1, say, and a margin of 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Means {
     /// What is not yet worse, in the unit of the values.
