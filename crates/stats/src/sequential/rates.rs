@@ -8,8 +8,13 @@
 //!
 //! R1. The rates may change from window to window in any way, as long as what makes them change meets both arms.
 //! R2. How many units an arm has in a window must not depend on their outcomes. Assignment by key or by chance
-//!     is so; counting what was answered until a deadline is not.
-//! R3. The margin is part of the state: another margin is another question, asked from the start.
+//!     is so; counting what was answered until a deadline is not. Where shares change, a new window begins.
+//! R3. Arms may differ in size, and a larger control finds harm with fewer of the candidate's requests, if the rates do not
+//!     change much while the shares do: bets are laid on the plain rates of all windows before. But where
+//!     outcomes come late, and some later than others, a window of what has come mixes times of different shares: there the
+//!     control must be as large as the candidate, as both then rise together. So it must for [`difference`], the interval
+//!     for people, which is of all units at once.
+//! R4. The margin is part of the state: another margin is another question, asked from the start.
 
 use super::proportion::{Tally, share, times_ln};
 use super::{Reading, Risks, Verdict, means};
