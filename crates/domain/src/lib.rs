@@ -10,6 +10,7 @@ pub mod batch;
 pub mod budget;
 pub mod contract;
 pub mod decision;
+pub mod experiment;
 pub mod frame;
 pub mod ledger;
 pub mod lifecycle;

@@ -188,6 +188,20 @@ impl Measure {
         }
     }
 
+    /// Which way it is better; none where only who posts it can say, or where neither way is.
+    pub fn better(&self) -> Option<Better> {
+        match self {
+            Self::ErrorRate | Self::Latency | Self::CostPer1k | Self::Loss | Self::Fairness(_) => {
+                Some(Better::Lower)
+            }
+            Self::Quality(metric) | Self::Estimated(metric) => Some(match metric.is_error() {
+                true => Better::Lower,
+                false => Better::Higher,
+            }),
+            Self::PredictionDrift | Self::Disagreement | Self::Posted(_) => None,
+        }
+    }
+
     /// Whether it is a share, from 0 to 1.
     pub fn is_share(&self) -> bool {
         use quality::Metric::{Accuracy, Precision, Recall};
@@ -243,6 +257,16 @@ impl fmt::Display for Margin {
             Self::Absolute(size) => size.fmt(f),
             // Without the last bits of the division by 100.
             Self::Relative(size) => write!(f, "{}%", (size * 1e12).round() / 1e10),
+        }
+    }
+}
+
+impl Margin {
+    /// In the metric's own unit, where the control has this.
+    pub fn size(self, control: f64) -> f64 {
+        match self {
+            Self::Absolute(size) => size,
+            Self::Relative(part) => part * control.abs(),
         }
     }
 }

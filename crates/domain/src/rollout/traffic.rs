@@ -204,6 +204,31 @@ impl Arms {
         Ok(Self { control, others })
     }
 
+    /// Arms with these shares of the whole, the control's first, as nearly as ten-thousandths allow: what a bandit asks
+    /// for. Every arm keeps one at least, and the control has what is left over.
+    pub fn near(versions: &[Version], shares: &[f64]) -> Result<Self, Refusal> {
+        let Some((control, others)) = versions.split_first() else {
+            return Err(malformed("there are 0 versions, want 2".to_owned()));
+        };
+        let are_shares = shares.iter().all(|it| (0.0..=1.0).contains(it));
+        if shares.len() != versions.len() || !are_shares || shares.iter().sum::<f64>() > 1.0 + 1e-9
+        {
+            let want = versions.len();
+            let why = format!("{shares:?} are not {want} shares of a whole");
+            return Err(malformed(why));
+        }
+        let parts = |it: &f64| ((it * f64::from(WHOLE)) as u16).clamp(1, WHOLE - 1);
+        let mut weights: Vec<u16> = shares[1..].iter().map(parts).collect();
+        // What was rounded up to one is taken from the largest.
+        while weights.iter().map(|it| u32::from(*it)).sum::<u32>() >= u32::from(WHOLE)
+            && let Some(largest) = weights.iter_mut().max()
+        {
+            *largest -= 1;
+        }
+        let weights = weights.into_iter().map(Weight);
+        Self::new(*control, others.iter().copied().zip(weights).collect())
+    }
+
     /// Arms of the same size, as nearly as ten-thousandths allow; the control has what is left over.
     pub fn equal(control: Version, others: &[Version]) -> Result<Self, Refusal> {
         let count = u16::try_from(others.len() + 1).unwrap_or(WHOLE);
@@ -350,6 +375,18 @@ mod tests {
         assert!(of(&[(1, "50%")]).contains("version 1 is there twice"));
         assert!(of(&[(2, "5%"), (2, "5%")]).contains("version 2 is there twice"));
         assert!(of(&[(2, "50%"), (3, "50%")]).contains("are 100% together"));
+        let near = |shares: &[f64]| {
+            let versions = [version(1), version(2), version(3)];
+            let arms = Arms::near(&versions[..shares.len()], shares)?;
+            let shares = Split::Arms(arms).shares();
+            Ok::<_, Refusal>(shares.iter().map(|it| it.2).collect::<Vec<u16>>())
+        };
+        assert_eq!(near(&[0.25, 0.5, 0.25]), Ok(vec![2500, 5000, 2500]));
+        assert_eq!(near(&[0.0, 1.0]), Ok(vec![1, 9999]));
+        assert_eq!(near(&[1.0, 0.0, 0.0]), Ok(vec![9998, 1, 1]));
+        assert_eq!(near(&[0.0, 1.0, 0.0]), Ok(vec![1, 9998, 1]));
+        assert_eq!(near(&[0.0, 0.5, 0.5]), Ok(vec![1, 5000, 4999]));
+        assert!(near(&[0.5, f64::NAN]).is_err() && near(&[0.0, 0.7, 0.7]).is_err());
         let thirds = Arms::equal(version(1), &[version(2), version(3)]).expect("three");
         let shares = Split::Arms(thirds).shares();
         assert_eq!(shares[0], (Arm::Version(0), version(1), 3334));

@@ -2,7 +2,7 @@
 
 use super::command::{Deed, Person};
 use super::event::{Event, Why};
-use super::evidence::{Figure, Role, SplitCheck, Tested, Verdict};
+use super::evidence::{Figure, Interval, Role, SplitCheck, Tested, Verdict};
 use super::plan::{Plan, Rollout};
 use super::spec::ShadowSetting;
 use super::state::{Hold, Phase, Reason, State};
@@ -308,26 +308,20 @@ fn show(tested: &Tested, plan: &Plan) -> String {
         Verdict::Error { why, looks } => return format!("{why} ({looks} looks in a row)"),
         Verdict::NoData => return "has no data".to_owned(),
         Verdict::Pass | Verdict::Fail | Verdict::Inconclusive => {
-            vec![show_figure(tested.candidate, is_share)]
+            vec![tested.candidate.show(is_share)]
         }
     };
     if let Some(control) = tested.control {
-        parts.push(format!("against {}", show_figure(control, is_share)));
+        parts.push(format!("against {}", control.show(is_share)));
     }
     let mut text = parts.join(" ");
     if let Some(allowed) = test.and_then(show_demand) {
         text.push_str(&format!(", {allowed}"));
     }
     if let Some(interval) = tested.interval {
-        let what = match tested.control {
-            Some(_) => "difference",
-            None => "interval",
-        };
-        let (low, high) = (interval.low, interval.high);
-        text.push_str(&match (is_share, tested.control.is_some()) {
-            (true, true) => format!("; {what} {:+.2} to {:+.2}pp", low * 100.0, high * 100.0),
-            (true, false) => format!("; {what} {:.2}% to {:.2}%", low * 100.0, high * 100.0),
-            (false, _) => format!("; {what} {low:.4} to {high:.4}"),
+        text.push_str(&match tested.control {
+            Some(_) => format!("; difference {}", interval.show_difference(is_share)),
+            None => format!("; interval {}", interval.show(is_share)),
         });
     }
     if let Some(e_value) = tested.e_value {
@@ -360,17 +354,39 @@ fn show_demand(test: &Test) -> Option<String> {
     }
 }
 
-fn show_figure(figure: Figure, is_share: bool) -> String {
-    let Figure { n, events, value } = figure;
-    let share = |events: u64| events as f64 / n.max(1) as f64;
-    match (events, value) {
-        (Some(events), value) => {
-            let value = value.unwrap_or_else(|| share(events));
-            format!("{:.2}% ({events} of {n})", value * 100.0)
+impl Figure {
+    /// `4.10% (41 of 1000)`, `0.2310 (of 1000)`.
+    pub(crate) fn show(self, is_share: bool) -> String {
+        let Self { n, events, value } = self;
+        let share = |events: u64| events as f64 / n.max(1) as f64;
+        match (events, value) {
+            (Some(events), value) => {
+                let value = value.unwrap_or_else(|| share(events));
+                format!("{:.2}% ({events} of {n})", value * 100.0)
+            }
+            (None, Some(value)) if is_share => format!("{:.2}% (of {n})", value * 100.0),
+            (None, Some(value)) => format!("{value:.4} (of {n})"),
+            (None, None) => format!("nothing (of {n})"),
         }
-        (None, Some(value)) if is_share => format!("{:.2}% (of {n})", value * 100.0),
-        (None, Some(value)) => format!("{value:.4} (of {n})"),
-        (None, None) => format!("nothing (of {n})"),
+    }
+}
+
+impl Interval {
+    fn show(self, is_share: bool) -> String {
+        let Self { low, high } = self;
+        match is_share {
+            true => format!("{:.2}% to {:.2}%", low * 100.0, high * 100.0),
+            false => format!("{low:.4} to {high:.4}"),
+        }
+    }
+
+    /// The same of a difference, whose sign matters.
+    pub(crate) fn show_difference(self, is_share: bool) -> String {
+        let Self { low, high } = self;
+        match is_share {
+            true => format!("{:+.2} to {:+.2}pp", low * 100.0, high * 100.0),
+            false => format!("{low:+.4} to {high:+.4}"),
+        }
     }
 }
 
