@@ -50,7 +50,7 @@ impl Person {
 pub enum Deed {
     /// It goes on from where it awaits approval.
     Approve,
-    /// It stays where it is. Guardrails still roll back.
+    /// It stays where it is. Guardrails still roll back, and so does the deadline where it does.
     Pause,
     /// It goes on from where it holds: a pause is over, the keys of a wrong split are counted anew, a signal or a
     /// test without data holds no longer, and a deadline begins again.

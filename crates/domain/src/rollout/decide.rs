@@ -165,10 +165,16 @@ impl Rollout {
                 Loaded::Failed { .. } => answers.contains(it),
                 Loaded::Loading | Loaded::Ready => false,
             });
-        if let Some(version) = missing {
+        // Nobody hears the candidate, and what should answer in its place cannot: that is not the rollout's to mend.
+        let serving = facts.serving.as_ref();
+        let heard = serving.is_some_and(|it| it.versions().contains(&plan.candidate()));
+        let gone = matches!(state, State::RollingBack { .. })
+            && matches!(facts.incumbent, Loaded::Failed { .. })
+            && !heard;
+        if let Some(version) = missing.filter(|_| !gone) {
             return Next::Load(version);
         }
-        if !routable || holds {
+        if !(routable || gone) || holds {
             return self.wait(None);
         }
         match self.moving(facts, now) {
@@ -351,7 +357,8 @@ impl Rollout {
         if let Loaded::Failed { why } = &facts.candidate
             && progress.state != State::Pending
         {
-            return Some(Reason::Candidate { why: why.clone() });
+            let why = super::event::bounded(why);
+            return Some(Reason::Candidate { why });
         }
         let void = facts.evidence.is_mismatch();
         let fails = |test: &&Test| {

@@ -9,6 +9,9 @@ use super::state::{Hold, Phase, State};
 use crate::alert::Moment;
 use crate::refusal::Refusal;
 
+/// The most of a text that an event keeps: what went wrong may be told at any length.
+const TEXT_CHARS_MAX: usize = 500;
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -104,4 +107,9 @@ impl Rollout {
         progress.state = event.to.clone();
         Ok(())
     }
+}
+
+/// As much of a text as an event keeps.
+pub(super) fn bounded(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
 }

@@ -126,6 +126,9 @@ impl Evidence {
             split.e_value = largest(split.e_value);
         }
         for test in &mut self.tests {
+            if let Verdict::Error { why, .. } = &mut test.verdict {
+                *why = super::event::bounded(why);
+            }
             let is_number = |it: &f64| !it.is_nan();
             test.e_value = test.e_value.filter(is_number).map(largest);
             let control = test.control.iter_mut();

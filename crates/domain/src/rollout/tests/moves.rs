@@ -333,7 +333,21 @@ fn an_incumbent_that_cannot_be_loaded_holds_but_keeps_nobody_from_an_end() {
         5m incumbent ready  => serve 3:100%, aborted
         ",
     );
-    check(PLAIN, "0s incumbent loading => \n 7d look => rolling_back");
+    check(
+        PLAIN,
+        "
+        0s incumbent loading =>
+        7d look              => rolling_back
+        8d incumbent failed  => rolled_back
+        ",
+    );
+    begun(
+        "
+        2m incumbent failed => step 1 holds: incumbent, load 3
+        3m ben aborts       => rolling_back, load 3
+        4m restart          => aborted
+        ",
+    );
 }
 
 #[test]
