@@ -102,6 +102,8 @@ struct World {
     facts: Facts,
     now: Moment,
     events: Vec<Event>,
+    /// When it wants to be looked at again.
+    until: Option<Moment>,
 }
 
 impl World {
@@ -116,6 +118,7 @@ impl World {
             },
             now: START,
             events: Vec::new(),
+            until: None,
         }
     }
 
@@ -160,6 +163,7 @@ impl World {
                 }
                 Next::Wait { until } => {
                     assert!(until > self.now || self.rollout.progress.until <= self.now);
+                    self.until = Some(until);
                     return done;
                 }
                 Next::Over => return done,

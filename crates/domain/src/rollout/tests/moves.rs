@@ -132,6 +132,51 @@ fn what_must_have_data_and_has_none_holds() {
 }
 
 #[test]
+fn what_has_no_data_stands_in_the_way_no_longer_once_a_person_answers_for_it() {
+    check(
+        PLAIN,
+        "
+        0s  look        => serve 3:100%, validating, load 4, step 1, serve 4:10% 3:80% 3:10%
+        30m keys 200    => step 1 holds: no data error_rate
+        31m ben resumes => step 1, promoting, serve 4:100%, baking
+        ",
+    );
+}
+
+#[test]
+fn it_wants_to_be_looked_at_when_something_is_due() {
+    let spec = PLAIN.replacen('{', r#"{"deadline":"40m","bake":"2h","#, 1);
+    let mut world = check(&spec, "0s candidate loading => serve 3:100%, validating");
+    let mut due = |minutes: u64, words: &[&str]| {
+        world.now = START.after(std::time::Duration::from_secs(minutes * 60));
+        world.act(words);
+        world.until.map(|it| (it.0 - START.0) / 60_000)
+    };
+    assert_eq!(due(0, &["look"]), Some(40));
+    assert_eq!(due(5, &["candidate", "ready"]), Some(35));
+    // The deadline comes first.
+    assert_eq!(due(6, &["restart"]), Some(35));
+    assert_eq!(
+        due(36, &["guardrail", "error_rate", "inconclusive"]),
+        Some(40)
+    );
+    assert_eq!(due(37, &["ben", "promotes"]), Some(157));
+}
+
+#[test]
+fn a_step_that_began_late_is_looked_at_by_the_deadline() {
+    let spec = PLAIN.replacen('{', r#"{"deadline":"40m","#, 1);
+    let world = check(
+        &spec,
+        "
+        0s  candidate loading => serve 3:100%, validating
+        20m candidate ready   => step 1, serve 4:10% 3:80% 3:10%
+        ",
+    );
+    assert_eq!(world.until, Some(world.rollout.progress.until));
+}
+
+#[test]
 fn errors_in_a_row_hold() {
     begun(
         "
@@ -199,6 +244,11 @@ fn labels_are_waited_for_as_long_as_is_said() {
         &few,
         &format!("2h guardrail loss pass =>\n 3d look => {promoted}"),
     );
+    let few = of(
+        r#""labels":{"wait":"3d","min":2000}"#,
+        r#","must_have_data":true"#,
+    );
+    run(&few, "2h guardrail loss pass =>\n 6d look =>");
     // Late labels roll back however late.
     run(
         &of(waits, ""),
@@ -351,6 +401,17 @@ fn an_incumbent_that_cannot_be_loaded_holds_but_keeps_nobody_from_an_end() {
 }
 
 #[test]
+fn the_incumbent_stays_loaded_while_the_candidate_bakes() {
+    begun(
+        "
+        2m  ben promotes     => promoting, serve 4:100%, baking
+        3m  incumbent absent => load 3
+        20h ben aborts       => rolling_back, serve 3:100%, aborted
+        ",
+    );
+}
+
+#[test]
 fn at_the_deadline_it_holds_where_that_is_said() {
     let spec = PLAIN.replacen('{', r#"{"on_timeout":"hold","#, 1);
     check(
@@ -447,4 +508,10 @@ fn an_event_is_followed_once() {
     let (one, other) = (of(Deed::Pause), of(Deed::Abort));
     rollout.apply(&one).expect("the next event");
     rollout.apply(&other).expect_err("another was first");
+    // Nor when it is again where it was then.
+    let resumed = rollout.command(Deed::Resume, by, evidence, now);
+    rollout
+        .apply(&resumed.expect("it can be done"))
+        .expect("the next event");
+    rollout.apply(&one).expect_err("that was long ago");
 }

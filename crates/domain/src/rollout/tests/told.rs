@@ -63,6 +63,13 @@ fn a_rollout_is_told_in_sentences() {
 }
 
 #[test]
+fn guardrails_share_what_may_be_wrong() {
+    let plan = plan("{}");
+    assert_eq!(plan.tests().guardrails.len(), 2);
+    assert_eq!((plan.alpha_each(), plan.e_value_limit()), (0.005, 200.0));
+}
+
+#[test]
 fn what_people_do_is_told_with_who_and_why() {
     let mut world = begun("");
     let mut act = |deed, why: &str| {
