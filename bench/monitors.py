@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 import install  # noqa: E402
 
 FEATURES, ROWS = 50, 2_000
-EVERY_S = 5
+EVERY_S = 20
 """How often the watched servers are looked at while they are asked: by default it is once an hour."""
 MIXED_EVERY_S = 60
 UNWATCHED = """monitor:
@@ -81,7 +81,7 @@ def measure(arguments):
     watch = machine.Watch([])
     bench = ledger.Bench(tools, None, server_core, client_core, quick)
     found = []
-    for name, connections, pairs, seconds in (("tabular", 64, 5, 10), ("minilm", 16, 4, 10)):
+    for name, connections, pairs, seconds in (("tabular", 64, 3, EVERY_S), ("minilm", 16, 2, EVERY_S)):
         with tempfile.TemporaryDirectory(prefix="wmonitors") as folder:
             variants = variants_of(models / works[name].folder, Path(folder))
             with ledger.Servers(tools, works[name], variants, server_core) as running:
