@@ -11,7 +11,7 @@
 //! R6. A clock that was set back never moves a rollout on.
 //! R7. Every change is an [`Event`] with what it rests on; the events in their order are the rollout.
 //!
-//! [`spec`] is what an owner says, [`test`] what may be tested, [`recorded`] what is, [`traffic`] the shares and [`assign`] who gets
+//! [`spec`] is what an owner says, [`mod@test`] what may be tested, [`recorded`] what is, [`traffic`] the shares and [`assign`] who gets
 //! what; [`evidence`] is what was measured, [`state`] where a rollout is, [`decide`] what is next, [`command`] what
 //! people may do, [`event`] what happened, and [`words`] how all of it is told.
 
