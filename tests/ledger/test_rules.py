@@ -69,7 +69,10 @@ def test_rules_are_taken_and_fire_when_they_should(start, tmp_path):
     ]
     file = tmp_path / "test.yml"
     file.write_text(
-        f"rule_files: [{rules}]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n"
+        f"rule_files: [{rules}]\nevaluation_interval: 1m\n"
+        # Without an order groups come in any, and alerts then read what was recorded a minute before.
+        "group_eval_order: [windlass-models, windlass-objectives, windlass-server]\n"
+        "tests:\n- interval: 1m\n"
         f"  input_series:{SERIES}  alert_rule_test: {json.dumps(tests)}\n"
     )
     ended = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True)
