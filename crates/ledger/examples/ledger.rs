@@ -29,6 +29,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
+use stats::random::Random;
 use tokio::sync::watch;
 
 type Any<T> = Result<T, Box<dyn std::error::Error>>;
@@ -80,31 +81,13 @@ fn now_ms() -> i64 {
     since.map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// SplitMix64, Steele, Lea and Flood 2014.
-struct Random(u64);
+/// Nearly normal.
+fn normal(random: &mut Random) -> f64 {
+    (0..4).map(|_| random.uniform()).sum::<f64>() * 1.732 - 3.464
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    }
-
-    /// From 0 to 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Nearly normal.
-    fn normal(&mut self) -> f64 {
-        (0..4).map(|_| self.unit()).sum::<f64>() * 1.732 - 3.464
-    }
-
-    fn below(&mut self, end: u32) -> u32 {
-        u32::try_from(self.next() % u64::from(end)).unwrap_or(0)
-    }
+fn below(random: &mut Random, end: usize) -> u32 {
+    u32::try_from(random.below(end)).unwrap_or(0)
 }
 
 /// As the bench's `tabular30`: so many floats in, a class and two scores out.
@@ -144,7 +127,7 @@ struct Pool {
 
 impl Pool {
     fn new(features: usize, size: usize) -> Any<Self> {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         let mut scores = Vec::with_capacity(POOL_ROWS);
         let mut requests = Vec::with_capacity(POOL_ROWS / size);
         let tensor = |shape: &[usize], elements| {
@@ -156,10 +139,10 @@ impl Pool {
                 for feature in 0..features {
                     // Each feature has its own scale, and five digits as measured things have.
                     let scale = 10_f64.powi(i32::try_from(feature % 6)? - 2);
-                    let value = (5.0 + random.normal()) * scale;
+                    let value = (5.0 + normal(&mut random)) * scale;
                     x.push(((value / scale * 1e4).round() / 1e4 * scale) as f32);
                 }
-                let score = 1.0 / (1.0 + (-2.0 * random.normal()).exp());
+                let score = 1.0 / (1.0 + (-2.0 * normal(&mut random)).exp());
                 let score = f64::from(score as f32);
                 scores.push(score);
                 labels.push(i64::from(score >= 0.5));
@@ -295,7 +278,7 @@ impl Recorder {
         Ok(Self {
             writer: writer(ledger, features)?,
             pool: Pool::new(features, size)?,
-            random: Random(11),
+            random: Random::new(11),
             made: 0,
         })
     }
@@ -308,12 +291,12 @@ impl Recorder {
         // A UUID of version 7.
         let mut id = [0; 16];
         id[..8]
-            .copy_from_slice(&((at_ms as u64) << 16 | 0x7000 | random.next() >> 52).to_be_bytes());
-        id[8..].copy_from_slice(&(random.next() >> 2 | 1 << 63).to_be_bytes());
-        let (queue_us, compute_us) = (random.below(400), 60 + random.below(60));
+            .copy_from_slice(&((at_ms as u64) << 16 | 0x7000 | random.bits() >> 52).to_be_bytes());
+        id[8..].copy_from_slice(&(random.bits() >> 2 | 1 << 63).to_be_bytes());
+        let (queue_us, compute_us) = (below(random, 400), 60 + below(random, 60));
         let rows = Rows {
             id,
-            time_us: at_ms * 1000 + i64::from(random.below(1000)),
+            time_us: at_ms * 1000 + i64::from(below(random, 1000)),
             rows: u32::try_from(self.pool.size).unwrap_or(1),
             arm: "stable",
             key: None,
@@ -323,11 +306,11 @@ impl Recorder {
             spent: Spent {
                 queue_us,
                 compute_us,
-                total_us: queue_us + compute_us + 20 + random.below(50),
-                batch_rows: 20 + random.below(44),
-                cpu_us: 2.0 + random.below(100) as f32 / 100.0,
+                total_us: queue_us + compute_us + 20 + below(random, 50),
+                batch_rows: 20 + below(random, 44),
+                cpu_us: 2.0 + below(random, 100) as f32 / 100.0,
                 accelerator_us: 0.0,
-                memory_mib_s: random.below(100) as f32 / 1e5,
+                memory_mib_s: below(random, 100) as f32 / 1e5,
                 cost: f32::NAN,
             },
             inputs: Some(std::slice::from_ref(x)),
@@ -392,7 +375,7 @@ fn generate(folder: &Path, rows: usize, labelled: bool, features: usize) -> Any<
     const SIZE: usize = 64;
     let mut running = Running::open(folder)?;
     let mut recorder = Recorder::new(&running.ledger, features, SIZE)?;
-    let mut random = Random(13);
+    let mut random = Random::new(13);
     let requests = rows.div_ceil(SIZE);
     let now_ms = now_ms();
     // Whole days, the last of them yesterday: nothing changes there any more.
@@ -405,7 +388,7 @@ fn generate(folder: &Path, rows: usize, labelled: bool, features: usize) -> Any<
         if labelled {
             let labels: Vec<Label> = (0..SIZE)
                 .map(|row| {
-                    let bad = random.unit() < recorder.pool.score(request, row);
+                    let bad = random.uniform() < recorder.pool.score(request, row);
                     label(id, row, bad, at_ms)
                 })
                 .collect();
@@ -447,14 +430,14 @@ fn labels(folder: &Path, count: usize) -> Any<Value> {
             ids.push(id.parse()?);
         }
     }
-    let mut random = Random(17);
+    let mut random = Random::new(17);
     let labels: Vec<Label> = ids
         .iter()
         .map(|id| {
             label(
                 id.request,
                 id.row as usize,
-                random.next() & 1 == 1,
+                random.bits() & 1 == 1,
                 id.time_ms(),
             )
         })

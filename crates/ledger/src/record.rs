@@ -4,6 +4,7 @@
 
 use domain::ledger::Share;
 use domain::{Elements, Tensor};
+use stats::random::Random;
 
 use crate::layout::{Kept, Layout, Slot, VALUES_MAX};
 
@@ -332,11 +333,7 @@ fn sampled(rows: &Rows<'_>, row: usize) -> bool {
     for half in rows.id.chunks_exact(8) {
         let mut word = [0; 8];
         word.copy_from_slice(half);
-        // The mixing step of SplitMix64, Steele, Lea and Flood 2014.
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        hash ^= hash >> 31;
+        hash = Random::new(hash ^ u64::from_le_bytes(word)).bits();
     }
     rows.sample.takes(hash)
 }

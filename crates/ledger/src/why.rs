@@ -13,6 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use domain::Refusal;
 use domain::ledger::NO_VALUE;
+use stats::random::mixed;
 use stats::slices::{Feature, Found, NO_CELL, Rows, Settings, Side, Slice, search};
 
 use crate::baseline::{
@@ -362,14 +363,6 @@ impl Sample {
             held_out,
         })
     }
-}
-
-/// The bits of a hash so that any of them may be used: the last step of SplitMix64.
-fn mixed(hash: u64) -> u64 {
-    let mut it = hash;
-    it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    it ^ (it >> 31)
 }
 
 impl Column {

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use stats::random::nth;
 use stats::sketch::{Numbers, Words};
 
 const ROWS: u64 = 1_000_000;
@@ -13,7 +14,7 @@ const ROUNDS: u32 = 5;
 type Kind = fn(f64) -> f64;
 
 fn main() {
-    let noise: Vec<u64> = (0..ROWS).map(mixed).collect();
+    let noise: Vec<u64> = (0..ROWS).map(nth).collect();
     let kinds: [(&str, Kind); 5] = [
         ("all different", |it| it),
         ("six of ten zero", |it| (it - 0.6).max(0.0)),
@@ -73,12 +74,4 @@ fn timed<T>(new: impl Fn() -> T, fill: impl Fn(&mut T)) -> (f64, T) {
 
 fn share(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.
-fn mixed(index: u64) -> u64 {
-    let mut bits = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

@@ -5,13 +5,14 @@
 use std::time::Instant;
 
 use stats::boost::{Booster, Settings};
+use stats::random::nth;
 use stats::{Binary, BinaryRow, Multiclass, MulticlassRow, Regression, RegressionRow};
 
 const ROWS: u64 = 10_000_000;
 
 fn main() {
     // Random numbers are made before the clock runs: they would be a good part of the time.
-    let noise: Vec<u64> = (0..ROWS).map(mixed).collect();
+    let noise: Vec<u64> = (0..ROWS).map(nth).collect();
     let share = |bits: u64| (bits >> 11) as f64 / (1u64 << 53) as f64;
     let score = |bits: u64| share(bits);
     let narrow = |bits: u64| f64::from(share(bits) as f32);
@@ -90,12 +91,4 @@ fn boost(noise: &[u64]) {
     let squares = values.iter().zip(&targets).map(|(a, b)| (a - b).powi(2));
     let error = (squares.sum::<f64>() / values.len() as f64).sqrt();
     println!("boost, 100 000 rows: fit {fit:.2?}, predict {predict:.2?}, error {error:.6}");
-}
-
-/// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.
-fn mixed(index: u64) -> u64 {
-    let mut bits = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

@@ -13,6 +13,7 @@ pub mod fdr;
 mod gamma;
 pub mod interval;
 pub mod quality;
+pub mod random;
 pub mod sequential;
 pub mod series;
 pub mod sketch;

@@ -22,7 +22,6 @@ pub mod cuped;
 pub mod gaps;
 pub mod means;
 pub mod proportion;
-pub mod random;
 pub mod rates;
 
 use crate::interval::Estimate;

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, StringArray
 use domain::monitor::segments::Segments;
 use stats::drift::effect::Terms;
 use stats::drift::verdict::Verdict;
+use stats::random::Random;
 
 use super::*;
 use crate::baseline::{Asked, Attention, Baseline, Counter, HOUR_US, Kept, Source, Watched};
@@ -271,27 +272,6 @@ fn segments_that_do_not_add_up_are_refused() {
     }
 }
 
-/// Numbers that look random, the same in every run: Steele, Lea & Flood's SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    }
-
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, most: u64) -> usize {
-        (self.next() % most) as usize
-    }
-}
-
 /// Rows of five columns; the income of those that rent is greater by so much.
 fn rows(random: &mut Random, count: usize, richer: f64) -> RecordBatch {
     let home: Vec<&str> = (0..count)
@@ -327,7 +307,7 @@ fn where_nothing_changed_segments_add_no_false_alarms() {
         alpha: 0.1,
         level: 0.95,
     };
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let windows = 100;
     let alarms = (0..windows)
         .filter(|_| {
@@ -351,7 +331,7 @@ fn a_move_of_one_segment_is_found_in_it_alone() {
         alpha: 1.0 / 720.0,
         level: 0.95,
     };
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let made = baseline(&rows(&mut random, 20_000, 0.0), SEGMENTS);
     let drift = |richer: f64, random: &mut Random| {
         let now = rows(random, 10_000, richer);

@@ -1,9 +1,9 @@
 //! What the formulas were found to do when they were chosen, once more: looks without end at a risk of 5 %.
 
 use serde_json::{Value, json};
+use stats::random::Random;
 use stats::sequential::means::{self, Means};
 use stats::sequential::proportion::{Tally, ln_evidence};
-use stats::sequential::random::Random;
 use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict, assignment};
 

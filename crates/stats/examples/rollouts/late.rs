@@ -6,10 +6,10 @@
 //! codes, latency and the mean of the predictions are what they were.
 
 use serde_json::{Value, json};
+use stats::random::Random;
 use stats::sequential::bounded::Bounded;
 use stats::sequential::means::{Means, Values};
 use stats::sequential::proportion::Tally;
-use stats::sequential::random::Random;
 use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict};
 

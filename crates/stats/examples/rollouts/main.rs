@@ -16,7 +16,7 @@ use std::error::Error;
 
 use serde_json::{Value, json};
 use stats::interval::wilson;
-use stats::sequential::random::Random;
+use stats::random::Random;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runs = std::env::args().nth(1).map_or(Ok(1_000), |it| it.parse())?;

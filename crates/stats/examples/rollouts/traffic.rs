@@ -4,8 +4,8 @@
 use std::f64::consts::TAU;
 
 use serde_json::{Value, json};
+use stats::random::Random;
 use stats::sequential::proportion::Tally;
-use stats::sequential::random::Random;
 use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict};
 

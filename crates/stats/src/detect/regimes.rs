@@ -149,30 +149,18 @@ pub fn detectable(count: usize, mean: f64, alpha: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     /// One in a thousand and a bit: an hour of thirty days.
     const ALPHA: f64 = 1.0 / 720.0;
     const LEVEL: f64 = 1.0 - 2.0 * ALPHA;
 
-    /// Numbers from 0 to 1 that look random: SplitMix64, Steele, Lea & Flood, OOPSLA 2014.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut it = self.0;
-            it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((it ^ (it >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-        }
-
-        /// So many errors, each with its rate.
-        fn errors(&mut self, parts: &[(usize, f64)]) -> Vec<f64> {
-            let rates = parts.iter().flat_map(|it| std::iter::repeat_n(it.1, it.0));
-            rates
-                .map(|rate| f64::from(u8::from(self.next() < rate)))
-                .collect()
-        }
+    /// So many errors, each with its rate.
+    fn errors(random: &mut Random, parts: &[(usize, f64)]) -> Vec<f64> {
+        let rates = parts.iter().flat_map(|it| std::iter::repeat_n(it.1, it.0));
+        rates
+            .map(|rate| f64::from(u8::from(random.uniform() < rate)))
+            .collect()
     }
 
     fn found(losses: &[f64]) -> Option<Rise> {
@@ -181,14 +169,14 @@ mod tests {
 
     #[test]
     fn a_rise_is_found_with_its_place_and_its_size() {
-        let mut random = Random(1);
+        let mut random = Random::new(1);
         for (before, after, rows, within) in [
             (0.1, 0.3, 500, 40),
             (0.02, 0.1, 1_000, 60),
             (0.3, 0.4, 4_000, 250),
             (0.0, 0.2, 300, 20),
         ] {
-            let losses = random.errors(&[(2 * rows, before), (rows, after)]);
+            let losses = errors(&mut random, &[(2 * rows, before), (rows, after)]);
             let rise = found(&losses).expect("a rise");
             assert!(rise.at.abs_diff(2 * rows) <= within, "{before} {rise:?}");
             assert!((rise.before.value - before).abs() < 0.03, "{rise:?}");
@@ -201,16 +189,16 @@ mod tests {
 
     #[test]
     fn what_fell_is_no_rise_and_what_rose_and_fell_is_none_any_more() {
-        let mut random = Random(2);
-        let fell = random.errors(&[(1_000, 0.4), (1_000, 0.1)]);
+        let mut random = Random::new(2);
+        let fell = errors(&mut random, &[(1_000, 0.4), (1_000, 0.1)]);
         assert_eq!(regimes(&fell, ALPHA).len(), 2);
         assert_eq!(found(&fell), None);
-        let over = random.errors(&[(1_000, 0.1), (600, 0.5), (1_000, 0.1)]);
+        let over = errors(&mut random, &[(1_000, 0.1), (600, 0.5), (1_000, 0.1)]);
         assert_eq!(regimes(&over, ALPHA).len(), 3);
         assert_eq!(found(&over), None);
         assert!(found(&over[..1_500]).is_some());
         // Of two steps the first one counts, and what is now.
-        let steps = random.errors(&[(1_000, 0.1), (800, 0.3), (800, 0.6)]);
+        let steps = errors(&mut random, &[(1_000, 0.1), (800, 0.3), (800, 0.6)]);
         let rise = found(&steps).expect("a rise");
         assert!(rise.at.abs_diff(1_000) < 60, "{rise:?}");
         assert!((rise.after.value - 0.6).abs() < 0.05, "{rise:?}");
@@ -242,10 +230,10 @@ mod tests {
             "{finds:?}"
         );
         assert!(finds[4] < 0.025, "{finds:?}");
-        let mut random = Random(3);
+        let mut random = Random::new(3);
         let count = (0..20)
             .filter(|_| {
-                let losses = random.errors(&[(1_500, 0.1), (1_500, 0.1 + 1.4 * finds[3])]);
+                let losses = errors(&mut random, &[(1_500, 0.1), (1_500, 0.1 + 1.4 * finds[3])]);
                 found(&losses).is_some()
             })
             .count();
@@ -256,10 +244,10 @@ mod tests {
     /// these 10 000 at 1 in 720, and none of 3 000 at 1 in 20.
     #[test]
     fn an_unchanged_stream_is_seldom_cut() {
-        let mut random = Random(4);
+        let mut random = Random::new(4);
         let mut wrong = |streams: usize, rows: usize, rate: f64, alpha: f64| {
             let cut =
-                |random: &mut Random| regimes(&random.errors(&[(rows, rate)]), alpha).len() > 1;
+                |random: &mut Random| regimes(&errors(random, &[(rows, rate)]), alpha).len() > 1;
             (0..streams).filter(|_| cut(&mut random)).count()
         };
         let usual: usize = [0.02, 0.1, 0.3, 0.5]
@@ -278,12 +266,12 @@ mod tests {
     /// 24 times thirty days.
     #[test]
     fn in_thirty_days_there_is_at_most_one_false_alarm() {
-        let mut random = Random(5);
+        let mut random = Random::new(5);
         let (models, hours, each, kept) = (24, 720, 24, 1_500);
         let mut alarms = 0;
         for model in 0..models {
             let rate = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5][model % 6];
-            let losses = random.errors(&[(kept + hours * each, rate)]);
+            let losses = errors(&mut random, &[(kept + hours * each, rate)]);
             let mut is_on = false;
             for hour in 0..hours {
                 let from = hour * each;

@@ -17,6 +17,7 @@ use crate::drift::verdict::Verdict;
 use crate::gamma::{normal_above, normal_below};
 use crate::interval::{Estimate, normal_quantile};
 use crate::quality::curve::Area;
+use crate::random::nth;
 
 /// The most rows of each side that take part.
 pub const ROWS_MAX: usize = 20_000;
@@ -162,7 +163,7 @@ impl<'a> Side<'a> {
             });
         }
         let mut rows: Vec<usize> = (0..count).collect();
-        rows.sort_unstable_by_key(|it| mixed(*it));
+        rows.sort_unstable_by_key(|it| nth(*it as u64));
         rows.truncate(ROWS_MAX);
         Ok(Self { features, rows })
     }
@@ -197,14 +198,6 @@ fn columns(sides: &[Side<'_>]) -> Vec<Vec<f64>> {
     (0..sides[0].features.len()).map(column).collect()
 }
 
-/// The finalizer of SplitMix64: Steele, Lea & Flood, OOPSLA 2014.
-fn mixed(place: usize) -> u64 {
-    let mut bits = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +207,9 @@ mod tests {
     /// Evenly from 0..1, as if at random.
     fn random(first: usize, count: usize) -> Vec<f64> {
         let places = first..first + count;
-        places.map(|it| mixed(it) as f64 / 2f64.powi(64)).collect()
+        places
+            .map(|it| nth(it as u64) as f64 / 2f64.powi(64))
+            .collect()
     }
 
     fn told(reference: &[&[f64]], current: &[&[f64]]) -> Separation {

@@ -1,5 +1,6 @@
 //! Rows of many numbers, such as embeddings: the maximum mean discrepancy.
 
+use crate::random::Random;
 use crate::series::robust::middle;
 
 /// The most rows of both together: every pair is looked at, and kept.
@@ -57,7 +58,7 @@ pub fn mmd(
     }
     let mut order: Vec<usize> = (0..count).collect();
     let squared = discrepancy(&kernel, &order, n);
-    let mut random = seed;
+    let mut random = Random::new(seed);
     let mut as_much = 0;
     for _ in 0..permutations {
         shuffle(&mut order, &mut random);
@@ -88,16 +89,10 @@ fn discrepancy(kernel: &[f64], order: &[usize], n: usize) -> f64 {
     2.0 * within / (n * (n - 1.0)) + 2.0 * other / (m * (m - 1.0)) - 2.0 * across / (n * m)
 }
 
-/// Fisher and Yates's, by SplitMix64: Steele, Lea & Flood, OOPSLA 2014.
-fn shuffle(order: &mut [usize], random: &mut u64) {
+/// Fisher and Yates's.
+fn shuffle(order: &mut [usize], random: &mut Random) {
     for last in (1..order.len()).rev() {
-        *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = *random;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^= it >> 31;
-        // Of so few rows the remainder is as good as even.
-        order.swap(last, (it % (last as u64 + 1)) as usize);
+        order.swap(last, random.below(last + 1));
     }
 }
 

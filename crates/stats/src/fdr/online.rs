@@ -179,6 +179,7 @@ fn fast_weight(j: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     /// Both procedures behind one face.
     trait Online {
@@ -295,28 +296,19 @@ mod tests {
         assert_eq!(kept, 19_999);
     }
 
-    /// Uniform on (0, 1]: SplitMix64 of Steele, Lea & Flood, OOPSLA (2014).
-    struct Generator(u64);
-
-    impl Generator {
-        fn roll(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut bits = self.0;
-            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            bits ^= bits >> 31;
-            ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
-        }
+    /// Uniform on (0, 1].
+    fn roll(random: &mut Random) -> f64 {
+        ((random.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     const ALPHA: f64 = 0.05;
 
     fn without_signals<P: Online>(runs: u32) {
-        let mut generator = Generator(20_261_124);
+        let mut random = Random::new(20_261_124);
         let mut with_any = 0;
         for _ in 0..runs {
             let mut procedure = P::start(ALPHA);
-            let found = |_: &i32| procedure.decide(generator.roll());
+            let found = |_: &i32| procedure.decide(roll(&mut random));
             with_any += (0..1_000).filter(found).count().min(1);
         }
         let noise = 3.0 * (ALPHA * (1.0 - ALPHA) / f64::from(runs)).sqrt();
@@ -327,14 +319,14 @@ mod tests {
     /// One test in ten is of a signal: its p-value is a uniform one to the 12th power, half of them below
     /// 0.00025.
     fn with_signals<P: Online>(runs: u32, power: f64) {
-        let mut generator = Generator(20_261_125);
+        let mut random = Random::new(20_261_125);
         let (mut proportions, mut found, mut signals) = (0.0, 0, 0);
         for _ in 0..runs {
             let mut procedure = P::start(ALPHA);
             let (mut right, mut wrong) = (0, 0);
             for _ in 0..1_000 {
-                let signal = generator.roll() <= 0.1;
-                let uniform = generator.roll();
+                let signal = roll(&mut random) <= 0.1;
+                let uniform = roll(&mut random);
                 let p_value = if signal { uniform.powi(12) } else { uniform };
                 let level = procedure.next_level();
                 let discovery = procedure.decide(p_value);

@@ -39,8 +39,8 @@ pub fn mismatch(counts: &[u64], shares: &[f64], alpha: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     /// One unit: `(100 θ / 100) / θ = 1`. Two to an arm of one half: `(50 · 51) / (100 · 101) / (1/4)`.
     #[test]

@@ -102,8 +102,8 @@ pub fn read(apart: Apart, margin: f64, from: u64, risks: Risks) -> Reading {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     /// At `units = from = 100` the first term is ln ln e = 0: 0.85 sqrt(0.8 ln(32240) / 100) = 0.24497.
     #[test]

@@ -9,7 +9,7 @@
 
 use super::means::Values;
 use super::proportion::Tally;
-use super::random::Random;
+use crate::random::Random;
 
 /// What was seen of an arm. Greater is better.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -142,8 +142,8 @@ impl Bounded {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     /// One value of 0.7 at alpha 0.05: the bet is cut to one half, and psi(1/2) = ln 2 - 1/2.
     #[test]

@@ -61,8 +61,8 @@ pub fn difference(candidate: &Pairs, control: &Pairs, alpha: f64, planned: u64) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     #[test]
     fn what_was_known_before_narrows_the_interval_and_does_not_move_it() {

@@ -98,8 +98,8 @@ fn gap(rates: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     const RISKS: Risks = Risks {
         fail: 0.05,

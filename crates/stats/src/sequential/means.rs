@@ -248,8 +248,8 @@ fn rho_squared(alpha: f64, planned: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     const RISKS: Risks = Risks {
         fail: 0.05,

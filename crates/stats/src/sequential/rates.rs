@@ -162,8 +162,8 @@ fn ln_factor(one: Tally, other: Tally, rates: (f64, f64), margin: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     const RISKS: Risks = Risks {
         fail: 0.05,

@@ -3,9 +3,9 @@
 
 use super::means::Means;
 use super::proportion::{Tally, ln_evidence, over};
-use super::random::Random;
 use super::rates::Rates;
 use super::*;
+use crate::random::Random;
 
 /// Events among `units`.
 fn events(random: &mut Random, units: u64, rate: f64) -> Tally {

@@ -4,6 +4,8 @@
 //! sorted values moves up. Capacities shrink by 2/3 from level to level downwards, as in the paper and in Apache
 //! DataSketches; a batch is thinned as a whole, which throws the coin less often than one value after the other.
 
+use crate::random::Random;
+
 use super::bytes::{Reader, Writer, checked};
 use super::{ROWS_MAX, Unreadable};
 
@@ -106,7 +108,7 @@ impl Quantiles {
         } else {
             None
         };
-        self.coin = mixed(self.coin ^ level[level.len() / 2].to_bits());
+        self.coin = Random::new(self.coin ^ level[level.len() / 2].to_bits()).bits();
         let first = (self.coin >> 63) as usize;
         let half: Vec<f64> = level[first..].iter().step_by(2).copied().collect();
         self.levels[height].extend(rest);
@@ -171,14 +173,6 @@ fn merged(mut a: &[f64], mut b: &[f64]) -> Vec<f64> {
     merged
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
-fn mixed(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +180,7 @@ mod tests {
     /// The greatest error of any rank, of a sketch in so many parts that are merged, over whole numbers from 0.
     fn error(seed: u64, rows: u64, parts: usize) -> f64 {
         let mut values: Vec<u64> = (0..rows).collect();
-        values.sort_unstable_by_key(|it| mixed(seed << 32 | *it));
+        values.sort_unstable_by_key(|it| Random::new(seed << 32 | *it).bits());
         let mut all = Quantiles::default();
         for part in values.chunks(rows as usize / parts) {
             let mut one = Quantiles::default();

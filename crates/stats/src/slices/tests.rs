@@ -1,26 +1,10 @@
 //! Slices that were planted are found, and none where there is none.
 
 use super::*;
+use crate::random::Random;
 
-/// Numbers that look random: SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    }
-
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, most: u16) -> u16 {
-        (self.share() * f64::from(most)) as u16
-    }
+fn below(draw: &mut Random, most: u16) -> u16 {
+    (draw.uniform() * f64::from(most)) as u16
 }
 
 const CELLS: [u16; 6] = [2, 3, 4, 5, 5, 8];
@@ -33,8 +17,8 @@ struct Data {
 
 impl Data {
     /// Features that know nothing of each other; `loss` is told a row's codes.
-    fn new(rows: usize, seed: u64, mut loss: impl FnMut(&[u16], &mut Draw) -> f64) -> Self {
-        let mut draw = Draw(seed);
+    fn new(rows: usize, seed: u64, mut loss: impl FnMut(&[u16], &mut Random) -> f64) -> Self {
+        let mut draw = Random::new(seed);
         let mut features: Vec<Feature> = CELLS
             .iter()
             .map(|cells| Feature {
@@ -44,12 +28,12 @@ impl Data {
             .collect();
         let (mut losses, mut held_out) = (Vec::new(), Vec::new());
         for _ in 0..rows {
-            let codes: Vec<u16> = CELLS.iter().map(|it| draw.below(*it)).collect();
+            let codes: Vec<u16> = CELLS.iter().map(|it| below(&mut draw, *it)).collect();
             for (feature, code) in features.iter_mut().zip(&codes) {
                 feature.codes.push(*code);
             }
             losses.push(loss(&codes, &mut draw));
-            held_out.push(draw.next() & 1 == 1);
+            held_out.push(draw.bits() & 1 == 1);
         }
         Self {
             features,
@@ -81,8 +65,8 @@ const SETTINGS: Settings = Settings {
     level: 0.95,
 };
 
-fn hit(draw: &mut Draw, probability: f64) -> f64 {
-    f64::from(u8::from(draw.share() < probability))
+fn hit(draw: &mut Random, probability: f64) -> f64 {
+    f64::from(u8::from(draw.uniform() < probability))
 }
 
 /// The conditions of the slices that are confirmed.
@@ -143,7 +127,7 @@ fn rare_errors_three_conditions_and_numbers() {
         // numbers.
         let skewed = Data::new(6000, seed, |codes, draw| {
             let more = if codes[1] == 0 { 1.5e300 } else { 1e300 };
-            -(1.0 - draw.share()).ln() * more
+            -(1.0 - draw.uniform()).ln() * more
         });
         let found = skewed.search(SETTINGS);
         assert_eq!(confirmed(&found), [[(1, 0)]], "{seed}");
@@ -168,11 +152,11 @@ fn two_slices_are_told_apart() {
 /// and more than 25 once in two hundred times at the most.
 #[test]
 fn nothing_is_found_in_noise() {
-    let kinds: [fn(&mut Draw) -> f64; 4] = [
+    let kinds: [fn(&mut Random) -> f64; 4] = [
         |draw| hit(draw, 0.2),
         |draw| hit(draw, 0.02),
         |draw| hit(draw, 0.9),
-        |draw| (3.0 * (draw.share() + draw.share() + draw.share() - 1.5)).exp(),
+        |draw| (3.0 * (draw.uniform() + draw.uniform() + draw.uniform() - 1.5)).exp(),
     ];
     for (kind, loss) in kinds.into_iter().enumerate() {
         let mut wrong = 0;

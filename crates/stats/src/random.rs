@@ -4,6 +4,25 @@
 
 use crate::interval::normal_quantile;
 
+/// 2^64 over the golden ratio, made odd: by how much the generator's state grows.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The last step of the generator: every bit of what comes out hangs on every bit that went in, so that any of them may be
+/// used.
+#[inline]
+pub fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// The bits at a place of the sequence that begins with the seed 0, the first at 1: for numbers that are not drawn one
+/// after another.
+#[inline]
+pub fn nth(place: u64) -> u64 {
+    mixed(place.wrapping_mul(STEP))
+}
+
 /// A generator. What it holds may be kept and given back to [`Random::new`], and it goes on where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Random(u64);
@@ -20,12 +39,10 @@ impl Random {
     }
 
     /// 64 random bits.
+    #[inline]
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
+        self.0 = self.0.wrapping_add(STEP);
+        mixed(self.0)
     }
 
     /// Even on `[0, 1)`.
@@ -85,6 +102,14 @@ mod tests {
             9_817_491_932_198_370_423,
         ];
         assert_eq!(got, want);
+        assert_eq!(
+            [nth(1), nth(2)],
+            [Random::new(0).bits(), {
+                let mut random = Random::new(0);
+                random.bits();
+                random.bits()
+            }]
+        );
         let mut again = Random::new(random.state());
         assert_eq!(again.bits(), random.bits());
     }
