@@ -3,7 +3,7 @@
 //! R1. All rows and every segment are one family of questions, so that what may be wrong is not more with segments.
 //! R2. One half of it is for all rows, the other for all segments together: naming segments makes a move of all rows
 //!     hardly harder to find.
-//! R3. A column is not compared within segments of its own values.
+//! R3. A column is not compared within segments of its own values; within ranges of it, it is.
 
 use domain::monitor::segments::Segments;
 use stats::drift::bins::Counted;

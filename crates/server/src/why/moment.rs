@@ -29,8 +29,7 @@ use crate::questions::{limit, sql_limits};
 
 /// Spans of a window.
 const SPANS: i64 = 12;
-/// Spans of the time before: with those of both windows fewer than the ledger answers at once, which leaves out the
-/// newest.
+/// Spans of the time before: it bounds what is counted and kept of one question.
 const BEFORE_MAX: i64 = 9_000;
 /// How often anything may be told that did not change.
 const ALPHA: f64 = 0.05;
