@@ -7,12 +7,10 @@ use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, 
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use domain::Refusal;
+use domain::attributes::KEY;
 
 use crate::failure;
 use crate::layout::words;
-
-/// The column that they are joined by.
-pub(crate) const KEY: &str = "key";
 
 /// Attributes by their names.
 #[derive(Clone, Debug, Default)]

@@ -17,11 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use domain::Refusal;
+use domain::attributes::KEY;
 use domain::maturity::Cohort;
 use domain::time::DAY_US;
 use stats::{BinaryReport, MulticlassReport, RegressionReport};
 
-use crate::attributes::{Attributes, KEY};
+use crate::attributes::Attributes;
 use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning};
 use crate::read::{Ids, OfLog, Range, Snapshot, within};

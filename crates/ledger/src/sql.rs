@@ -321,8 +321,7 @@ impl Snapshot<'_> {
         let log = self.of_log(model)?;
         // Which columns there are does not depend on the time.
         let entries = self.files(Kind::Predictions, model, Range::ALL);
-        let mut layouts: Vec<Arc<Layout>> = entries.iter().map(|it| self.layout(it)).collect();
-        layouts.extend(log.rows.iter().map(|it| Arc::clone(&it.layout)));
+        let mut layouts = self.layouts_of(&entries, &log.rows);
         if layouts.is_empty() {
             layouts.extend(self.expected(model));
         }

@@ -242,6 +242,9 @@ impl Pool {
         assert!(instances > 0, "a pool has at least one session");
         let mut queue = lock(&self.shared.queue);
         let surplus = queue.threads.saturating_sub(instances);
+        if surplus == 0 {
+            return;
+        }
         queue.threads -= surplus;
         queue.leaving += surplus;
         queue.sleeping = 0;

@@ -83,16 +83,20 @@ async fn apply(app: &App, model: &ModelName) -> Result<bool, Refusal> {
         let Some(found) = app.catalog.model(model) else {
             return Ok(false);
         };
+        // All of them first: sessions may take long to make, or not be made.
         for running in found.ready.values() {
             running.inputs.enforce(&standing.strict);
+        }
+        let mut scaled = Ok(());
+        for running in found.ready.values() {
             let instances = standing.instances.unwrap_or(running.instances_own);
-            scale(app, running, instances).await?;
+            scaled = scaled.and(scale(app, running, instances).await);
         }
         // Another action that was done meanwhile may have been overtaken by this one.
         let now = Standing::of(&app.store, model).await?;
         if now == standing {
             let loading = |it: &State| matches!(it, State::Loading);
-            return Ok(found.states.values().any(loading));
+            return scaled.map(|()| found.states.values().any(loading));
         }
         standing = now;
     }

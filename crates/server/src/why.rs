@@ -16,6 +16,7 @@ use crate::clock::wall_ms;
 use crate::drift::version_of;
 use crate::quality::metric_record;
 use crate::questions::limit;
+use crate::range::known_ends;
 
 /// What is asked.
 pub(crate) struct Asking {
@@ -84,7 +85,7 @@ pub(crate) async fn worst(
         (false, true) => "nothing found",
         (false, false) => "not enough data",
     };
-    let bound = |it: i64, none: i64| (it != none).then_some(it);
+    let (from_us, to_us) = known_ends(range);
     let loss_name = |it| match it {
         LossKind::Misclassification => "misclassification".to_owned(),
         LossKind::AbsoluteError => "absolute_error".to_owned(),
@@ -92,8 +93,8 @@ pub(crate) async fn worst(
     Ok(api::WorstRecord {
         model: model.to_string(),
         version: version.number(),
-        from_us: bound(range.from_us, i64::MIN),
-        to_us: bound(range.to_us, i64::MAX),
+        from_us,
+        to_us,
         loss: loss.map(loss_name),
         labelled,
         rows,
