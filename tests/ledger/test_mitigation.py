@@ -123,6 +123,21 @@ def test_weights_make_group_and_label_independent(server, tmp_path):
     assert {float(it["weight"]) for it in lines} == set(weights.values())
 
 
+def test_rows_without_the_number_of_a_group_are_weighed_too(server, tmp_path):
+    rows, truths = applicants()
+    rows = [{**row, "Time": None if at % 4 == 0 else 12.0} for at, row in enumerate(rows[:400])]
+    labelled(server, rows, truths[:400])
+    each = tmp_path / "rows.csv"
+    for _ in range(2):
+        flags = ["--by", "Time", "--fix", "weights", "--rows", each]
+        shown = server.command("fairness", "credit", *flags)
+        assert "(none)" in shown and "12.0" in shown, shown
+        with open(each, newline="") as file:
+            assert len(list(csv.DictReader(file))) == 400
+        # From the files as from the log.
+        server.settle()
+
+
 def richer(row):
     if row["Income"] is not None:
         row["Income"] *= 1.5
