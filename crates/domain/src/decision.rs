@@ -136,7 +136,7 @@ impl Decision {
         };
         let ByGroup { column, thresholds } = by_group;
         check(thresholds).map_err(|(name, why)| wrong(&format!(".thresholds{name}"), why))?;
-        let (input, at) = find(signature, column).ok_or_else(|| {
+        let (input, at) = signature.column(column).ok_or_else(|| {
             let why = format!(
                 "the model has no input of one value a row, and no feature, named `{column}`"
             );
@@ -328,18 +328,6 @@ fn class(classes: &[String], place: usize) -> Class {
 
 fn can_say(datatype: DataType) -> bool {
     !matches!(datatype, DataType::Fp16 | DataType::Bf16)
-}
-
-/// The input and the place in its rows of a column.
-fn find(signature: &Signature, column: &str) -> Option<(usize, usize)> {
-    let width = |it: &TensorSpec| it.width(signature.rows);
-    let place = |(index, spec): (usize, &TensorSpec)| {
-        let feature = spec.features.iter().position(|it| it == column);
-        let feature = feature.filter(|_| width(spec) == Some(spec.features.len()));
-        let whole = (spec.name == column && width(spec) == Some(1)).then_some(0);
-        Some((index, feature.or(whole)?))
-    };
-    signature.inputs.iter().enumerate().find_map(place)
 }
 
 fn check(thresholds: &BTreeMap<String, f64>) -> Result<(), (String, String)> {

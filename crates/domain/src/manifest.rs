@@ -14,6 +14,7 @@ use crate::alert::Rule;
 use crate::budget::Budget;
 use crate::ledger;
 use crate::monitor;
+use crate::rollout;
 use crate::task::Task;
 
 /// The whole file. Everything may be left out.
@@ -51,6 +52,9 @@ pub struct Manifest {
     /// nothing is done about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Rule>,
+    /// How a version gets the traffic when it is rolled out.
+    #[serde(default, skip_serializing_if = "rollout::Spec::is_default")]
+    pub rollout: rollout::Spec,
 }
 
 /// What a model's file does not say about its inputs.
@@ -406,6 +410,17 @@ mod tests {
             "invalid value: string \"on\", expected `off` or a mapping",
         );
         check(r#"{"pad":{"axis":1}}"#, "missing field `inputs`");
+    }
+
+    #[test]
+    fn a_rollout_is_a_section_of_it() {
+        let read: Manifest = serde_json::from_str("{}").expect("nothing need be said");
+        assert_eq!(read.rollout, rollout::Spec::default());
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), "{}");
+        let text = r#"{"rollout":{"shadow":"off","steps":["5%","50%"]}}"#;
+        let read: Manifest = serde_json::from_str(text).expect("a manifest");
+        assert_eq!(read.rollout.steps.len(), 2);
+        assert_eq!(read.rollout.check(), Ok(()));
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub enum Refusal {
     UnknownAction {
         id: String,
     },
+    UnknownRollout {
+        id: String,
+    },
     MethodNotAllowed {
         method: String,
         path: String,
@@ -263,6 +266,7 @@ impl fmt::Display for Refusal {
             Self::UnknownSilence { id } => write!(f, "no silence `{id}`"),
             Self::UnknownDelivery { id } => write!(f, "no delivery `{id}`"),
             Self::UnknownAction { id } => write!(f, "no action `{id}`"),
+            Self::UnknownRollout { id } => write!(f, "no rollout `{id}`"),
             Self::MethodNotAllowed { method, path } => {
                 write!(f, "`{path}` does not take `{method}`")
             }
@@ -438,6 +442,7 @@ impl Refusal {
         let hint = match self {
             Self::Unsupported { hint, .. } | Self::UnsupportedFormat { hint, .. } => hint.clone(),
             Self::UnknownModel { .. } => "`windlass list` shows the models".to_owned(),
+            Self::UnknownRollout { .. } => "`windlass rollout list` shows them".to_owned(),
             Self::NoBaseline { reference } => format!(
                 "`windlass baseline {reference} train.parquet` makes one of the rows that it was trained with, \
                  `windlass baseline {reference} --last 7d` of what it answered"

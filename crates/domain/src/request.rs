@@ -40,6 +40,15 @@ pub struct Fitted {
     pub rows: usize,
 }
 
+/// The first row's value in a column, as the ledger's rows have it as their key: an input of one value a row, or a
+/// feature. None where the request does not have it.
+pub fn value_of(signature: &Signature, inputs: &[NamedTensor], column: &str) -> Option<String> {
+    let (input, at) = signature.column(column)?;
+    let name = &signature.inputs[input].name;
+    let tensor = &inputs.iter().find(|it| it.name == *name)?.tensor;
+    tensor.elements().text(at)
+}
+
 /// Checks that inputs and wanted outputs fit the signature and puts them into its order.
 pub fn fit(
     signature: &Signature,

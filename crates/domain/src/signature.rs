@@ -105,6 +105,18 @@ impl Signature {
         self.inputs.iter().find(|it| it.name == name)
     }
 
+    /// The input, and the place in its rows, of a column: an input of one value a row, or a feature.
+    pub fn column(&self, name: &str) -> Option<(usize, usize)> {
+        let width = |it: &TensorSpec| it.width(self.rows);
+        let place = |(index, spec): (usize, &TensorSpec)| {
+            let feature = spec.features.iter().position(|it| it == name);
+            let feature = feature.filter(|_| width(spec) == Some(spec.features.len()));
+            let whole = (spec.name == name && width(spec) == Some(1)).then_some(0);
+            Some((index, feature.or(whole)?))
+        };
+        self.inputs.iter().enumerate().find_map(place)
+    }
+
     /// The output with this name.
     pub fn output(&self, name: &str) -> Option<&TensorSpec> {
         self.outputs.iter().find(|it| it.name == name)

@@ -227,6 +227,16 @@ impl FixedElements {
         (T::DATATYPE == self.datatype).then(|| bytemuck::cast_slice(self.bytes.as_slice()))
     }
 
+    /// Element `index` as text: a whole number is shown as one, whatever type holds it. None past the end.
+    pub fn text(&self, index: usize) -> Option<String> {
+        Some(match self.datatype {
+            DataType::Bool => (self.number(index)? != 0.0).to_string(),
+            DataType::Uint64 => self.as_slice::<u64>()?.get(index)?.to_string(),
+            DataType::Int64 => self.as_slice::<i64>()?.get(index)?.to_string(),
+            _ => self.number(index)?.to_string(),
+        })
+    }
+
     /// Element `index` as the nearest double; a `BOOL` is 0 or 1. None past the end.
     pub fn number(&self, index: usize) -> Option<f64> {
         let width = self.datatype.width()?;
@@ -279,6 +289,14 @@ impl Elements {
         match self {
             Self::Fixed(fixed) => fixed.datatype,
             Self::Bytes(_) => DataType::Bytes,
+        }
+    }
+
+    /// Element `index` as text. None past the end, or where it is not UTF-8.
+    pub fn text(&self, index: usize) -> Option<String> {
+        match self {
+            Self::Fixed(fixed) => fixed.text(index),
+            Self::Bytes(texts) => String::from_utf8(texts.get(index)?.clone()).ok(),
         }
     }
 

@@ -19,6 +19,8 @@ use crate::engines::{EngineSource, Engines};
 use crate::ledger::{Budgets, Keeper};
 use crate::models::Served;
 use crate::questions::Questions;
+use crate::rollouts::Rollouts;
+use crate::route::Target;
 use crate::running::Running;
 use crate::shm::SharedMemory;
 use crate::task::Tasks;
@@ -79,30 +81,35 @@ pub(crate) struct App {
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) questions: Arc<Questions>,
     pub(crate) alerts: Alerts,
+    pub(crate) rollouts: Arc<Rollouts>,
 }
 
 impl App {
-    /// The version that answers what the reference names.
+    /// What answers what the reference names.
     pub(crate) async fn find(
         &self,
         _: Permission<Predict>,
         reference: &Reference,
-    ) -> Result<Arc<Running>, Refusal> {
-        self.loaded(reference).await
+    ) -> Result<Target, Refusal> {
+        self.loaded(reference, self.catalog.target(reference)).await
     }
 
-    /// The same, to look at it.
+    /// The version that it names, to look at it.
     pub(crate) async fn look(
         &self,
         _: Permission<Read>,
         reference: &Reference,
     ) -> Result<Arc<Running>, Refusal> {
-        self.loaded(reference).await
+        self.loaded(reference, self.catalog.find(reference)).await
     }
 
-    /// What answers the reference. Of a model that is not loaded the registry says whether there is one.
-    async fn loaded(&self, reference: &Reference) -> Result<Arc<Running>, Refusal> {
-        let refusal = match self.catalog.find(reference) {
+    /// What was found for the reference. Of a model that is not loaded the registry says whether there is one.
+    async fn loaded<T>(
+        &self,
+        reference: &Reference,
+        found: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let refusal = match found {
             Err(refusal @ (Refusal::UnknownModel { .. } | Refusal::NotReady { .. })) => refusal,
             found => return found,
         };
@@ -125,13 +132,11 @@ impl App {
     }
 
     /// The only model that answers, for protocols that name none.
-    pub(crate) fn only(&self, permission: Permission<Predict>) -> Result<Arc<Running>, Refusal> {
+    pub(crate) fn only(&self, permission: Permission<Predict>) -> Result<Target, Refusal> {
         let models = self.catalog.models();
-        let mut answering = models
-            .iter()
-            .filter_map(|(_, model)| model.traffic.as_ref());
+        let mut answering = models.iter().filter_map(|(_, model)| Target::of(model));
         match (answering.next(), answering.next()) {
-            (Some(only), None) => Ok(Arc::clone(only)),
+            (Some(only), None) => Ok(only),
             (None, _) => Err(Refusal::NotReady {
                 reference: "the model".to_owned(),
                 state: "none is served".to_owned(),

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use domain::lifecycle::{self, Action, Actual, State, Wanted};
+use domain::rollout::traffic::Traffic;
 use domain::{Alias, ModelName, Reference, Refusal, Selector, Version};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::pool::Ended;
+use crate::route::{Routes, Sharing, Target};
 use crate::running::Running;
 use crate::task::Tasks;
 
@@ -31,12 +33,24 @@ pub(crate) trait Loader: Send + Sync + 'static {
 pub(crate) struct Model {
     /// What answers the model's name.
     pub(crate) traffic: Option<Arc<Running>>,
+    /// Which versions do, while several share its traffic.
+    pub(crate) routes: Option<Arc<Routes>>,
     /// Every version that is ready.
     pub(crate) ready: BTreeMap<Version, Arc<Running>>,
     /// What every version is doing.
     pub(crate) states: BTreeMap<Version, State>,
     /// Aliases of versions, ready or not.
     pub(crate) aliases: BTreeMap<Alias, Version>,
+}
+
+impl Model {
+    /// Whose answers callers get; none while nothing does.
+    pub(crate) fn serving(&self) -> Option<Traffic> {
+        match &self.routes {
+            Some(routes) => Some(routes.sharing.traffic.clone()),
+            None => self.traffic.as_ref().map(|it| Traffic::all(it.version)),
+        }
+    }
 }
 
 type Models = HashMap<String, Arc<Model>>;
@@ -53,6 +67,8 @@ pub(crate) struct Catalog {
 pub(crate) struct Goal {
     pub(crate) wanted: Wanted,
     pub(crate) aliases: BTreeMap<Alias, Version>,
+    /// How the traffic is shared, where it is; the versions are wanted, too.
+    pub(crate) sharing: Option<Sharing>,
 }
 
 enum Message {
@@ -102,48 +118,53 @@ impl Catalog {
         self.changes.clone()
     }
 
-    /// Resolves when the model is as wanted, or with why it cannot be.
-    pub(crate) async fn want(&self, model: ModelName, goal: Goal) -> Result<(), Refusal> {
+    /// Asks for a model to be so. What is to be waited for resolves when it is, or with why it cannot be.
+    pub(crate) async fn want(
+        &self,
+        model: ModelName,
+        goal: Goal,
+    ) -> Result<impl Future<Output = Result<(), Refusal>> + use<>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Want { model, goal, reply };
         self.commands
             .send(message)
             .await
             .map_err(|_| Refusal::Draining)?;
-        answer.await.map_err(|_| Refusal::Draining)?
+        Ok(async { answer.await.map_err(|_| Refusal::Draining)? })
     }
 
-    /// What the reference means now.
-    pub(crate) fn find(&self, reference: &Reference) -> Result<Arc<Running>, Refusal> {
+    /// What answers the reference now.
+    pub(crate) fn target(&self, reference: &Reference) -> Result<Target, Refusal> {
         let models = self.models.load();
         let Some(model) = models.get(reference.model.as_str()) else {
             return Err(Refusal::UnknownModel {
                 model: reference.model.to_string(),
             });
         };
-        let (found, version) = match &reference.selector {
-            Selector::Traffic => (model.traffic.as_ref(), None),
-            Selector::Version(version) => (model.ready.get(version), Some(*version)),
-            Selector::Alias(alias) => {
-                let Some(version) = model.aliases.get(alias) else {
+        if let Some(target) = Target::named(model, &reference.selector) {
+            return Ok(target);
+        }
+        let state = match &reference.selector {
+            Selector::Traffic => model.states.values().next_back(),
+            Selector::Version(version) => model.states.get(version),
+            Selector::Alias(alias) => match model.aliases.get(alias) {
+                Some(version) => model.states.get(version),
+                None => {
                     return Err(Refusal::UnknownAlias {
                         reference: reference.to_string(),
                     });
-                };
-                (model.ready.get(version), Some(*version))
-            }
-        };
-        if let Some(running) = found {
-            return Ok(Arc::clone(running));
-        }
-        let state = match version {
-            Some(version) => model.states.get(&version),
-            None => model.states.values().next_back(),
+                }
+            },
         };
         Err(Refusal::NotReady {
             reference: reference.to_string(),
             state: show_state(state),
         })
+    }
+
+    /// The version that the reference means now; of those that share a model's traffic the one that had all of it.
+    pub(crate) fn find(&self, reference: &Reference) -> Result<Arc<Running>, Refusal> {
+        self.target(reference).map(|it| it.reads)
     }
 
     /// What is served of a model.
@@ -339,7 +360,11 @@ impl<L: Loader> Controller<L> {
             models.remove(model.as_str());
         } else {
             let routed = slot.actual.routed;
+            let sharing = slot.goal.sharing.as_ref();
             let shown = Model {
+                routes: sharing
+                    .and_then(|it| Routes::of(it, &slot.running))
+                    .map(Arc::new),
                 traffic: routed.and_then(|it| slot.running.get(&it).cloned()),
                 ready: slot.running.clone(),
                 states: slot.actual.versions.clone(),

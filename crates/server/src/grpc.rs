@@ -29,8 +29,9 @@ use crate::app::App;
 use crate::http::oip;
 use crate::http::{DECISION, PREDICTION_ID, WARNING, ascii, caller, reference, request_id};
 use crate::infer::{Told, infer};
-use crate::ledger::{Asked, arm};
+use crate::ledger::Asker;
 use crate::models;
+use crate::route::ROUTE_TOKEN;
 use crate::running::Running;
 
 /// Everything that is answered over gRPC.
@@ -123,15 +124,14 @@ async fn answer(
     timeout: Option<Duration>,
 ) -> Result<(pb::ModelInferResponse, Told), Refusal> {
     let reference = named(&message.model_name, &message.model_version)?;
-    let running = app.find(permission, &reference).await?;
+    let target = app.find(permission, &reference).await?;
     let mut request = wire::proto::decode_infer(message, &app.limits)?;
-    let asked = Asked {
+    let asker = Asker {
         headers,
         request_id: request_id(headers),
-        arm: &arm(&reference.selector),
         timeout,
     };
-    let (told, outputs) = infer(app, permission, &running, &mut request, asked).await?;
+    let (running, told, outputs) = infer(app, permission, &target, &mut request, asker).await?;
     let (parameters, count) = told.parameters(&told.id.to_string());
     let records: Vec<OutputRecord<'_>> = outputs
         .iter()
@@ -234,7 +234,12 @@ impl GrpcInferenceService for Service {
                 if let Ok(id) = told.id.to_string().parse() {
                     metadata.insert(PREDICTION_ID, id);
                 }
-                for (name, said) in [(WARNING, told.warning), (DECISION, told.decision)] {
+                let said = [
+                    (WARNING, told.warning),
+                    (DECISION, told.decision),
+                    (ROUTE_TOKEN, told.token),
+                ];
+                for (name, said) in said {
                     if let Some(said) = said.and_then(|it| ascii(&it).parse().ok()) {
                         metadata.insert(name, said);
                     }

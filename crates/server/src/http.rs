@@ -27,6 +27,7 @@ mod metrics;
 pub(crate) mod oip;
 mod openapi;
 mod quality;
+mod rollouts;
 mod rows;
 mod trace;
 mod why;
@@ -46,6 +47,7 @@ pub(crate) const DECISION: &str = "windlass-decision";
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
 const WARNING_HEADER: HeaderName = HeaderName::from_static(WARNING);
 const DECISION_HEADER: HeaderName = HeaderName::from_static(DECISION);
+const ROUTE_TOKEN_HEADER: HeaderName = HeaderName::from_static(crate::route::ROUTE_TOKEN);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.
@@ -71,6 +73,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(inputs::routes())
         .merge(why::routes())
         .merge(alerts::routes())
+        .merge(rollouts::routes())
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)
@@ -224,10 +227,14 @@ pub(crate) fn ascii(text: &str) -> String {
     ascii
 }
 
-/// Puts what is odd about a request, and how its rows were decided, into the headers of its answer.
-fn tell(headers: &mut HeaderMap, warning: Option<&str>, decision: Option<&str>) {
-    for (name, said) in [(WARNING_HEADER, warning), (DECISION_HEADER, decision)] {
-        let value = said.and_then(|it| HeaderValue::from_str(&ascii(it)).ok());
+/// Puts what is odd about a request, how its rows were decided and what holds the caller where it went into the headers
+/// of its answer.
+fn tell(headers: &mut HeaderMap, said: [&Option<String>; 3]) {
+    let names = [WARNING_HEADER, DECISION_HEADER, ROUTE_TOKEN_HEADER];
+    for (name, said) in names.into_iter().zip(said) {
+        let value = said
+            .as_deref()
+            .and_then(|it| HeaderValue::from_str(&ascii(it)).ok());
         if let Some(value) = value {
             headers.insert(name, value);
         }

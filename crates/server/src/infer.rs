@@ -13,7 +13,8 @@ use wire::oip::{
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::ledger::Asked;
+use crate::ledger::Asker;
+use crate::route::Target;
 use crate::running::{Answer, Running};
 
 /// One output of an answer.
@@ -34,28 +35,34 @@ pub(crate) struct Told {
     pub(crate) warning: Option<String>,
     /// Which thresholds of groups held.
     pub(crate) decision: Option<String>,
+    /// What holds the caller where it went.
+    pub(crate) token: Option<String>,
 }
 
 /// The parameter of an answer that carries a warning.
 const WARNING_PARAMETER: &str = "warning";
 /// The one that says which thresholds of groups held.
 const DECISION_PARAMETER: &str = "decision";
+/// The one that holds the caller where it went.
+const TOKEN_PARAMETER: &str = "route_token";
 
 impl Told {
     /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it
     /// does not have.
-    pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 3], usize) {
+    pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 4], usize) {
         let text = |it: &str| Parameter::Text(it.to_owned());
         let mut all = [
             PREDICTION_ID_PARAMETER,
             WARNING_PARAMETER,
             DECISION_PARAMETER,
+            TOKEN_PARAMETER,
         ]
         .map(|name| (name, text("")));
         all[0].1 = text(id);
         let further = [
             (WARNING_PARAMETER, &self.warning),
             (DECISION_PARAMETER, &self.decision),
+            (TOKEN_PARAMETER, &self.token),
         ];
         let mut count = 1;
         for (name, said) in further {
@@ -68,15 +75,15 @@ impl Told {
     }
 }
 
-/// Answers a request. The timeout in `asked` is what the transport said; the
+/// Answers a request, and says which version did. The asker's timeout is what the transport said; the
 /// request's own may be shorter.
-pub(crate) async fn infer(
+pub(crate) async fn infer<'a>(
     app: &App,
     _: Permission<Predict>,
-    running: &Running,
+    target: &'a Target,
     request: &mut InferenceRequest,
-    mut asked: Asked<'_>,
-) -> Result<(Told, Vec<Output>), Refusal> {
+    mut asker: Asker<'_>,
+) -> Result<(&'a Running, Told, Vec<Output>), Refusal> {
     let inputs = std::mem::take(&mut request.inputs);
     let inputs: Result<Vec<NamedTensor>, Refusal> = inputs
         .into_iter()
@@ -104,17 +111,18 @@ pub(crate) async fn infer(
         .timeout_us
         .filter(|it| *it > 0)
         .map(Duration::from_micros);
-    asked.timeout = [own, asked.timeout].into_iter().flatten().min();
+    asker.timeout = [own, asker.timeout].into_iter().flatten().min();
     let id = request.id.clone();
-    asked.request_id = id.as_deref().or(asked.request_id);
-    let mut answer = running.answer(inputs?, &wanted, &asked).await?;
+    asker.request_id = id.as_deref().or(asker.request_id);
+    let (running, mut answer) = target.answer(inputs?, &wanted, asker).await?;
     let told = Told {
         id: answer.id,
         warning: answer.warning.take(),
         decision: answer.decision.take(),
+        token: answer.token.map(|it| it.to_string()),
     };
     let outputs = finish(app, running, &mut request.outputs, answer)?;
-    Ok((told, outputs))
+    Ok((running, told, outputs))
 }
 
 fn finish(

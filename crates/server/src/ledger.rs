@@ -3,7 +3,6 @@
 //! The rows are in the ledger before the answer leaves. Where it has no room, a request waits for a moment and
 //! then goes as its model's `ledger.when_full` says; it never waits for the disk unless its mode is `commit`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,25 +128,25 @@ impl Keeper {
     }
 }
 
-/// Where a request comes from: what is recorded of it beside its tensors.
-pub(crate) struct Asked<'a> {
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
     /// The request's own headers; over gRPC its metadata.
     pub(crate) headers: &'a HeaderMap,
     /// The caller's own id for it.
     pub(crate) request_id: Option<&'a str>,
-    /// How its version was chosen.
-    pub(crate) arm: &'a str,
     /// How long the caller waits, where it says so.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// How an answer's version was chosen: by its model's traffic, by its number, or by an alias.
-pub(crate) fn arm(selector: &domain::Selector) -> Cow<'static, str> {
-    match selector {
-        domain::Selector::Traffic => "traffic".into(),
-        domain::Selector::Version(_) => "version".into(),
-        domain::Selector::Alias(alias) => format!("@{alias}").into(),
-    }
+/// What is recorded of a request beside its tensors.
+pub(crate) struct Asked<'a> {
+    /// Where it comes from.
+    pub(crate) asker: Asker<'a>,
+    /// How its version was chosen.
+    pub(crate) arm: &'a str,
+    /// The key by which that was, where there was one.
+    pub(crate) key: Option<&'a str>,
 }
 
 /// What a model may cost, and has cost.
@@ -441,16 +440,16 @@ impl Recorder {
         outputs: &'a [(usize, &'a Tensor)],
     ) -> Rows<'a> {
         let header = |name: &Option<String>| -> Option<&'a str> {
-            asked.headers.get(name.as_deref()?)?.to_str().ok()
+            asked.asker.headers.get(name.as_deref()?)?.to_str().ok()
         };
         Rows {
             id: ended.id.into_bytes(),
             time_us: ended.time_us,
             rows: u32::try_from(ended.rows).unwrap_or(u32::MAX).max(1),
             arm: asked.arm,
-            key: header(&self.key),
+            key: asked.key.or_else(|| header(&self.key)),
             caller: header(&self.caller),
-            request_id: asked.request_id,
+            request_id: asked.asker.request_id,
             code: ended.code,
             spent,
             inputs: ended.inputs.is_some().then_some(inputs),
@@ -493,8 +492,9 @@ impl Recorder {
         spent: Spent,
     ) -> Result<Place, u64> {
         let recorder = Arc::clone(self);
-        let (headers, arm) = (asked.headers.clone(), asked.arm.to_owned());
-        let request_id = asked.request_id.map(str::to_owned);
+        let (headers, arm) = (asked.asker.headers.clone(), asked.arm.to_owned());
+        let owned = |it: Option<&str>| it.map(str::to_owned);
+        let (request_id, key) = (owned(asked.asker.request_id), owned(asked.key));
         let (outputs, tensors) = (ended.outputs.to_vec(), ended.tensors.to_vec());
         let (inputs, timing) = (ended.inputs.clone(), ended.timing.copied());
         let Ended {
@@ -507,10 +507,13 @@ impl Recorder {
         } = *ended;
         let taken = tokio::task::spawn_blocking(move || {
             let asked = Asked {
-                headers: &headers,
-                request_id: request_id.as_deref(),
+                asker: Asker {
+                    headers: &headers,
+                    request_id: request_id.as_deref(),
+                    timeout: None,
+                },
                 arm: &arm,
-                timeout: None,
+                key: key.as_deref(),
             };
             let ended = Ended {
                 id,

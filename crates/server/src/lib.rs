@@ -33,6 +33,8 @@ mod quality;
 mod questions;
 mod range;
 mod replay;
+mod rollouts;
+mod route;
 mod running;
 #[cfg(test)]
 mod scenarios;
@@ -111,6 +113,7 @@ impl Server {
         };
         let keeper = Arc::new(Keeper::new(opened.await?));
         let (alerts, office, errands) = alerts::open(&store, receivers).await?;
+        let rollouts = Arc::new(rollouts::Rollouts::open(&store).await?);
         let engines = Arc::new(Engines::new(engine));
         let prices = prices.map(Arc::new);
         let budgets = Arc::new(Budgets::default());
@@ -147,6 +150,7 @@ impl Server {
             budgets,
             questions: Arc::new(Questions::new(cores)),
             alerts,
+            rollouts,
         };
         let app = Arc::new(app);
         office.start(&app.tasks);
@@ -215,6 +219,8 @@ impl Server {
         // Weak: it ends when the server does.
         let watching = monitors::watch(Arc::downgrade(&app), tasks.clone());
         tasks.start("monitors", watching);
+        let watching = rollouts::watch(Arc::downgrade(&app), tasks.clone());
+        tasks.start("rollouts", watching);
         for listener in listeners {
             let limits = Arc::clone(&app.limits);
             let accept = listen::serve(listener, front.clone(), limits, listening.clone());

@@ -8,6 +8,8 @@ use domain::budget::Budget;
 use domain::contract::check_columns;
 use domain::lifecycle::Wanted;
 use domain::manifest::Manifest;
+use domain::rollout::Rollout;
+use domain::rollout::traffic::Traffic;
 use domain::signature::show_dimensions;
 use domain::{Alias, Dimension, ModelName, Refusal, Signature, TensorSpec, Version};
 use store::PackagePath;
@@ -20,6 +22,7 @@ use crate::clock::wall_ms;
 use crate::inputs;
 use crate::package::{self, blocking};
 use crate::prepare::{Candidate, engine_options, settle_rows, verify};
+use crate::route::Sharing;
 
 /// A version that is to be registered. Its files are stored already.
 pub(crate) struct Push {
@@ -75,6 +78,7 @@ pub(crate) async fn push(
     manifest.monitor.check()?;
     domain::alert::rule::check(&manifest.alerts)
         .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
+    manifest.rollout.check()?;
     let engines = Arc::clone(&app.engines);
     let engine = blocking(move || engines.get()).await?;
     let opened = package::open(
@@ -268,7 +272,7 @@ pub(crate) async fn load(
     }
     app.served
         .with(|models| models.entry(model.clone()).or_default().extend(version));
-    let result = refresh(app, model).await;
+    let result = refreshed(app, model).await;
     if let (Err(_), Some(version)) = (&result, version) {
         app.served
             .with(|models| models.entry(model.clone()).or_default().remove(&version));
@@ -285,7 +289,7 @@ pub(crate) async fn unload(
 ) -> Result<(), Refusal> {
     app.store.registry.model(model).await?;
     app.served.with(|models| models.remove(model));
-    refresh(app, model).await
+    refreshed(app, model).await
 }
 
 /// Sends a model's traffic to a version. Where the model is served, the version is loaded first, and
@@ -309,7 +313,7 @@ pub(crate) async fn set_traffic(
     if served {
         app.served
             .with(|models| models.entry(model.clone()).or_default().remove(&version));
-        refresh(app, model).await?;
+        refreshed(app, model).await?;
     }
     set.map(drop)
 }
@@ -388,15 +392,23 @@ async fn sweep(app: &App) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Brings what is loaded of a model in line with the registry.
+async fn refreshed(app: &App, model: &ModelName) -> Result<(), Refusal> {
+    refresh(app, model).await?.await
+}
+
 async fn refresh_if_served(app: &App, model: &ModelName) -> Result<(), Refusal> {
     if app.served.with(|models| models.contains_key(model)) {
-        return refresh(app, model).await;
+        return refreshed(app, model).await;
     }
     Ok(())
 }
 
-/// Brings what is loaded of a model in line with the registry.
-async fn refresh(app: &App, model: &ModelName) -> Result<(), Refusal> {
+/// Asks for what is loaded of a model to be as the registry says. What comes back resolves when it is.
+pub(crate) async fn refresh(
+    app: &App,
+    model: &ModelName,
+) -> Result<impl Future<Output = Result<(), Refusal>> + use<>, Refusal> {
     let goal = match app.served.with(|models| models.get(model).cloned()) {
         None => Goal::default(),
         Some(also) => {
@@ -406,13 +418,47 @@ async fn refresh(app: &App, model: &ModelName) -> Result<(), Refusal> {
                 .await?
                 .into_iter()
                 .collect();
+            let live = registry.live_rollout(model).await?;
             let traffic = registry.traffic(model).await?;
-            let also = also.into_iter().chain(aliases.values().copied()).collect();
+            let needed = live.iter().flat_map(|it| {
+                let Rollout { plan, progress } = &it.rollout;
+                progress.state.versions(plan)
+            });
+            let sharing = match &live {
+                Some(live) => sharing(app, &live.rollout).await?,
+                None => None,
+            };
+            let also = also.into_iter().chain(aliases.values().copied());
             Goal {
-                wanted: Wanted { traffic, also },
+                wanted: Wanted {
+                    traffic,
+                    also: also.chain(needed).collect(),
+                },
                 aliases,
+                sharing,
             }
         }
     };
     app.catalog.want(model.clone(), goal).await
+}
+
+/// How a rollout has its model's traffic shared; none where one version has all of it.
+async fn sharing(app: &App, rollout: &Rollout) -> Result<Option<Sharing>, Refusal> {
+    let (plan, traffic) = (&rollout.plan, rollout.traffic());
+    if traffic == Traffic::all(plan.incumbent()) || traffic == Traffic::all(plan.candidate()) {
+        return Ok(None);
+    }
+    let key = match &plan.spec().key {
+        Some(key) => Some(key.clone()),
+        None => {
+            let incumbent = app.store.registry.version(plan.model(), plan.incumbent());
+            let manifest = store::format::parse_manifest(&incumbent.await?.manifest)?;
+            manifest.ledger.key
+        }
+    };
+    Ok(Some(Sharing {
+        salt: plan.id().to_string(),
+        key,
+        traffic,
+    }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::decision::Decision;
 use domain::request::{NamedTensor, fit};
+use domain::rollout::assign::RouteToken;
 use domain::{ModelName, Refusal, Signature, Tensor, Version, batch};
 
 use uuid::Uuid;
@@ -59,6 +60,8 @@ pub(crate) struct Answer {
     pub(crate) warning: Option<String>,
     /// Which thresholds of groups held for its rows.
     pub(crate) decision: Option<String>,
+    /// What holds the caller where it went, while versions share the traffic and it has no key.
+    pub(crate) token: Option<RouteToken>,
 }
 
 impl Running {
@@ -74,6 +77,7 @@ impl Running {
         let id = Uuid::now_v7();
         let time_us = self.recorder.time_us(start);
         let timeout = asked
+            .asker
             .timeout
             .map_or(self.timeout, |it| it.min(self.timeout));
         let pending = self.stats.begin();
@@ -163,6 +167,7 @@ impl Running {
             tensors: outputs,
             warning,
             decision,
+            token: None,
         })
     }
 
@@ -193,6 +198,7 @@ impl Running {
             tensors: done.outputs,
             warning: None,
             decision,
+            token: None,
         };
         Ok((answer, inputs))
     }

@@ -34,7 +34,9 @@ mod package;
 mod pbtxt;
 mod triton;
 
-pub use manifest::{parse as parse_manifest, parse_prices, parse_receivers, print as print_yaml};
+pub use manifest::{
+    parse as parse_manifest, parse_prices, parse_receivers, parse_section, print as print_yaml,
+};
 pub use package::PackageFile;
 
 use folder::{Folder, Kind};

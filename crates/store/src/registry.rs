@@ -30,6 +30,7 @@ pub mod outbox;
 mod package;
 mod read;
 mod record;
+pub mod rollouts;
 mod traffic;
 mod write;
 
@@ -197,5 +198,7 @@ async fn model_id(db: &mut SqliteConnection, model: &domain::ModelName) -> Resul
 
 #[cfg(test)]
 mod alerts_tests;
+#[cfg(test)]
+mod rollouts_tests;
 #[cfg(test)]
 mod tests;

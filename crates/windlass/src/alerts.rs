@@ -53,7 +53,7 @@ pub(crate) struct ByArgs {
 }
 
 impl ByArgs {
-    fn change(&self) -> ByChange {
+    pub(crate) fn change(&self) -> ByChange {
         ByChange {
             who: self.who.clone(),
             why: self.why.clone(),

@@ -9,7 +9,7 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, attributes, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict,
-    push, quality, query, replay, runtime, serve, why,
+    push, quality, query, replay, rollout, runtime, serve, why,
 };
 
 #[derive(Debug, Parser)]
@@ -130,6 +130,8 @@ pub(crate) enum Command {
     Alias(change::AliasArgs),
     /// Sends a model's traffic to a version
     Traffic(change::TrafficArgs),
+    /// Moves a model's traffic to another version, guarded by tests
+    Rollout(rollout::RolloutArgs),
     /// Has a running server serve a model or a version
     Load(change::LoadArgs),
     /// Has a running server serve a model no more

@@ -28,6 +28,7 @@ mod query;
 mod range;
 mod replacement;
 mod replay;
+mod rollout;
 mod rows;
 mod runtime;
 mod serve;
@@ -125,6 +126,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Show(args) => models::show(context, &args).await?,
         Command::Alias(args) => change::alias(context, &args).await?,
         Command::Traffic(args) => change::traffic(context, &args).await?,
+        Command::Rollout(args) => return rollout::run(context, &args).await,
         Command::Load(args) => change::load(context, &args).await?,
         Command::Unload(args) => change::unload(context, &args).await?,
         Command::Remove(args) => change::remove(context, &args).await?,

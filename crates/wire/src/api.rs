@@ -11,6 +11,7 @@ pub mod drift;
 pub mod fairness;
 pub mod inputs;
 pub mod ledger;
+pub mod rollouts;
 pub mod why;
 
 use domain::signature::Rows;

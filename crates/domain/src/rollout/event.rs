@@ -50,6 +50,16 @@ pub enum Why {
     },
 }
 
+impl Event {
+    /// Who wanted it, where a person did.
+    pub fn person(&self) -> Option<&Person> {
+        match &self.why {
+            Why::Person { person, .. } => Some(person),
+            Why::Rules | Why::ClockSetBack { .. } => None,
+        }
+    }
+}
+
 impl Rollout {
     /// An event that brings it there. Never before what happened last (R6).
     pub(super) fn event(&self, to: State, why: Why, evidence: &Evidence, now: Moment) -> Event {
@@ -101,8 +111,19 @@ impl Rollout {
             },
             Why::Rules | Why::Person { .. } => {}
         }
-        if !event.to.is_stage_of(&progress.state) {
+        let resumed = matches!(
+            event.why,
+            Why::Person {
+                deed: Deed::Resume,
+                ..
+            }
+        );
+        let is_stage_new = !event.to.is_stage_of(&progress.state);
+        if is_stage_new {
             progress.since = event.at;
+        }
+        if is_stage_new || resumed {
+            progress.counted = progress.events;
         }
         progress.state = event.to.clone();
         Ok(())

@@ -105,6 +105,19 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Verdict {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Error { .. } => "error",
+            Self::NoData => "no_data",
+        }
+    }
+}
+
 impl Evidence {
     /// Whether keys are not split as intended.
     pub fn is_mismatch(&self) -> bool {

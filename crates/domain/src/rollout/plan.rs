@@ -278,6 +278,8 @@ pub struct Progress {
     pub waived: Vec<String>,
     /// How many events there were.
     pub events: u64,
+    /// How many of them there were when its keys began to be counted: since its stage began or somebody resumed.
+    pub counted: u64,
 }
 
 /// A rollout.
@@ -298,6 +300,7 @@ impl Rollout {
             until: plan.started().after(plan.spec().deadline.0),
             waived: Vec::new(),
             events: 0,
+            counted: 0,
         };
         Self { plan, progress }
     }

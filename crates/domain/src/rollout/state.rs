@@ -127,6 +127,17 @@ pub enum Reason {
     },
 }
 
+impl Phase {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Progressing => "progressing",
+            Self::Holding(_) => "holding",
+            Self::AwaitingApproval => "awaiting_approval",
+        }
+    }
+}
+
 impl Hold {
     /// Its name.
     pub fn name(&self) -> &'static str {

@@ -37,6 +37,13 @@ impl Rollout {
     }
 }
 
+impl Tested {
+    /// Its numbers in words, as every event tells them.
+    pub fn sentence(&self, plan: &Plan) -> String {
+        show(self, plan)
+    }
+}
+
 impl Event {
     /// What happened, in a sentence: the command line, the API, the ledger and the console all say this one.
     pub fn sentence(&self, plan: &Plan) -> String {

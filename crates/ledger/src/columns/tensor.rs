@@ -98,13 +98,7 @@ impl<'a> Raw<'a> {
             return texts.get(index)?.map(str::to_owned);
         }
         let bytes = self.element(datatype, index)?;
-        // A whole number is shown as one, whatever type holds it.
-        match datatype {
-            DataType::Bool => Some((bytes[0] != 0).to_string()),
-            DataType::Uint64 => Some(u64::from_le_bytes(word(bytes)).to_string()),
-            DataType::Int64 => Some(i64::from_le_bytes(word(bytes)).to_string()),
-            _ => self.number(datatype, index).map(|it| it.to_string()),
-        }
+        domain::tensor::FixedElements::new(datatype, bytes.into())?.text(0)
     }
 
     /// The bytes of one value, which tell it from all others.

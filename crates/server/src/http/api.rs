@@ -67,7 +67,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 pub(super) const WHO: &str = "anonymous";
 
 /// Entries of a page unless the caller says otherwise.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 
 /// Versions shown with a model by itself.
 const RECENT: u32 = 20;
@@ -80,7 +80,10 @@ pub(super) fn respond<T: Serialize>(result: Result<T, Refusal>) -> Response {
     respond_with(StatusCode::OK, result)
 }
 
-fn respond_with<T: Serialize>(status: StatusCode, result: Result<T, Refusal>) -> Response {
+pub(super) fn respond_with<T: Serialize>(
+    status: StatusCode,
+    result: Result<T, Refusal>,
+) -> Response {
     match result {
         Ok(record) => json(status, &record),
         Err(refusal) => refuse(&refusal),
@@ -540,7 +543,7 @@ async fn alias_history(
     respond(result.await)
 }
 
-fn number(version: u32) -> Result<Version, Refusal> {
+pub(super) fn number(version: u32) -> Result<Version, Refusal> {
     version.to_string().parse()
 }
 

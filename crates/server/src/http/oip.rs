@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::body::{self, Encoding, Sent};
 use crate::catalog::show_state;
 use crate::infer::{Output, Told, infer};
-use crate::ledger::{Asked, arm};
+use crate::ledger::Asker;
 use crate::models;
 use crate::running::Running;
 use crate::stats::Spent;
@@ -337,23 +337,22 @@ async fn try_answer(
     mut sent: Sent,
 ) -> Result<Response, Refusal> {
     let reference = reference?;
-    let running = app.find(permission, &reference).await?;
+    let target = app.find(permission, &reference).await?;
     let bytes = sent.read(&app.limits).await?;
     let json_length = json_length(&sent.headers)?;
     let mut request = match oip::decode_request(&bytes, json_length, &app.limits)? {
         oip::Body::Request(request) => request,
-        oip::Body::Raw(body) => oip::raw_request(body, &running.signature)?,
+        oip::Body::Raw(body) => oip::raw_request(body, &target.reads.signature)?,
     };
-    let asked = Asked {
+    let asker = Asker {
         headers: &sent.headers,
         request_id: super::request_id(&sent.headers),
-        arm: &arm(&reference.selector),
         timeout: None,
     };
-    let (told, outputs) = infer(app, permission, &running, &mut request, asked).await?;
+    let (running, told, outputs) = infer(app, permission, &target, &mut request, asker).await?;
     encode(
         &told,
-        &running,
+        running,
         &request,
         &outputs,
         Encoding::accepted(&sent.headers),
@@ -429,7 +428,7 @@ fn encode(
     if let Ok(value) = HeaderValue::from_str(id_text) {
         headers.insert(PREDICTION_ID_HEADER, value);
     }
-    super::tell(headers, told.warning.as_deref(), told.decision.as_deref());
+    super::tell(headers, [&told.warning, &told.decision, &told.token]);
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }

@@ -318,6 +318,31 @@ const ROUTES: &[Route] = &[
         "Takes back what a rule did: the traffic goes where it was",
     ),
     (
+        "post",
+        "/api/v1/models/{model}/rollouts",
+        "Begins to move a model's traffic to a version, guarded by tests",
+    ),
+    (
+        "get",
+        "/api/v1/rollouts",
+        "Rollouts, the newest first: model, live, before",
+    ),
+    (
+        "get",
+        "/api/v1/rollouts/{id}",
+        "A rollout: where it is, what is tested, what happened",
+    ),
+    (
+        "get",
+        "/api/v1/rollouts/{id}/events",
+        "What happened to a rollout, with what it rests on: from",
+    ),
+    (
+        "post",
+        "/api/v1/rollouts/{id}/{deed}",
+        "Does what somebody wants: approve, pause, resume, promote, abort",
+    ),
+    (
         "get",
         "/api/v1/blobs/{digest}",
         "Whether the content with this digest was sent",

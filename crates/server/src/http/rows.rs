@@ -18,8 +18,8 @@ use wire::rows::{Layout, encode_predictions};
 use super::{Allowed, PREDICTION_ID_HEADER, bytes_of, json, reference, refusal_with, refuse};
 use crate::app::{App, ContainerRoutes};
 use crate::body::Sent;
-use crate::ledger::{Asked, arm};
-use crate::running::Running;
+use crate::ledger::Asker;
+use crate::route::Target;
 
 pub(super) fn routes(container: &ContainerRoutes) -> Router<Arc<App>> {
     let mut router = Router::new()
@@ -95,29 +95,26 @@ async fn predict(
             });
         };
         let reference = reference(model, None)?;
-        let running = app.find(permission, &reference).await?;
+        let target = app.find(permission, &reference).await?;
         let bytes = sent.read(&app.limits).await?;
-        let inputs = wire::rows::decode_v1(&bytes, &running.signature, &app.limits)?;
-        let arm = arm(&reference.selector);
-        answer(&running, inputs, &sent.headers, &arm, Layout::Rows).await
+        let inputs = wire::rows::decode_v1(&bytes, &target.reads.signature, &app.limits)?;
+        answer(&target, inputs, &sent.headers, Layout::Rows).await
     };
     result.await.unwrap_or_else(|refusal| refuse(&refusal))
 }
 
 async fn answer(
-    running: &Running,
+    target: &Target,
     inputs: Vec<NamedTensor>,
     headers: &HeaderMap,
-    arm: &str,
     layout: Layout,
 ) -> Result<Response, Refusal> {
-    let asked = Asked {
+    let asker = Asker {
         headers,
         request_id: super::request_id(headers),
-        arm,
         timeout: None,
     };
-    let answer = running.answer(inputs, &[], &asked).await?;
+    let (running, answer) = target.answer(inputs, &[], asker).await?;
     let names = answer
         .outputs
         .iter()
@@ -128,8 +125,9 @@ async fn answer(
     if let Ok(id) = HeaderValue::from_str(&answer.id.to_string()) {
         response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
-    let (warning, decision) = (answer.warning.as_deref(), answer.decision.as_deref());
-    super::tell(response.headers_mut(), warning, decision);
+    let token = answer.token.map(|it| it.to_string());
+    let said = [&answer.warning, &answer.decision, &token];
+    super::tell(response.headers_mut(), said);
     Ok(response)
 }
 
@@ -175,7 +173,8 @@ async fn try_invocations(
     permission: Permission<Predict>,
     mut sent: Sent,
 ) -> Result<Response, Refusal> {
-    let running = app.only(permission)?;
+    let target = app.only(permission)?;
+    let signature = &target.reads.signature;
     let bytes = sent.read(&app.limits).await?;
     let kind = sent
         .headers
@@ -183,10 +182,10 @@ async fn try_invocations(
         .map_or("application/json", |it| it.to_str().unwrap_or("?"));
     let essence = kind.split(';').next().unwrap_or_default().trim();
     let inputs = match essence.to_ascii_lowercase().as_str() {
-        "application/json" => wire::rows::decode_mlflow(&bytes, &running.signature, &app.limits)?,
-        "text/csv" => wire::rows::decode_csv(&bytes, &running.signature)?,
+        "application/json" => wire::rows::decode_mlflow(&bytes, signature, &app.limits)?,
+        "text/csv" => wire::rows::decode_csv(&bytes, signature)?,
         "application/vnd.apache.parquet" => {
-            wire::rows::decode_parquet(&bytes, &running.signature, &app.limits)?
+            wire::rows::decode_parquet(&bytes, signature, &app.limits)?
         }
         _ => {
             return Err(Refusal::UnsupportedMediaType {
@@ -195,8 +194,7 @@ async fn try_invocations(
             });
         }
     };
-    let arm = arm(&domain::Selector::Traffic);
-    answer(&running, inputs, &sent.headers, &arm, Layout::Columns).await
+    answer(&target, inputs, &sent.headers, Layout::Columns).await
 }
 
 /// Whether the one model that a container serves can answer.

@@ -49,6 +49,11 @@ pub fn print<T: serde::Serialize>(document: &T) -> Result<String, Refusal> {
     })
 }
 
+/// Reads the text of a file with settings of one section, which whoever knows the section checks.
+pub fn parse_section(text: &str, file: &str) -> Result<serde_json::Value, Refusal> {
+    yaml(text, file)
+}
+
 /// Reads YAML into a type; `file` is what errors call it.
 pub(super) fn yaml<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Refusal> {
     // Without strictness `off` is false, as it was in YAML 1.1.
@@ -180,6 +185,7 @@ fn apply_to(
         budget,
         monitor,
         alerts,
+        rollout,
     } = manifest.clone();
     if let Some(name) = model {
         package.name = name
@@ -218,6 +224,7 @@ fn apply_to(
         budget,
         monitor,
         alerts,
+        rollout,
     };
     add_examples(folder, &mut package)?;
     package.check_files(folder.limits())?;

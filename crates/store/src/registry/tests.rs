@@ -203,7 +203,7 @@ async fn run(registry: &Registry, words: &[&str], now: i64) -> Result<String, Re
     Ok(answer)
 }
 
-fn new_version(model: &str, content: &str, change: Change) -> NewVersion {
+pub(super) fn new_version(model: &str, content: &str, change: Change) -> NewVersion {
     let path = |text: &str| text.parse().expect("a plain path");
     let mut digest = [0; 32];
     digest[..content.len()].copy_from_slice(content.as_bytes());

@@ -36,31 +36,8 @@ impl Registry {
         change: &Change,
     ) -> Result<Option<Version>, Refusal> {
         let mut db = self.begin().await?;
-        let version_id = version_id(&mut db, model, version).await?;
-        let state: String = sqlx::query_scalar("SELECT state FROM versions WHERE id = ?")
-            .bind(version_id)
-            .fetch_one(&mut *db)
-            .await
-            .map_err(failure::of_sql)?;
-        if State::from_name(&state) != Some(State::Verified) {
-            return Err(Refusal::Conflict {
-                why: format!(
-                    "`{model}:{version}` cannot take traffic: it has not reproduced its examples"
-                ),
-            });
-        }
-        let before = traffic_of(&mut db, model).await?;
-        if before == Some(version) {
-            return Ok(before);
-        }
-        sqlx::query("UPDATE models SET traffic = ? WHERE name = ?")
-            .bind(version.number())
-            .bind(model.as_str())
-            .execute(&mut *db)
-            .await
-            .map_err(failure::of_sql)?;
-        let detail = json!({ "from": before.map(Version::number), "to": version.number() });
-        tell(&mut db, model, "traffic", detail, change).await?;
+        super::rollouts::refuse_while_live(&mut db, model, "its traffic is the rollout's").await?;
+        let before = give_traffic(&mut db, model, version, change).await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(before)
     }
@@ -233,6 +210,41 @@ fn read_change((id, from, to, at, who, why): ChangeRow) -> Result<AliasChange, R
             why,
         },
     })
+}
+
+/// Gives a model's traffic to a version in the transaction of what brings it about. Gives back the version that had it.
+pub(super) async fn give_traffic(
+    db: &mut SqliteConnection,
+    model: &ModelName,
+    version: Version,
+    change: &Change,
+) -> Result<Option<Version>, Refusal> {
+    let version_id = version_id(db, model, version).await?;
+    let state: String = sqlx::query_scalar("SELECT state FROM versions WHERE id = ?")
+        .bind(version_id)
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failure::of_sql)?;
+    if State::from_name(&state) != Some(State::Verified) {
+        return Err(Refusal::Conflict {
+            why: format!(
+                "`{model}:{version}` cannot take traffic: it has not reproduced its examples"
+            ),
+        });
+    }
+    let before = traffic_of(db, model).await?;
+    if before == Some(version) {
+        return Ok(before);
+    }
+    sqlx::query("UPDATE models SET traffic = ? WHERE name = ?")
+        .bind(version.number())
+        .bind(model.as_str())
+        .execute(&mut *db)
+        .await
+        .map_err(failure::of_sql)?;
+    let detail = json!({ "from": before.map(Version::number), "to": version.number() });
+    tell(db, model, "traffic", detail, change).await?;
+    Ok(before)
 }
 
 async fn traffic_of(

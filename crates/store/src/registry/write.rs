@@ -140,6 +140,7 @@ impl Registry {
         if let Some(alias) = alias {
             return held(format!("alias `{alias}` names it"));
         }
+        super::rollouts::refuse_while_needed(&mut db, model, version).await?;
         run(&mut db, "DELETE FROM versions WHERE id = ?", id).await?;
         let count = "UPDATE models SET version_count = version_count - 1 WHERE id = ?";
         run(&mut db, count, model_id).await?;
@@ -153,6 +154,8 @@ impl Registry {
     pub async fn remove_model(&self, model: &ModelName, change: &Change) -> Result<(), Refusal> {
         let mut db = self.begin().await?;
         let id = model_id(&mut db, model).await?;
+        super::rollouts::refuse_while_live(&mut db, model, "it cannot be removed meanwhile")
+            .await?;
         sqlx::query(
             "INSERT INTO alias_history (model_id, alias, from_number, to_number, at, who, why)
              SELECT model_id, name, number, NULL, ?, ?, ? FROM aliases WHERE model_id = ?",

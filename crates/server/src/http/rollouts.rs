@@ -1,0 +1,215 @@
+//! Rollouts over HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use domain::access::{Change, Read};
+use domain::rollout::RolloutId;
+use domain::rollout::command::{Deed, Person};
+use domain::{ModelName, Refusal};
+use http::StatusCode;
+use serde::Deserialize;
+use store::registry::LIST_MAX;
+use store::registry::rollouts::RolloutNumber;
+use wire::api::PageRecord;
+use wire::api::alerts::ByChange;
+use wire::api::rollouts as api;
+
+use super::Allowed;
+use super::api::{PAGE, WHO, number, parse, respond, respond_with};
+use crate::app::App;
+use crate::body::Sent;
+use crate::rollouts::{self, Start, Told};
+
+/// Events that are told with a rollout.
+const EVENTS_MAX: u32 = 100;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/models/{model}/rollouts", post(start))
+        .route("/api/v1/rollouts", get(list))
+        .route("/api/v1/rollouts/{id}", get(show))
+        .route("/api/v1/rollouts/{id}/events", get(events))
+        .route("/api/v1/rollouts/{id}/{deed}", post(command))
+}
+
+fn person(who: Option<String>, why: String) -> Person {
+    let who = who.filter(|it| !it.trim().is_empty());
+    Person {
+        who: who.unwrap_or_else(|| WHO.to_owned()),
+        why,
+    }
+}
+
+async fn start(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Change>,
+    Path(model): Path<String>,
+    sent: Sent,
+) -> Response {
+    let result = async {
+        let model: ModelName = model.parse()?;
+        let api::RolloutStart {
+            version,
+            spec,
+            who,
+            why,
+            supersede,
+        } = parse(&app, sent).await?;
+        let start = Start {
+            model,
+            version: number(version)?,
+            spec,
+            person: person(who, why),
+            supersede,
+        };
+        let told = rollouts::start(&app, permission, start).await?;
+        detail(&app, told).await
+    };
+    respond_with(StatusCode::CREATED, result.await)
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    model: Option<String>,
+    /// Only those that are not over.
+    #[serde(default)]
+    live: bool,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    _: Allowed<Read>,
+    Query(query): Query<ListQuery>,
+) -> Response {
+    let result = async {
+        let model: Option<ModelName> = query.model.as_deref().map(str::parse).transpose()?;
+        let registry = &app.store.registry;
+        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
+        if query.live {
+            let mut kept = registry.live_rollouts().await?;
+            kept.retain(|it| {
+                model
+                    .as_ref()
+                    .is_none_or(|model| it.rollout.plan.model() == model)
+            });
+            let items = kept.iter().map(|it| api::RolloutRecord::of(&it.rollout));
+            let items = items.collect();
+            return Ok(PageRecord { items, next: None });
+        }
+        let before = match query.before {
+            None => None,
+            Some(id) => Some(registry.rollout(&id.parse()?).await?.number),
+        };
+        let kept = registry.rollouts(model.as_ref(), before, limit).await?;
+        let items: Vec<_> = kept
+            .iter()
+            .map(|it| api::RolloutRecord::of(&it.rollout))
+            .collect();
+        Ok(super::api::page(items, limit, |it| it.id.clone()))
+    };
+    respond(result.await)
+}
+
+async fn show(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(id): Path<String>,
+) -> Response {
+    let result = async {
+        let told = rollouts::show(&app, permission, &id.parse()?).await?;
+        detail(&app, told).await
+    };
+    respond(result.await)
+}
+
+async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refusal> {
+    let Told { kept, evidence } = &told;
+    let plan = &kept.rollout.plan;
+    let from = kept.rollout.progress.events;
+    let from = from.saturating_sub(u64::from(EVENTS_MAX));
+    let events = events_of(app, kept.number, from, EVENTS_MAX).await?;
+    Ok(api::RolloutDetailRecord {
+        rollout: api::RolloutRecord::of(&kept.rollout),
+        spec: serde_json::to_value(plan.spec()).unwrap_or_default(),
+        keys: evidence.keys,
+        shadowed: evidence.shadowed,
+        tests: api::TestRecord::all(plan, evidence),
+        missing: rollouts::missing(app, &told),
+        events: events
+            .iter()
+            .map(|it| api::RolloutEventRecord::of(it, plan))
+            .collect(),
+    })
+}
+
+async fn events_of(
+    app: &App,
+    number: RolloutNumber,
+    from: u64,
+    limit: u32,
+) -> Result<Vec<domain::rollout::Event>, Refusal> {
+    let registry = &app.store.registry;
+    registry.rollout_events(number, from, limit).await
+}
+
+#[derive(Deserialize)]
+struct EventsQuery {
+    /// The number of the first.
+    #[serde(default)]
+    from: u64,
+    limit: Option<u32>,
+}
+
+async fn events(
+    State(app): State<Arc<App>>,
+    _: Allowed<Read>,
+    Path(id): Path<String>,
+    Query(query): Query<EventsQuery>,
+) -> Response {
+    let result = async {
+        let kept = app.store.registry.rollout(&id.parse()?).await?;
+        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
+        let events = events_of(&app, kept.number, query.from, limit).await?;
+        let plan = &kept.rollout.plan;
+        let items: Vec<_> = events
+            .iter()
+            .map(|it| api::RolloutEventRecord::of(it, plan))
+            .collect();
+        let next = |it: &api::RolloutEventRecord| (it.number + 1).to_string();
+        Ok(super::api::page(items, limit, next))
+    };
+    respond(result.await)
+}
+
+async fn command(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Change>,
+    Path((id, deed)): Path<(String, String)>,
+    sent: Sent,
+) -> Response {
+    let result = async {
+        let deed = match deed.as_str() {
+            "approve" => Deed::Approve,
+            "pause" => Deed::Pause,
+            "resume" => Deed::Resume,
+            "promote" => Deed::Promote,
+            "abort" => Deed::Abort,
+            _ => {
+                let path = format!("/api/v1/rollouts/{id}/{deed}");
+                let path = path.chars().take(200).collect();
+                return Err(Refusal::UnknownPath { path });
+            }
+        };
+        let id: RolloutId = id.parse()?;
+        let ByChange { who, why } = parse(&app, sent).await?;
+        let told = rollouts::command(&app, permission, &id, deed, person(who, why)).await?;
+        detail(&app, told).await
+    };
+    respond(result.await)
+}

@@ -1,0 +1,517 @@
+//! Rollouts as they go: what is measured of each is looked at once a second, `domain::rollout` says what is next, and
+//! that is written down and then done.
+//!
+//! R1. What is served is what the registry says: an event is in it before its traffic is asked for, and whatever asks
+//!     for a model's traffic reads it there.
+//! R2. One decision at a time: looking takes its time and holds nobody up, deciding does not.
+//! R3. Nothing here is on a request's way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ::ledger::Range;
+use domain::access::{Change, Permission, Read};
+use domain::alert::Moment;
+use domain::ledger::Mode;
+use domain::lifecycle::State as LoadState;
+use domain::rollout::command::{Deed, Person};
+use domain::rollout::decide::{Facts, Loaded, Next};
+use domain::rollout::evidence::Evidence;
+use domain::rollout::plan::Ask;
+use domain::rollout::recorded::Recorded;
+use domain::rollout::{Event, Plan, RolloutId, Spec};
+use domain::{ModelName, Refusal, Version};
+use store::Store;
+use store::registry::rollouts::Kept;
+use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalog::Model;
+use crate::models;
+use crate::questions::sql_limits;
+use crate::running::Running;
+use crate::task::Tasks;
+
+mod evidence;
+
+/// How often what is measured is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often what goes on from look to look is written down.
+const KEEP: Duration = Duration::from_secs(60);
+/// How long after a failure a version is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+/// The longest that one look may take.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+/// The longest that a change of what is routed is waited for.
+const ROUTE_MAX: Duration = Duration::from_secs(5);
+/// From so many requests on an incumbent's latency is known.
+const LATENCY_REQUESTS_MIN: u64 = 100;
+/// In so much time.
+const LATENCY_SPAN_US: i64 = 86_400_000_000;
+
+/// The rollouts that are not over.
+pub(crate) struct Rollouts {
+    live: Mutex<BTreeMap<ModelName, Live>>,
+    /// Somebody changed one.
+    changed: Notify,
+}
+
+/// One of them.
+struct Live {
+    kept: Kept,
+    /// What the last look measured.
+    evidence: Evidence,
+    /// When a version may be asked for again.
+    retry: HashMap<Version, Instant>,
+}
+
+impl Live {
+    fn new(kept: Kept) -> Self {
+        Self {
+            kept,
+            evidence: Evidence::default(),
+            retry: HashMap::new(),
+        }
+    }
+}
+
+/// What somebody asks for.
+pub(crate) struct Start {
+    pub(crate) model: ModelName,
+    pub(crate) version: Version,
+    /// What differs from the `rollout` of the version's manifest.
+    pub(crate) spec: Option<serde_json::Value>,
+    pub(crate) person: Person,
+    /// Whether one that is not over is ended for it.
+    pub(crate) supersede: bool,
+}
+
+/// A rollout as it is told.
+pub(crate) struct Told {
+    pub(crate) kept: Kept,
+    pub(crate) evidence: Evidence,
+}
+
+impl Rollouts {
+    /// Those that the last process left.
+    pub(crate) async fn open(store: &Store) -> Result<Self, Refusal> {
+        let live = store.registry.live_rollouts().await?;
+        let live = live.into_iter().map(|kept| {
+            let model = kept.rollout.plan.model().clone();
+            (model, Live::new(kept))
+        });
+        Ok(Self {
+            live: Mutex::new(live.collect()),
+            changed: Notify::new(),
+        })
+    }
+
+    async fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Live>> {
+        self.live.lock().await
+    }
+}
+
+/// The time by which rollouts go: it never jumps while the process lives.
+fn now(app: &App) -> Moment {
+    Moment(app.clock.wall_ms(app.clock.now()))
+}
+
+/// Looks and decides until the server ends.
+pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
+    let opened = app.upgrade();
+    let opened = opened.map(|it| (it.catalog.changes(), Arc::clone(&it.rollouts)));
+    let Some((mut changes, rollouts)) = opened else {
+        return;
+    };
+    let mut watches = HashMap::new();
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stopping = tasks.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let look = tokio::select! {
+            biased;
+            () = &mut stopping => return,
+            changed = changes.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            () = rollouts.changed.notified() => false,
+            _ = tick.tick() => true,
+        };
+        let Some(held) = app.upgrade() else { return };
+        let work = async {
+            if look {
+                look_at_all(&held, &mut watches).await;
+            }
+            settle_all(&held).await;
+        };
+        tokio::select! {
+            biased;
+            () = &mut stopping => return,
+            () = work => {}
+        }
+    }
+}
+
+/// What goes on from look to look, and when it was last written down.
+struct Watched {
+    watch: evidence::Watch,
+    kept_at: Instant,
+}
+
+async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) {
+    let live: Vec<Kept> = {
+        let live = app.rollouts.lock().await;
+        live.values().map(|it| it.kept.clone()).collect()
+    };
+    watches.retain(|id, _| live.iter().any(|it| it.rollout.plan.id() == id));
+    for kept in live {
+        let plan = &kept.rollout.plan;
+        let watched = watches.entry(plan.id().clone()).or_insert_with(|| Watched {
+            watch: restored(&kept),
+            kept_at: Instant::now(),
+        });
+        let counted = kept.rollout.progress.counted;
+        let looked = watched.watch.look(app, &kept.rollout, counted, now(app));
+        let evidence = match tokio::time::timeout(LOOK_MAX, looked).await {
+            Ok(Ok(evidence)) => evidence,
+            Ok(Err(refusal)) => {
+                tracing::warn!(%refusal, model = %plan.model(), "a rollout could not be looked at");
+                continue;
+            }
+            Err(_) => continue,
+        };
+        if watched.kept_at.elapsed() >= KEEP {
+            watched.kept_at = Instant::now();
+            let measured = serde_json::to_string(&watched.watch).unwrap_or_default();
+            let registry = &app.store.registry;
+            if let Err(refusal) = registry.keep_measured(kept.number, &measured).await {
+                tracing::error!(%refusal, "what is measured of a rollout is not kept");
+            }
+        }
+        let mut live = app.rollouts.lock().await;
+        if let Some(live) = live.get_mut(plan.model())
+            && live.kept.number == kept.number
+        {
+            live.evidence = evidence;
+            live.kept.measured = serde_json::to_string(&watched.watch).ok();
+        }
+    }
+}
+
+/// What the last process had measured; nothing where that cannot be read.
+fn restored(kept: &Kept) -> evidence::Watch {
+    let read = |text: &String| match serde_json::from_str(text) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::error!(%error, "what was measured of a rollout cannot be read; it is measured anew");
+            None
+        }
+    };
+    let measured = kept.measured.as_ref().and_then(read);
+    measured.unwrap_or_else(|| evidence::Watch::new(&kept.rollout.plan))
+}
+
+async fn settle_all(app: &Arc<App>) {
+    let mut live = app.rollouts.lock().await;
+    let models: Vec<ModelName> = live.keys().cloned().collect();
+    for model in models {
+        if let Err(refusal) = settle(app, &mut live, &model).await {
+            tracing::error!(%refusal, %model, "a rollout could not go on");
+        }
+    }
+}
+
+/// Does what is next for a model's rollout until that is to wait.
+async fn settle(
+    app: &App,
+    all: &mut BTreeMap<ModelName, Live>,
+    model: &ModelName,
+) -> Result<(), Refusal> {
+    loop {
+        let Some(live) = all.get_mut(model) else {
+            return Ok(());
+        };
+        let facts = facts(app, live);
+        match live.kept.rollout.next(&facts, now(app)) {
+            Next::Append(event) => append(app, live, &event).await?,
+            Next::Route(traffic) => {
+                let routed = models::refresh(app, model).await?;
+                // Whatever else is being loaded is not waited for.
+                let _ = tokio::time::timeout(ROUTE_MAX, routed).await;
+                let served = app.catalog.model(model).and_then(|it| it.serving());
+                if served.as_ref() != Some(&traffic) {
+                    return Ok(());
+                }
+            }
+            Next::Load(version) => {
+                let now = Instant::now();
+                if live.retry.get(&version).is_some_and(|it| *it > now) {
+                    return Ok(());
+                }
+                live.retry.insert(version, now + RETRY);
+                // How that goes is a change of what is loaded, which wakes the watch.
+                drop(models::refresh(app, model).await?);
+                return Ok(());
+            }
+            Next::Wait { .. } => return Ok(()),
+            Next::Over => {
+                all.remove(model);
+                drop(models::refresh(app, model).await?);
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal> {
+    let measured = live.kept.measured.clone();
+    let registry = &app.store.registry;
+    registry
+        .append_rollout_event(&mut live.kept, event, measured)
+        .await?;
+    let plan = &live.kept.rollout.plan;
+    let said = event.sentence(plan);
+    tracing::info!(model = %plan.model(), rollout = %plan.id(), state = event.to.name(), "{said}");
+    Ok(())
+}
+
+fn facts(app: &App, live: &Live) -> Facts {
+    let plan = &live.kept.rollout.plan;
+    let model = app.catalog.model(plan.model()).unwrap_or_default();
+    Facts {
+        incumbent: loaded(&model, plan.incumbent()),
+        candidate: loaded(&model, plan.candidate()),
+        serving: model.serving(),
+        evidence: live.evidence.clone(),
+    }
+}
+
+fn loaded(model: &Model, version: Version) -> Loaded {
+    match model.states.get(&version) {
+        None => Loaded::Absent,
+        Some(LoadState::Loading | LoadState::Unloading) => Loaded::Loading,
+        Some(LoadState::Ready) => Loaded::Ready,
+        Some(LoadState::Failed { why }) => Loaded::Failed { why: why.clone() },
+    }
+}
+
+/// Begins a rollout.
+pub(crate) async fn start(
+    app: &Arc<App>,
+    permission: Permission<Change>,
+    start: Start,
+) -> Result<Told, Refusal> {
+    let Start {
+        model,
+        version,
+        spec,
+        person,
+        supersede,
+    } = start;
+    person.check()?;
+    let registry = &app.store.registry;
+    let record = registry.version(&model, version).await?;
+    let manifest = store::format::parse_manifest(&record.manifest)?;
+    let spec = merged(&manifest.rollout, spec)?;
+    if supersede {
+        let deed = Deed::Supersede { by: version };
+        let mut live = app.rollouts.lock().await;
+        if live.contains_key(&model) {
+            command_locked(app, &mut live, &model, deed, person.clone()).await?;
+        }
+    }
+    // What is not served cannot be measured.
+    models::load(app, permission, &model, None).await?;
+    let mut live = app.rollouts.lock().await;
+    let incumbent = registry.traffic(&model).await?;
+    let before = match incumbent {
+        Some(incumbent) => registry.version(&model, incumbent).await?,
+        None => record.clone(),
+    };
+    let running = app.catalog.model(&model).and_then(|it| it.traffic.clone());
+    let latency = match &running {
+        Some(running) => latency_of(app, running).await?,
+        None => None,
+    };
+    let columns = running
+        .as_ref()
+        .map(|it| columns_of(it, &manifest.ledger.attributes));
+    let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
+    let plan = Plan::new(
+        Ask {
+            id: Uuid::now_v7().to_string().parse()?,
+            model: model.clone(),
+            incumbent,
+            candidate: version,
+            signatures: (&before.signature, &record.signature),
+            spec,
+            recorded: Recorded {
+                ledger: mode != Mode::Off,
+                prices: app.prices.is_some(),
+                task: record.signature.task.as_ref(),
+                columns: columns.as_deref(),
+                posted: &[],
+                latency,
+            },
+            person,
+            now: now(app),
+        },
+        live.get(&model).map(|it| &it.kept.rollout),
+    )?;
+    let kept = registry.begin_rollout(&plan).await?;
+    live.insert(model.clone(), Live::new(kept.clone()));
+    settle(app, &mut live, &model).await?;
+    app.rollouts.changed.notify_one();
+    let kept = live.get(&model).map_or(kept, |it| it.kept.clone());
+    Ok(Told {
+        kept,
+        evidence: Evidence::default(),
+    })
+}
+
+/// The columns by which groups can be told.
+fn columns_of(running: &Running, attributes: &[String]) -> Vec<String> {
+    let layout = running.recorder.layout();
+    let columns = layout.input_columns().flat_map(|(_, names)| names.iter());
+    columns.chain(attributes).cloned().collect()
+}
+
+/// What the manifest says with what somebody says in its place (JSON merge patch, RFC 7396).
+fn merged(manifest: &Spec, patch: Option<serde_json::Value>) -> Result<Spec, Refusal> {
+    let Some(patch) = patch else {
+        return Ok(manifest.clone());
+    };
+    let malformed = |error: serde_json::Error| Refusal::Malformed {
+        what: "`spec`",
+        why: error.to_string(),
+    };
+    let mut whole = serde_json::to_value(manifest).map_err(malformed)?;
+    merge(&mut whole, patch);
+    serde_json::from_value(whole).map_err(malformed)
+}
+
+fn merge(whole: &mut serde_json::Value, patch: serde_json::Value) {
+    use serde_json::Value::{Null, Object};
+    match (whole, patch) {
+        (Object(whole), Object(patch)) => {
+            for (name, value) in patch {
+                match value {
+                    Null => drop(whole.remove(&name)),
+                    value => merge(whole.entry(name).or_insert(Null), value),
+                }
+            }
+        }
+        (whole, patch) => *whole = patch,
+    }
+}
+
+/// 99 of 100 requests of the last day took as long at most; none where there were few.
+async fn latency_of(app: &App, running: &Running) -> Result<Option<Duration>, Refusal> {
+    let to_us = crate::clock::wall_ms() * 1000;
+    let range = Range {
+        from_us: to_us - LATENCY_SPAN_US,
+        to_us,
+    };
+    let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
+    let model = running.model.to_string();
+    let question = async move {
+        let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
+        // One span: no time is as long ago as 2^62 microseconds.
+        snapshot
+            .served(&model, None, (range, 1 << 62), limits)
+            .await
+    };
+    let served = app.questions.ask(LOOK_MAX, question).await?;
+    let known = served
+        .first()
+        .filter(|it| it.requests - it.failed.min(it.requests) >= LATENCY_REQUESTS_MIN);
+    Ok(known.map(|it| Duration::from_secs_f64(it.p99_us.max(0.0) / 1e6)))
+}
+
+/// Does what somebody wants with a rollout.
+pub(crate) async fn command(
+    app: &Arc<App>,
+    _: Permission<Change>,
+    id: &RolloutId,
+    deed: Deed,
+    person: Person,
+) -> Result<Told, Refusal> {
+    let kept = app.store.registry.rollout(id).await?;
+    let mut live = app.rollouts.lock().await;
+    let model = kept.rollout.plan.model().clone();
+    let is_live = live
+        .get(&model)
+        .is_some_and(|it| it.kept.number == kept.number);
+    if !is_live {
+        // It is over, which is said in its own words.
+        let evidence = Evidence::default();
+        let event = kept.rollout.command(deed, person, &evidence, now(app))?;
+        let what = format!("event {} of a rollout that nobody follows", event.number);
+        return Err(Refusal::Internal { what });
+    }
+    command_locked(app, &mut live, &model, deed, person).await
+}
+
+async fn command_locked(
+    app: &App,
+    all: &mut BTreeMap<ModelName, Live>,
+    model: &ModelName,
+    deed: Deed,
+    person: Person,
+) -> Result<Told, Refusal> {
+    let Some(live) = all.get_mut(model) else {
+        let id = model.to_string();
+        return Err(Refusal::UnknownRollout { id });
+    };
+    let event = live
+        .kept
+        .rollout
+        .command(deed, person, &live.evidence, now(app))?;
+    append(app, live, &event).await?;
+    let (number, evidence) = (live.kept.number, live.evidence.clone());
+    let id = live.kept.rollout.plan.id().clone();
+    settle(app, all, model).await?;
+    app.rollouts.changed.notify_one();
+    let kept = match all.get(model) {
+        Some(live) if live.kept.number == number => live.kept.clone(),
+        // It is over.
+        _ => app.store.registry.rollout(&id).await?,
+    };
+    Ok(Told { kept, evidence })
+}
+
+/// A rollout with what is measured of it; of one that is over what its last event rests on.
+pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Result<Told, Refusal> {
+    let kept = app.store.registry.rollout(id).await?;
+    let measured = {
+        let live = app.rollouts.lock().await;
+        let live = live.get(kept.rollout.plan.model());
+        live.filter(|it| it.kept.number == kept.number)
+            .map(|it| it.evidence.clone())
+    };
+    let evidence = match measured {
+        Some(evidence) => evidence,
+        None => {
+            let last = kept.rollout.progress.events.saturating_sub(1);
+            let events = app.store.registry.rollout_events(kept.number, last, 1);
+            let event = events.await?.pop();
+            event.map(|it| it.evidence).unwrap_or_default()
+        }
+    };
+    Ok(Told { kept, evidence })
+}
+
+/// When it must be looked at again by itself; nothing else is of now.
+pub(crate) fn missing(app: &App, told: &Told) -> Vec<String> {
+    let rollout = &told.kept.rollout;
+    if rollout.progress.state.is_over() {
+        return Vec::new();
+    }
+    let missing = rollout.missing(&told.evidence, now(app));
+    missing.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,163 @@
+//! Which version answers a request for a model's name: its traffic's, or, while several share that, the one that the
+//! request's key has by `domain::rollout::traffic`.
+//!
+//! R1. The versions that share a model's traffic take the same inputs, so that a request is read before it is known who
+//!     answers it.
+//! R2. A key that says where a request belongs is also the key of its rows in the ledger: what was split is what is
+//!     counted.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::ledger::Source;
+use domain::request::{NamedTensor, value_of};
+use domain::rollout::assign::{Place, RouteToken};
+use domain::rollout::traffic::Traffic;
+use domain::{Refusal, Selector, Version};
+use http::HeaderMap;
+use uuid::Uuid;
+
+use crate::catalog::Model;
+use crate::ledger::{Asked, Asker};
+use crate::running::{Answer, Running};
+
+/// The header that holds a request without a key where it went: it is in the answer, and in the requests that should
+/// go there again.
+pub(crate) const ROUTE_TOKEN: &str = "windlass-route-token";
+
+/// How a model's traffic is shared.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sharing {
+    /// With what keys get their places.
+    pub(crate) salt: String,
+    /// Where the key is.
+    pub(crate) key: Option<Source>,
+    /// Who has what.
+    pub(crate) traffic: Traffic,
+}
+
+/// The same with the versions that answer; all of them are ready.
+pub(crate) struct Routes {
+    pub(crate) sharing: Sharing,
+    versions: BTreeMap<Version, Arc<Running>>,
+}
+
+impl Routes {
+    /// None until every version that has a share is ready.
+    pub(crate) fn of(sharing: &Sharing, ready: &BTreeMap<Version, Arc<Running>>) -> Option<Self> {
+        let versions = sharing.traffic.versions().into_iter();
+        let versions = versions.map(|it| Some((it, Arc::clone(ready.get(&it)?))));
+        Some(Self {
+            sharing: sharing.clone(),
+            versions: versions.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Who answers a request, and why.
+    fn choose(
+        &self,
+        reads: &Running,
+        headers: &HeaderMap,
+        inputs: &[NamedTensor],
+    ) -> Result<Chosen<'_>, Refusal> {
+        let Sharing { salt, key, traffic } = &self.sharing;
+        let key = match key {
+            Some(Source::Header(name)) => {
+                let value = headers.get(name.as_str()).and_then(|it| it.to_str().ok());
+                value.filter(|it| !it.is_empty()).map(str::to_owned)
+            }
+            Some(Source::Input(name)) => value_of(&reads.signature, inputs, name),
+            None => None,
+        };
+        let (place, token) = match &key {
+            Some(key) => (Place::of(salt, key), None),
+            None => {
+                let token = match headers.get(ROUTE_TOKEN) {
+                    Some(token) => token.to_str().unwrap_or("?").parse()?,
+                    // Whatever is left when the time is cut off is random.
+                    None => RouteToken(Uuid::now_v7().as_u128() as u64),
+                };
+                (Place::of(salt, &token.to_string()), Some(token))
+            }
+        };
+        let (version, arm) = traffic.split.at(place);
+        let running = self.versions.get(&version);
+        Ok(Chosen {
+            // It has every version of its traffic.
+            running: running.ok_or(Refusal::Draining)?,
+            arm: arm.to_string(),
+            key,
+            token,
+        })
+    }
+}
+
+/// Who answers one request.
+struct Chosen<'a> {
+    running: &'a Arc<Running>,
+    arm: String,
+    key: Option<String>,
+    token: Option<RouteToken>,
+}
+
+/// What a reference names: one version, or those that share a model's traffic.
+pub(crate) struct Target {
+    /// The version by which requests are read (R1).
+    pub(crate) reads: Arc<Running>,
+    /// How it was chosen.
+    arm: Cow<'static, str>,
+    routes: Option<Arc<Routes>>,
+}
+
+impl Target {
+    /// What answers a model's name; none where nothing does.
+    pub(crate) fn of(model: &Model) -> Option<Self> {
+        Some(Self {
+            reads: Arc::clone(model.traffic.as_ref()?),
+            arm: "traffic".into(),
+            routes: model.routes.clone(),
+        })
+    }
+
+    /// What the selector names of a model.
+    pub(crate) fn named(model: &Model, selector: &Selector) -> Option<Self> {
+        let (version, arm) = match selector {
+            Selector::Traffic => return Self::of(model),
+            Selector::Version(version) => (version, "version".into()),
+            Selector::Alias(alias) => (model.aliases.get(alias)?, format!("@{alias}").into()),
+        };
+        Some(Self {
+            reads: Arc::clone(model.ready.get(version)?),
+            arm,
+            routes: None,
+        })
+    }
+
+    /// Has the request answered, and says by whom.
+    pub(crate) async fn answer(
+        &self,
+        inputs: Vec<NamedTensor>,
+        outputs: &[String],
+        asker: Asker<'_>,
+    ) -> Result<(&Running, Answer), Refusal> {
+        let Some(routes) = &self.routes else {
+            let asked = Asked {
+                asker,
+                arm: &self.arm,
+                key: None,
+            };
+            let answer = self.reads.answer(inputs, outputs, &asked).await?;
+            return Ok((&self.reads, answer));
+        };
+        let chosen = routes.choose(&self.reads, asker.headers, &inputs)?;
+        let asked = Asked {
+            asker,
+            arm: &chosen.arm,
+            key: chosen.key.as_deref(),
+        };
+        let mut answer = chosen.running.answer(inputs, outputs, &asked).await?;
+        answer.token = chosen.token;
+        Ok((chosen.running, answer))
+    }
+}

@@ -1,0 +1,116 @@
+"""A model's traffic moves to another version: who answers whom, what is tested, and the way back."""
+
+import itertools
+import threading
+from collections import Counter
+
+import pytest
+from credit import applicants, ask, by_infer, copy, infer_body
+from server import until
+
+KEY = "ledger: {key: header:x-customer}"
+# Whatever lasts hours in life lasts a second here.
+QUICK = {
+    "shadow": "off",
+    "steps": ["5%", "50%"],
+    "hold": {"min": "1s", "min_keys": 20},
+    "bake": "1s",
+    "deadline": "10m",
+    "signals": [],
+}
+
+
+def rollout(server, version, **spec):
+    """Begins one, with these settings in place of the quick ones."""
+    body = {"version": version, "spec": {**QUICK, **spec}, "who": "ann"}
+    status, told = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
+    assert status == 201, told
+    return told
+
+
+def told(server, id):
+    status, told = server.ask_json("GET", f"/api/v1/rollouts/{id}")
+    assert status == 200, told
+    return told
+
+
+class Callers:
+    """People who ask all the time, each with a key of its own, until the block is left."""
+
+    def __init__(self, server, rows, threads=2):
+        self.server, self.rows = server, rows
+        self.keys, self.stop = itertools.count(), threading.Event()
+        self.counts, self.lock = Counter(), threading.Lock()
+        self.threads = [threading.Thread(target=self.work) for _ in range(threads)]
+
+    def work(self):
+        connection = self.server.connect()
+        while not self.stop.is_set():
+            key = next(self.keys)
+            row = self.rows[key % len(self.rows)]
+            headers = {"x-customer": f"customer-{key}"}
+            status, _, answer = ask(
+                connection, "/v2/models/credit/infer", infer_body([row]), headers.items()
+            )
+            with self.lock:
+                self.counts[status, answer.get("model_version")] += 1
+        connection.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def over(server, id):
+    def seen():
+        found = told(server, id)
+        return found if found["over"] else None
+
+    return until(seen, "the rollout is over", 120)
+
+
+def test_a_key_goes_where_its_hash_says_and_stays_there(start, tmp_path):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+        begun = rollout(server, 2, steps=["50%"], hold={"min": "10m"}, deadline="1d")
+        until(lambda: told(server, begun["id"])["state"] == "step", "the first step", 60)
+        connection = server.connect()
+        went = {}
+        for key in range(200):
+            headers = {"x-customer": f"c{key}"}.items()
+            path = "/v2/models/credit/infer"
+            status, got, answer = ask(connection, path, infer_body(rows[:1]), headers)
+            assert status == 200, answer
+            assert "windlass-route-token" not in got
+            went[f"c{key}"] = int(answer["model_version"])
+        assert 60 < sum(it == 2 for it in went.values()) < 140, went
+        # Without a key the answer has a token that holds the caller.
+        tokens = {}
+        for _ in range(40):
+            status, got, answer = ask(connection, "/v2/models/credit/infer", infer_body(rows[:1]))
+            tokens[got["windlass-route-token"]] = answer["model_version"]
+            assert answer["parameters"]["route_token"] == got["windlass-route-token"]
+        assert set(tokens.values()) == {"1", "2"}, tokens
+        for token, version in tokens.items():
+            headers = {"windlass-route-token": token}.items()
+            for path in ["/v2/models/credit/infer"] * 2:
+                _, _, answer = ask(connection, path, infer_body(rows[:1]), headers)
+                assert answer["model_version"] == version
+        status, _, answer = ask(
+            connection, path, infer_body(rows[:1]), {"windlass-route-token": "x"}.items()
+        )
+        assert status == 400 and "16 digits" in answer["error"], answer
+        connection.close()
+        arms = server.query(
+            "select key, version, arm from credit where key is not null order by time"
+        )
+        assert len(arms) == 200
+        for key, version, arm in arms:
+            assert went[key] == version and arm == {1: "control", 2: "candidate"}[version]
