@@ -106,24 +106,13 @@ pub enum OnTimeout {
     Hold,
 }
 
-/// When the candidate gets all of the traffic.
+/// When the candidate gets all of the traffic: not before every guardrail has shown that it is not worse.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromoteWhen {
-    /// Which guardrails must have shown that it is not worse.
-    pub non_inferior: NonInferior,
     /// How long it waits for labels. Without it until the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
-}
-
-/// Which guardrails must have shown that it is not worse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NonInferior {
-    /// Every one.
-    #[default]
-    All,
 }
 
 /// How long it waits for labels.
@@ -345,7 +334,7 @@ mod tests {
             {"metric":"latency","over":"50ms","allow":"1%"},{"metric":"cost_per_1k","worse_by":"10%"},
             {"metric":"loss","worse_by":"0.01"},{"metric":"fairness.true_positive","worse_by":"2pp","by":"gender"}],
             "signals":[{"metric":"prediction_drift","js_below":0.1},{"metric":"disagreement","below":"8%"}],
-            "promote_when":{"non_inferior":"all","labels":{"wait":"3d","min":500}},"on_timeout":"rollback"}"#;
+            "promote_when":{"labels":{"wait":"3d","min":500}},"on_timeout":"rollback"}"#;
         let spec = read(text).expect("it makes sense");
         let printed = serde_json::to_string(&spec).expect("JSON");
         assert_eq!(read(&printed), Ok(spec));
@@ -407,7 +396,7 @@ mod tests {
         );
         of(
             r#"{"promote_when":{"non_inferior":"some"}}"#,
-            "unknown variant `some`",
+            "unknown field `non_inferior`",
         );
         of(r#"{"on_timeout":"promote"}"#, "unknown variant `promote`");
         of(r#"{"approval":"each_step"}"#, "unknown variant `each_step`");
