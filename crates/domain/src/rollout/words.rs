@@ -302,7 +302,9 @@ fn stage(state: &State, plan: &Plan) -> String {
     }
 }
 
-/// A test's numbers: `4.10% (41 of 1000) against 1.00% (10 of 1000), at most 0.50pp more is allowed; e-value 4210, ...`.
+/// What a test rests on: the candidate's figure, the control's where there is one, what is allowed, the interval and the
+/// e-value. `4.10% (41 of 1000) against 1.00% (10 of 1000), 0.50pp worse is allowed; difference +1.20 to +4.90pp; e-value
+/// 4210, fails from 100 on`. Of one that has no numbers, why.
 fn show(tested: &Tested, plan: &Plan) -> String {
     let tests = plan.tests();
     let all = match tested.role {
