@@ -16,6 +16,7 @@ use crate::manifest::Span;
 use crate::name::{ModelName, Version};
 use crate::refusal::Refusal;
 use crate::rollout::evidence::{Evidence, Figure, Interval};
+use crate::rollout::spec::check_alpha;
 use crate::rollout::test::{Better, Margin, Measure};
 use crate::rollout::traffic::{ARMS_MAX, WHOLE};
 
@@ -105,24 +106,9 @@ impl Spec {
             }
             (_, None) => {}
         }
-        let margin = self.equivalent_within;
-        match margin {
-            Margin::Relative(_) if metric.is_share() => {
-                let why = format!(
-                    "`{margin}` of a share can be read both ways; say percentage points, such as `0.5pp`"
-                );
-                return wrong("equivalent_within", why);
-            }
-            Margin::Absolute(size) if metric.is_share() && size >= 1.0 => {
-                let why = format!("`{size}` is more than a share can move; `1pp` is `0.01`");
-                return wrong("equivalent_within", why);
-            }
-            Margin::Absolute(_) | Margin::Relative(_) => {}
-        }
-        let alpha = self.alpha;
-        if !(1e-6..=0.2).contains(&alpha) {
-            return wrong("alpha", format!("`{alpha}` is not from 0.000001 to 0.2"));
-        }
+        let margin = metric.check_margin(self.equivalent_within);
+        margin.or_else(|why| wrong("equivalent_within", why))?;
+        check_alpha(self.alpha).or_else(|why| wrong("alpha", why))?;
         let deadline = self.deadline;
         if deadline.0.is_zero() || deadline.0 > DEADLINE_MAX {
             return wrong(

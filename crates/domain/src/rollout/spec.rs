@@ -223,10 +223,7 @@ impl Spec {
             let why = format!("`{deadline}` is not longer than shadow and steps take, {least}");
             return wrong("deadline", why);
         }
-        let alpha = self.alpha;
-        if !(1e-6..=0.2).contains(&alpha) {
-            return wrong("alpha", format!("`{alpha}` is not from 0.000001 to 0.2"));
-        }
+        check_alpha(self.alpha).or_else(|why| wrong("alpha", why))?;
         for (field, tests) in [("guardrails", &self.guardrails), ("signals", &self.signals)] {
             let tests = tests.as_deref().unwrap_or_default();
             check_tests(field, tests)?;
@@ -280,6 +277,14 @@ impl Spec {
             return wrong("steps", why);
         }
         Ok(())
+    }
+}
+
+/// Why it may not be so probable to be wrong, where it may not.
+pub(crate) fn check_alpha(alpha: f64) -> Result<(), String> {
+    match (1e-6..=0.2).contains(&alpha) {
+        true => Ok(()),
+        false => Err(format!("`{alpha}` is not from 0.000001 to 0.2")),
     }
 }
 

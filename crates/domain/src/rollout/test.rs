@@ -213,6 +213,19 @@ impl Measure {
             Self::CostPer1k | Self::Loss | Self::PredictionDrift | Self::Posted(_) => false,
         }
     }
+
+    /// Why so much of it is no margin, where it is none.
+    pub(crate) fn check_margin(&self, margin: Margin) -> Result<(), String> {
+        match margin {
+            Margin::Relative(_) if self.is_share() => Err(format!(
+                "`{margin}` of a share can be read both ways; say percentage points, such as `0.5pp`"
+            )),
+            Margin::Absolute(size) if self.is_share() && size >= 1.0 => Err(format!(
+                "`{size}` is more than a share can move; `1pp` is `0.01`"
+            )),
+            Margin::Absolute(_) | Margin::Relative(_) => Ok(()),
+        }
+    }
 }
 
 /// How much worse something may be.
@@ -369,7 +382,10 @@ impl Test {
             (Measure::Latency, None, Some(_)) => {
                 Err(("over", "`allow` needs a budget such as `50ms`".to_owned()))
             }
-            (_, Some(margin), _) => self.no_worse(margin),
+            (_, Some(margin), _) => match metric.check_margin(margin) {
+                Ok(()) => Ok(Demand::NoWorse(margin)),
+                Err(why) => Err(("worse_by", why)),
+            },
             (_, None, _) => {
                 let why = match metric {
                     Measure::Latency => "it needs `worse_by`, or `over` with `allow`".to_owned(),
@@ -377,23 +393,6 @@ impl Test {
                 };
                 Err(("worse_by", why))
             }
-        }
-    }
-
-    fn no_worse(&self, margin: Margin) -> Result<Demand, (&'static str, String)> {
-        let metric = &self.metric;
-        match margin {
-            Margin::Relative(_) if metric.is_share() => {
-                let why = format!(
-                    "`{margin}` of a share can be read both ways; say percentage points, such as `0.5pp`"
-                );
-                Err(("worse_by", why))
-            }
-            Margin::Absolute(size) if metric.is_share() && size >= 1.0 => {
-                let why = format!("`{size}` is more than a share can move; `1pp` is `0.01`");
-                Err(("worse_by", why))
-            }
-            Margin::Absolute(_) | Margin::Relative(_) => Ok(Demand::NoWorse(margin)),
         }
     }
 
