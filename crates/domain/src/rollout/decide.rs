@@ -148,15 +148,12 @@ impl Rollout {
             false => &facts.incumbent,
         };
         // What answers comes before what is only kept.
-        let routable = wanted
-            .versions()
-            .into_iter()
-            .all(|it| *loaded(it) == Loaded::Ready);
+        let answers = wanted.versions();
+        let routable = answers.iter().all(|it| *loaded(*it) == Loaded::Ready);
         if routable && facts.serving.as_ref() != Some(&wanted) {
             return Next::Route(wanted);
         }
         // What is only kept warm and cannot be loaded must not keep a rollout from its end.
-        let answers = wanted.versions();
         let missing = state
             .versions(plan)
             .into_iter()
@@ -201,7 +198,7 @@ impl Rollout {
             },
             State::Promoting => Ok(State::Baking),
             State::Baking => {
-                self.after(spec.bake.0, now)?;
+                self.after(self.lasting(), now)?;
                 Ok(State::Succeeded)
             }
             State::RollingBack { reason } => Ok(match reason {
@@ -231,6 +228,17 @@ impl Rollout {
         }
     }
 
+    /// For how long the present stage lasts at least.
+    fn lasting(&self) -> Duration {
+        let spec = self.plan.spec();
+        match (&self.progress.state, &spec.shadow) {
+            (State::Shadow(_), ShadowSetting::Sample(shadow)) => shadow.lasting.0,
+            (State::Step { .. }, _) => spec.hold.min.0,
+            (State::Baking, _) => spec.bake.0,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Leaves the shadow or a step, where nothing is missing.
     fn leave(&self, facts: &Facts, now: Moment) -> Result<State, Option<Moment>> {
         let missing = self.missing(&facts.evidence, now);
@@ -257,13 +265,15 @@ impl Rollout {
     pub fn missing(&self, evidence: &Evidence, now: Moment) -> Vec<Missing> {
         let spec = self.plan.spec();
         let mut missing = Vec::new();
-        let lasting = match (&self.progress.state, &spec.shadow) {
+        if let Err(Some(until)) = self.after(self.lasting(), now) {
+            missing.push(Missing::Time { until });
+        }
+        match (&self.progress.state, &spec.shadow) {
             (State::Shadow(_), ShadowSetting::Sample(shadow)) => {
                 let (got, want) = (evidence.shadowed, shadow.min_requests);
                 if got < want {
                     missing.push(Missing::Requests { got, want });
                 }
-                shadow.lasting.0
             }
             (State::Step { .. }, _) => {
                 let (got, want) = (evidence.keys, spec.hold.min_keys);
@@ -273,13 +283,8 @@ impl Rollout {
                 if self.after_stage() == State::Promoting {
                     self.non_inferior(evidence, now, &mut missing);
                 }
-                spec.hold.min.0
             }
-            (State::Baking, _) => spec.bake.0,
-            _ => Duration::ZERO,
-        };
-        if let Err(Some(until)) = self.after(lasting, now) {
-            missing.insert(0, Missing::Time { until });
+            _ => {}
         }
         match self.progress.state.phase() {
             Some(Phase::Holding(hold)) => missing.insert(0, Missing::Hold(hold.clone())),
@@ -417,10 +422,7 @@ impl Rollout {
             return Some(Hold::Errors { test });
         }
         // At the beginning of a stage there is nothing yet.
-        let lasting = match (&progress.state, &plan.spec().shadow) {
-            (State::Shadow(_), ShadowSetting::Sample(shadow)) => shadow.lasting.0,
-            _ => plan.spec().hold.min.0,
-        };
+        let lasting = self.lasting();
         let labels = plan.spec().promote_when.labels.as_ref();
         let in_shadow = matches!(progress.state, State::Shadow(_));
         let lacks = first(&|test, _, tested| {
