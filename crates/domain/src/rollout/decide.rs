@@ -55,10 +55,10 @@ pub enum Next {
     Route(Traffic),
     /// Load this version. After a failure the caller takes its time.
     Load(Version),
-    /// Nothing until then, or until something is measured.
+    /// Nothing until then, or until something is measured or somebody does something.
     Wait {
-        /// When to look at the latest.
-        until: Moment,
+        /// When to look at the latest, which is to come; none where no time moves it.
+        until: Option<Moment>,
     },
     /// Nothing any more.
     Over,
@@ -172,11 +172,11 @@ impl Rollout {
             return Next::Load(version);
         }
         if !(routable || gone) || holds {
-            return self.wait(None);
+            return self.wait(None, &facts.evidence, now);
         }
         match self.moving(facts, now) {
             Ok(to) => append(to, Why::Rules),
-            Err(until) => self.wait(until),
+            Err(until) => self.wait(until, &facts.evidence, now),
         }
     }
 
@@ -380,11 +380,12 @@ impl Rollout {
 
     /// What holds it, where something does.
     fn holding(&self, facts: &Facts, now: Moment) -> Option<Hold> {
-        let Self { plan, progress } = self;
+        let progress = &self.progress;
         let evidence = &facts.evidence;
         let phase = progress.state.phase()?;
-        // Only a person ends these.
-        if let Phase::Holding(hold @ (Hold::Paused { .. } | Hold::Deadline)) = phase {
+        if let Phase::Holding(hold) = phase
+            && is_persons(phase)
+        {
             return Some(hold.clone());
         }
         if now >= progress.until {
@@ -396,13 +397,7 @@ impl Rollout {
         if matches!(facts.incumbent, Loaded::Failed { .. }) {
             return Some(Hold::Incumbent);
         }
-        let tests = plan.tests();
-        let guardrails = tests.guardrails.iter().map(|it| (Role::Guardrail, it));
-        let signals = tests.signals.iter().map(|it| (Role::Signal, it));
-        let open = guardrails.chain(signals).filter(|it| !self.is_waived(it.1));
-        let said: Vec<(&Test, Role, Option<&Tested>)> = open
-            .map(|(role, test)| (test, role, evidence.of(role, &test.name())))
-            .collect();
+        let said: Vec<(&Test, Role, Option<&Tested>)> = self.open(evidence).collect();
         let first = |holds: &dyn Fn(&Test, Role, Option<&Tested>) -> bool| {
             let found = said.iter().find(|it| holds(it.0, it.1, it.2));
             found.map(|it| it.0.name())
@@ -421,30 +416,63 @@ impl Rollout {
         if let Some(test) = errs {
             return Some(Hold::Errors { test });
         }
-        // At the beginning of a stage there is nothing yet.
-        let lasting = self.lasting();
-        let labels = plan.spec().promote_when.labels.as_ref();
-        let in_shadow = matches!(progress.state, State::Shadow(_));
-        let lacks = first(&|test, _, tested| {
-            let grace = match (test.metric.needs_labels(), labels) {
-                (false, _) => lasting,
-                (true, Some(labels)) => lasting.max(labels.wait.0),
-                // They may come until the deadline.
-                (true, None) => return false,
-            };
-            let is_due = in_shadow == test.is_of_shadow() && self.after(grace, now).is_ok();
-            let lacks = tested.is_none_or(|it| it.verdict == Verdict::NoData);
-            is_due && lacks && test.must_have_data()
-        });
+        let lacks = first(&|test, _, tested| self.due(test, tested).is_some_and(|it| it <= now));
         lacks.map(|test| Hold::NoData { test })
     }
 
-    fn wait(&self, until: Option<Moment>) -> Next {
-        let deadline = self.progress.until;
-        let until = until.map_or(deadline, |it| match self.progress.state {
-            State::Baking => it,
-            _ => it.min(deadline),
-        });
-        Next::Wait { until }
+    /// The tests that can hold it, and what they say.
+    fn open<'a>(
+        &'a self,
+        evidence: &'a Evidence,
+    ) -> impl Iterator<Item = (&'a Test, Role, Option<&'a Tested>)> {
+        let tests = self.plan.tests();
+        let guardrails = tests.guardrails.iter().map(|it| (Role::Guardrail, it));
+        let signals = tests.signals.iter().map(|it| (Role::Signal, it));
+        let open = guardrails.chain(signals).filter(|it| !self.is_waived(it.1));
+        open.map(|(role, test)| (test, role, evidence.of(role, &test.name())))
     }
+
+    /// From when on it holds as there is nothing to tell this test of; none where it does not.
+    fn due(&self, test: &Test, tested: Option<&Tested>) -> Option<Moment> {
+        let state = &self.progress.state;
+        let is_of_stage = state.phase().is_some_and(|it| !is_persons(it))
+            && matches!(state, State::Shadow(_)) == test.is_of_shadow();
+        let lacks = tested.is_none_or(|it| it.verdict == Verdict::NoData);
+        if !is_of_stage || !lacks || !test.must_have_data() {
+            return None;
+        }
+        // At the beginning of a stage there is nothing yet.
+        let lasting = self.lasting();
+        let labels = self.plan.spec().promote_when.labels.as_ref();
+        let grace = match (test.metric.needs_labels(), labels) {
+            (false, _) => lasting,
+            (true, Some(labels)) => lasting.max(labels.wait.0),
+            // They may come until the deadline.
+            (true, None) => return None,
+        };
+        Some(self.progress.since.after(grace))
+    }
+
+    /// Waits for this time, or for what else time brings before: that data is missed, and the deadline.
+    fn wait(&self, until: Option<Moment>, evidence: &Evidence, now: Moment) -> Next {
+        let Self { plan, progress } = self;
+        let ends = match &progress.state {
+            State::Pending | State::Validating => true,
+            State::Shadow(phase) | State::Step { phase, .. } => {
+                plan.spec().on_timeout == OnTimeout::Rollback || !is_persons(phase)
+            }
+            _ => false,
+        };
+        let missed = self.open(evidence);
+        let missed = missed.filter_map(|(test, _, tested)| self.due(test, tested));
+        let times = missed.chain(until).chain(ends.then_some(progress.until));
+        Next::Wait {
+            until: times.filter(|it| *it > now).min(),
+        }
+    }
+}
+
+/// Whether only a person ends it.
+fn is_persons(phase: &Phase) -> bool {
+    matches!(phase, Phase::Holding(Hold::Paused { .. } | Hold::Deadline))
 }

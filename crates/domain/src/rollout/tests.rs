@@ -102,7 +102,7 @@ struct World {
     facts: Facts,
     now: Moment,
     events: Vec<Event>,
-    /// When it wants to be looked at again.
+    /// When it wants to be looked at again; none where no time moves it.
     until: Option<Moment>,
 }
 
@@ -162,8 +162,8 @@ impl World {
                     *loaded = Loaded::Ready;
                 }
                 Next::Wait { until } => {
-                    assert!(until > self.now || self.rollout.progress.until <= self.now);
-                    self.until = Some(until);
+                    assert!(until.is_none_or(|it| it > self.now), "{until:?}");
+                    self.until = until;
                     return done;
                 }
                 Next::Over => return done,

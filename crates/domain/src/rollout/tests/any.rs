@@ -126,6 +126,28 @@ impl World {
         self.look();
     }
 
+    /// Whatever it waits for, no time before that moves it; and none at all where it waits for none.
+    fn check_wait(&self) -> Result<(), TestCaseError> {
+        let waits = self.rollout.next(&self.facts, self.now);
+        let Next::Wait { until } = waits else {
+            return Ok(());
+        };
+        let year = self.now.0 + 365 * 86_400_000;
+        let end = match until {
+            Some(until) => {
+                prop_assert!(until > self.now);
+                until.0 - 1
+            }
+            None => year,
+        };
+        for at in [self.now.0 + 1, self.now.0.midpoint(end), end] {
+            let at = Moment(at.min(end));
+            let next = self.rollout.next(&self.facts, at);
+            prop_assert_eq!(&next, &waits, "at {}", at);
+        }
+        Ok(())
+    }
+
     fn is_over(&self) -> bool {
         self.rollout.progress.state.is_over()
     }
@@ -171,6 +193,7 @@ proptest! {
         world.look();
         for happening in &happenings {
             world.happen(happening);
+            world.check_wait()?;
             let wanted = world.rollout.traffic();
             let ready = |it: &Version| {
                 let of = if *it == version(4) { &world.facts.candidate } else { &world.facts.incumbent };

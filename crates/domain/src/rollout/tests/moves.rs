@@ -161,6 +161,8 @@ fn it_wants_to_be_looked_at_when_something_is_due() {
         Some(40)
     );
     assert_eq!(due(37, &["ben", "promotes"]), Some(157));
+    // No time brings a candidate back.
+    assert_eq!(due(38, &["candidate", "loading"]), None);
 }
 
 #[test]
@@ -174,6 +176,37 @@ fn a_step_that_began_late_is_looked_at_by_the_deadline() {
         ",
     );
     assert_eq!(world.until, Some(world.rollout.progress.until));
+}
+
+#[test]
+fn it_waits_for_no_time_that_is_past() {
+    let holds = PLAIN.replacen('{', r#"{"on_timeout":"hold","#, 1);
+    let until = |spec: &str, script: &str| {
+        let world = check(spec, &format!("{BEGUN}{script}"));
+        world.until.map(|it| (it.0 - START.0) / 60_000)
+    };
+    let deadline = "7d look => step 1 holds: deadline";
+    assert_eq!(until(&holds, deadline), None);
+    // Paused, nothing but a deadline that goes back is waited for.
+    let paused = "2m ben pauses => step 1 holds: paused by ben";
+    assert_eq!(until(&holds, paused), None);
+    assert_eq!(until(PLAIN, paused), Some(7 * 24 * 60));
+    let lacks = "2m guardrail error_rate nodata =>";
+    assert_eq!(until(PLAIN, lacks), Some(30));
+}
+
+#[test]
+fn labels_that_must_come_are_missed_in_time() {
+    let spec = r#"{"shadow":"off","steps":["5%","10%"],"signals":[],"promote_when":{"labels":{"wait":"3d"}},
+        "guardrails":[{"metric":"loss","worse_by":"0.1","must_have_data":true}]}"#;
+    let world = check(
+        spec,
+        "
+        0s  look => serve 3:100%, validating, load 4, step 1, serve 4:5% 3:90% 3:5%
+        31m look =>
+        ",
+    );
+    assert_eq!(world.until, Some(Moment(START.0 + 3 * 86_400_000)));
 }
 
 #[test]
