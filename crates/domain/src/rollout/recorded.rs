@@ -1,6 +1,7 @@
 //! Which tests a rollout has, by what its owner says and by what is recorded of the model.
 //!
 //! R1. What nobody records is not tested: by name it is refused, and it is left out of what holds when nothing is said.
+//! R2. All evidence is read from the ledger: without one nothing can be tested, and so nothing is rolled out.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::task::Task;
 /// What is recorded of a model, on which tests can be made.
 #[derive(Clone, Debug)]
 pub struct Recorded<'a> {
-    /// Whether its predictions are in the ledger.
+    /// Whether its predictions are in the ledger (R2).
     pub ledger: bool,
     /// Whether the server was given prices.
     pub prices: bool,
@@ -40,7 +41,8 @@ pub struct Tests {
 }
 
 impl Spec {
-    /// The tests that it comes to where this is recorded. Refused where it names one that is not (R1).
+    /// The tests that it comes to where this is recorded. Refused where it names one that is not (R1), and where nothing is
+    /// (R2).
     pub fn tests(&self, recorded: &Recorded) -> Result<Tests, Refusal> {
         for (field, tests) in [("guardrails", &self.guardrails), ("signals", &self.signals)] {
             for (place, test) in tests.iter().flatten().enumerate() {
@@ -64,8 +66,14 @@ impl Spec {
             js_below: Some(0.2),
             ..Test::of(Measure::PredictionDrift)
         };
-        let said = self.guardrails.clone();
-        let guardrails = said.unwrap_or_else(|| usual(guardrails).collect());
+        let guardrails = match self.guardrails.clone() {
+            Some(said) => said,
+            None => {
+                let errors = recorded.check(&guardrails[0]);
+                errors.or_else(|(_, why)| wrong("guardrails", why))?;
+                usual(guardrails).collect()
+            }
+        };
         let said = self.signals.clone();
         let signals = said.unwrap_or_else(|| {
             let signal = Some(drift).filter(|it| recorded.check(it).is_ok());
@@ -111,9 +119,9 @@ impl Recorded<'_> {
     fn check(&self, test: &Test) -> Result<(), (&'static str, String)> {
         let metric = &test.metric;
         let nobody = |why: String| Err(("metric", why));
-        if !self.ledger && !matches!(metric, Measure::ErrorRate | Measure::Latency) {
+        if !self.ledger {
             return nobody(format!(
-                "nobody records `{metric}` while `ledger.mode` is `off`; set it to `buffered`"
+                "nobody records `{metric}` while `ledger.mode` is `off`; say `ledger.mode: buffered` in `windlass.yaml`"
             ));
         }
         let fits = |it: &quality::Metric| self.task.is_some_and(|task| it.fits(task));
@@ -222,11 +230,53 @@ mod tests {
             ["error_rate", "latency over 13ms", "prediction_drift"]
         );
         assert_eq!(names(&RECORDED), ["error_rate", "latency over 13ms"]);
+    }
+
+    #[test]
+    fn without_a_ledger_nothing_can_be_tested() {
+        let binary = task(r#"{"type":"binary","positive":"bad"}"#);
+        let posted = ["revenue".to_owned()];
         let unrecorded = Recorded {
             ledger: false,
-            ..known
+            task: Some(&binary),
+            posted: &posted,
+            ..RECORDED
         };
-        assert_eq!(names(&unrecorded), ["error_rate", "latency over 13ms"]);
+        let of = |text: &str| {
+            let spec = read(text).expect(text);
+            let refusal = spec.tests(&unrecorded).expect_err(text);
+            refusal.to_string()
+        };
+        let why = |metric: &str| {
+            format!(
+                "nobody records `{metric}` while `ledger.mode` is `off`; say `ledger.mode: buffered` in `windlass.yaml`"
+            )
+        };
+        for text in ["{}", r#"{"signals":[]}"#] {
+            let got = of(text);
+            let want = format!("`rollout.guardrails`: {}", why("error_rate"));
+            assert!(got.contains(&want), "{got}");
+        }
+        for (metric, test) in [
+            ("error_rate", r#""worse_by":"0.5pp""#),
+            ("latency", r#""worse_by":"2pp""#),
+            ("latency", r#""over":"50ms","allow":"1%""#),
+            ("cost_per_1k", r#""worse_by":"10%""#),
+            ("loss", r#""worse_by":"1""#),
+            ("estimated.accuracy", r#""worse_by":"1pp""#),
+            ("fairness.selection", r#""by":"Sex","worse_by":"2pp""#),
+            ("prediction_drift", r#""js_below":0.1"#),
+            ("disagreement", r#""below":"8%""#),
+            ("posted.revenue", r#""better":"higher","worse_by":"1""#),
+        ] {
+            for field in ["guardrails", "signals"] {
+                let got = of(&format!(
+                    r#"{{"{field}":[{{"metric":"{metric}",{test}}}]}}"#
+                ));
+                let want = format!("`rollout.{field}[0].metric`: {}", why(metric));
+                assert!(got.contains(&want), "{got}");
+            }
+        }
     }
 
     #[test]
@@ -271,15 +321,6 @@ mod tests {
             loss,
             &RECORDED,
             "`rollout.guardrails[0].metric`: `loss` needs a `task`",
-        );
-        let unrecorded = Recorded {
-            ledger: false,
-            ..known.clone()
-        };
-        of(
-            loss,
-            &unrecorded,
-            "nobody records `loss` while `ledger.mode` is `off`",
         );
         let mae = r#"{"metric":"estimated.mae","worse_by":"1"}"#;
         of(mae, &known, "the model's `task` has no `mae`");

@@ -40,7 +40,7 @@ pub struct Spec {
     /// Tests that roll back when they fail. Without them `error_rate` 0.5pp worse and `latency` 2pp worse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Vec<Test>>,
-    /// Tests that hold when they fail. Without them `prediction_drift` over 0.2, where predictions are recorded.
+    /// Tests that hold when they fail. Without them `prediction_drift` over 0.2, where a `task` says what answers mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signals: Option<Vec<Test>>,
     /// When the candidate gets all of the traffic.
