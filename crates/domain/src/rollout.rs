@@ -7,7 +7,8 @@
 //! R3. A guardrail that fails rolls back. A signal that fails, a split that is not the intended one and data that
 //!     must be there and is not hold.
 //! R4. Only a passed test promotes: not failing is not passing.
-//! R5. Every live state ends: by its tests, by its deadline, or by a person, whom every live state obeys.
+//! R5. Every live state ends: by its tests, by its deadline, or by a person, whom every live state obeys. What goes back
+//!     does so when its incumbent answers, and at once where that cannot be loaded and nobody hears the candidate.
 //! R6. A clock that was set back never moves a rollout on.
 //! R7. Every change is an [`Event`] with what it rests on; the events in their order are the rollout.
 //!

@@ -163,8 +163,11 @@ impl Rollout {
                 Loaded::Loading | Loaded::Ready => false,
             });
         // Nobody hears the candidate, and what should answer in its place cannot: that is not the rollout's to mend.
-        let serving = facts.serving.as_ref();
-        let heard = serving.is_some_and(|it| it.versions().contains(&plan.candidate()));
+        let lives = matches!(facts.candidate, Loaded::Ready | Loaded::Loading);
+        let heard = facts.serving.as_ref().is_some_and(|it| {
+            let shares = it.split.shares();
+            lives && shares.iter().any(|it| it.1 == plan.candidate())
+        });
         let gone = matches!(state, State::RollingBack { .. })
             && matches!(facts.incumbent, Loaded::Failed { .. })
             && !heard;

@@ -97,6 +97,7 @@ fn plan(spec: &str) -> Plan {
 }
 
 /// A rollout and the world that it is in, which does what it is told.
+#[derive(Clone)]
 struct World {
     rollout: Rollout,
     facts: Facts,
@@ -136,39 +137,46 @@ impl World {
     /// Does what is next until there is nothing but to wait. Tells what was done.
     fn look(&mut self) -> Vec<String> {
         let mut done = Vec::new();
-        loop {
+        while self.step(&mut done) {
             assert!(done.len() < 30, "does not come to rest: {done:?}");
-            match self.rollout.next(&self.facts, self.now) {
-                Next::Append(event) => {
-                    done.push(match &event.why {
-                        event::Why::ClockSetBack { ms } => format!("clock back {}s", ms / 1000),
-                        _ => short(&event.to),
-                    });
-                    self.follow(event);
-                }
-                Next::Route(traffic) => {
-                    done.push(served(&traffic));
-                    self.facts.serving = Some(traffic);
-                }
-                Next::Load(it) => {
-                    let loaded = match it == version(4) {
-                        true => &mut self.facts.candidate,
-                        false => &mut self.facts.incumbent,
-                    };
-                    done.push(format!("load {it}"));
-                    if matches!(loaded, Loaded::Failed { .. }) {
-                        return done;
-                    }
-                    *loaded = Loaded::Ready;
-                }
-                Next::Wait { until } => {
-                    assert!(until.is_none_or(|it| it > self.now), "{until:?}");
-                    self.until = until;
-                    return done;
-                }
-                Next::Over => return done,
-            }
         }
+        done
+    }
+
+    /// Does what is next; whether there was anything that can be done.
+    fn step(&mut self, done: &mut Vec<String>) -> bool {
+        match self.rollout.next(&self.facts, self.now) {
+            Next::Append(event) => {
+                done.push(match &event.why {
+                    event::Why::ClockSetBack { ms } => format!("clock back {}s", ms / 1000),
+                    _ => short(&event.to),
+                });
+                self.follow(event);
+            }
+            Next::Route(traffic) => {
+                assert_eq!(traffic, self.rollout.traffic());
+                done.push(served(&traffic));
+                self.facts.serving = Some(traffic);
+            }
+            Next::Load(it) => {
+                let loaded = match it == version(4) {
+                    true => &mut self.facts.candidate,
+                    false => &mut self.facts.incumbent,
+                };
+                done.push(format!("load {it}"));
+                if matches!(loaded, Loaded::Failed { .. }) {
+                    return false;
+                }
+                *loaded = Loaded::Ready;
+            }
+            Next::Wait { until } => {
+                assert!(until.is_none_or(|it| it > self.now), "{until:?}");
+                self.until = until;
+                return false;
+            }
+            Next::Over => return false,
+        }
+        true
     }
 
     fn act(&mut self, words: &[&str]) -> String {

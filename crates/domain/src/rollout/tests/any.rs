@@ -59,6 +59,11 @@ fn loaded(number: u8) -> Loaded {
 
 impl World {
     fn happen(&mut self, happening: &Happening) {
+        self.bring(happening);
+        self.look();
+    }
+
+    fn bring(&mut self, happening: &Happening) {
         const TESTS: [(Role, &str); 3] = [
             (Role::Guardrail, "error_rate"),
             (Role::Guardrail, "loss"),
@@ -115,7 +120,51 @@ impl World {
                 self.facts.candidate = Loaded::Absent;
             }
         }
-        self.look();
+    }
+
+    /// The process ends, and another begins: nothing is served or loaded, and what cannot be loaded still cannot.
+    fn restart(&mut self) {
+        let read = self.events.iter().map(|it| {
+            let text = serde_json::to_string(it).expect("JSON");
+            serde_json::from_str::<Event>(&text).expect("an event")
+        });
+        let events: Vec<Event> = read.collect();
+        let plan = self.rollout.plan.clone();
+        self.rollout = Rollout::replay(plan, &events).expect("its own events");
+        self.facts.serving = None;
+        for loaded in [&mut self.facts.incumbent, &mut self.facts.candidate] {
+            if *loaded == Loaded::Ready {
+                *loaded = Loaded::Absent;
+            }
+        }
+    }
+
+    /// Time passes and nothing else: what loads now is loaded or not, what cannot be loaded never can, and nothing more is
+    /// measured.
+    fn age(&mut self, loads: bool) {
+        for it in [&mut self.facts.incumbent, &mut self.facts.candidate] {
+            if *it == Loaded::Loading {
+                *it = loaded(if loads { 3 } else { 2 });
+            }
+        }
+        for _ in 0..40 {
+            self.look();
+            self.now = match self.rollout.next(&self.facts, self.now) {
+                Next::Over | Next::Wait { until: None } => return,
+                Next::Wait { until: Some(until) } => until,
+                // It is tried again in a day.
+                _ => self.now.after(std::time::Duration::from_secs(86_400)),
+            };
+        }
+    }
+
+    /// Whether it goes back to what cannot be loaded from what still answers: then who hears that is not cut off.
+    fn has_nothing_to_go_back_to(&self) -> bool {
+        let shares = self.facts.serving.as_ref().map(|it| it.split.shares());
+        matches!(self.rollout.progress.state, State::RollingBack { .. })
+            && matches!(self.facts.incumbent, Loaded::Failed { .. })
+            && self.facts.candidate == Loaded::Ready
+            && shares.is_some_and(|it| it.iter().any(|it| it.1 == version(4)))
     }
 
     /// Everything is well again, though nothing is measured.
@@ -146,6 +195,15 @@ impl World {
             prop_assert_eq!(&next, &waits, "at {}", at);
         }
         Ok(())
+    }
+
+    /// Whether all that is to be served is ready.
+    fn can_answer(&self) -> bool {
+        let versions = self.rollout.traffic().versions();
+        versions.into_iter().all(|it| match it == version(4) {
+            true => self.facts.candidate == Loaded::Ready,
+            false => self.facts.incumbent == Loaded::Ready,
+        })
     }
 
     fn is_over(&self) -> bool {
@@ -194,13 +252,8 @@ proptest! {
         for happening in &happenings {
             world.happen(happening);
             world.check_wait()?;
-            let wanted = world.rollout.traffic();
-            let ready = |it: &Version| {
-                let of = if *it == version(4) { &world.facts.candidate } else { &world.facts.incumbent };
-                *of == Loaded::Ready
-            };
-            if wanted.versions().iter().all(ready) && !world.is_over() {
-                prop_assert_eq!(world.facts.serving.as_ref(), Some(&wanted));
+            if world.can_answer() && !world.is_over() {
+                prop_assert_eq!(world.facts.serving.as_ref(), Some(&world.rollout.traffic()));
             }
         }
 
@@ -243,5 +296,63 @@ proptest! {
         let phase = world.rollout.progress.state.phase();
         let waits = matches!(phase, Some(Phase::Holding(Hold::Deadline | Hold::Paused { .. })));
         prop_assert!(world.is_over() || (holds && waits), "{:?}", world.rollout.progress);
+    }
+
+    /// Before an event, between it and its traffic, after that: what was done is done, what was not is, and nothing is served
+    /// but what is stored.
+    #[test]
+    fn wherever_a_process_ends_the_next_one_goes_on_there(
+        spec in spec(),
+        happenings in prop::collection::vec((happening(), 0usize..6), 0..40),
+    ) {
+        let mut world = World::new(plan(&spec));
+        world.look();
+        for (happening, steps) in &happenings {
+            let mut killed = world.clone();
+            killed.bring(happening);
+            let mut done = Vec::new();
+            while done.len() < *steps && killed.step(&mut done) {}
+            let before = killed.rollout.clone();
+            killed.restart();
+            prop_assert_eq!(&killed.rollout, &before);
+            killed.look();
+            world.happen(happening);
+            // What cannot be loaded is served for as long as it answers, and then no longer.
+            if !matches!(world.facts.incumbent, Loaded::Failed { .. }) {
+                prop_assert_eq!(&killed.events, &world.events);
+                prop_assert_eq!(&killed.rollout, &world.rollout);
+                let serves = killed.facts.serving.is_some() || killed.can_answer();
+                if serves && !world.is_over() {
+                    prop_assert_eq!(&killed.facts.serving, &world.facts.serving);
+                }
+            }
+        }
+    }
+
+    /// Time ends it, or it waits for a person as it was asked to, who ends it.
+    #[test]
+    fn nothing_that_stays_as_it_is_keeps_a_rollout_for_ever(
+        spec in spec(),
+        happenings in prop::collection::vec(happening(), 0..40),
+        loads in any::<bool>(),
+    ) {
+        let mut world = World::new(plan(&spec));
+        world.look();
+        happenings.iter().for_each(|it| world.happen(it));
+        world.age(loads);
+        let state = &world.rollout.progress.state;
+        if matches!(state.phase(), Some(Phase::Holding(Hold::Deadline | Hold::Paused { .. }))) {
+            let holds = world.rollout.plan.spec().on_timeout == crate::rollout::spec::OnTimeout::Hold;
+            prop_assert!(holds, "{:?}", state);
+            let evidence = world.facts.evidence.clone();
+            let abort = world.rollout.command(Deed::Abort, person("ann", ""), &evidence, world.now);
+            world.follow(abort.expect("a person ends what holds"));
+            world.age(loads);
+        }
+        if world.has_nothing_to_go_back_to() {
+            world.facts.incumbent = Loaded::Ready;
+            world.look();
+        }
+        prop_assert!(world.is_over(), "{:?} {:?}", world.rollout.progress, world.facts);
     }
 }

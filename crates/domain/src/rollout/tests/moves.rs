@@ -431,6 +431,23 @@ fn an_incumbent_that_cannot_be_loaded_holds_but_keeps_nobody_from_an_end() {
         4m restart          => aborted
         ",
     );
+    // Neither answers any longer.
+    begun(
+        "
+        2m incumbent failed => step 1 holds: incumbent, load 3
+        3m ben aborts       => rolling_back, load 3
+        4m candidate failed => aborted
+        ",
+    );
+    // In the shadow nobody hears it.
+    check(
+        "{}",
+        "
+        0s look             => serve 3:100%, validating, load 4, shadow, serve 3:100% shadow 4 10%
+        1m incumbent failed => shadow holds: incumbent, load 3
+        2m ben aborts       => rolling_back, aborted
+        ",
+    );
 }
 
 #[test]
