@@ -36,7 +36,13 @@ impl Estimate {
         }
     }
 
-    fn between(value: f64, low: f64, high: f64) -> Self {
+    /// A value and what is so far from it on both sides.
+    pub(crate) fn around(value: f64, half: f64) -> Self {
+        Self::between(value, value - half, value + half)
+    }
+
+    /// A value and these ends; none where one of them is no number.
+    pub(crate) fn between(value: f64, low: f64, high: f64) -> Self {
         if !low.is_finite() || !high.is_finite() {
             return Self::bare(value);
         }
@@ -70,7 +76,7 @@ pub fn normal(value: f64, standard_error: Option<f64>, level: f64) -> Estimate {
     match standard_error {
         Some(error) if error > 0.0 => {
             let half = two_sided(level) * error;
-            Estimate::between(value, value - half, value + half)
+            Estimate::around(value, half)
         }
         Some(_) | None => Estimate::bare(value),
     }
@@ -117,7 +123,7 @@ pub(crate) fn by_student(value: f64, error_squared: f64, degrees: usize, level: 
         return Estimate::bare(value);
     }
     let half = student::upper_quantile((1.0 - level) / 2.0, degrees) * error_squared.sqrt();
-    Estimate::between(value, value - half, value + half)
+    Estimate::around(value, half)
 }
 
 /// The degrees of freedom of a difference of two means, from the squares of their standard errors and the degrees of

@@ -88,14 +88,8 @@ pub struct Risks {
 impl Risks {
     fn checked(self) -> Self {
         let Self { fail, pass } = self;
-        assert!(
-            fail > 0.0 && fail < 1.0,
-            "a risk is strictly between 0 and 1"
-        );
-        assert!(
-            pass > 0.0 && pass < 1.0,
-            "a risk is strictly between 0 and 1"
-        );
+        check_risk(fail);
+        check_risk(pass);
         self
     }
 
@@ -109,6 +103,14 @@ impl Risks {
             Verdict::Inconclusive
         }
     }
+}
+
+/// Another risk is a mistake of the caller's.
+fn check_risk(risk: f64) {
+    assert!(
+        risk > 0.0 && risk < 1.0,
+        "a risk is strictly between 0 and 1"
+    );
 }
 
 /// Where the evidence is that of the least risk at which an interval still says so, it is looked for up to here: one of

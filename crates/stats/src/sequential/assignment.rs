@@ -3,6 +3,7 @@
 //!
 //! The mixture of multinomials by a Dirichlet prior around what was meant: Lindon & Malek, NeurIPS 2022, arXiv 2011.03567.
 
+use super::check_risk;
 use crate::gamma::ln_gamma;
 
 /// The risk that is usually taken: an alarm holds a rollout, so it must be rare.
@@ -30,10 +31,7 @@ pub fn ln_mismatch(counts: &[u64], shares: &[f64]) -> f64 {
 
 /// Whether it is: with probability `alpha` at most ever said where the shares are as meant.
 pub fn mismatch(counts: &[u64], shares: &[f64], alpha: f64) -> bool {
-    assert!(
-        alpha > 0.0 && alpha < 1.0,
-        "a risk is strictly between 0 and 1"
-    );
+    check_risk(alpha);
     ln_mismatch(counts, shares) >= -alpha.ln()
 }
 

@@ -5,17 +5,14 @@
 //! is from its probability. Of two arms it bounds how far apart their distributions are, and so says whether a candidate's
 //! answers have drifted from the control's.
 
-use super::{Reading, Risks, Seen, Verdict};
+use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::gamma::bisect;
 use crate::interval::Estimate;
 
 /// Half of the band around the distribution seen, of at least `from` values; `None` before there are so many. Narrowest
 /// near `from`, in relation to what would be possible; strictly valid at all.
 pub fn half_width(units: u64, from: u64, alpha: f64) -> Option<f64> {
-    assert!(
-        alpha > 0.0 && alpha < 1.0,
-        "a risk is strictly between 0 and 1"
-    );
+    check_risk(alpha);
     if units < from.max(1) {
         return None;
     }
@@ -79,15 +76,10 @@ pub fn read(apart: Apart, margin: f64, from: u64, risks: Risks) -> Reading {
                 Verdict::Inconclusive
             };
             let beyond = |it: f64| around((-it).exp()).is_some_and(|half| distance - half > margin);
-            let ends = Estimate {
-                value: distance,
-                low: Some(distance - half),
-                high: Some(distance + half),
-            };
             (
                 verdict,
                 bisect(0.0, super::LN_MOST, beyond),
-                ends.within(0.0, 1.0),
+                Estimate::around(distance, half).within(0.0, 1.0),
             )
         }
     };

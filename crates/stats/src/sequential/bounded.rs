@@ -5,7 +5,7 @@
 //! 1-27, theorem 2. What is covered is the mean of the values to be expected, weighted as the values are, so the truth
 //! may drift; the narrower running intersection of all intervals so far is only for one that does not, and is not taken.
 
-use super::{Reading, Risks, Seen, Verdict};
+use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::interval::Estimate;
 
 /// The mean so far, in seven numbers.
@@ -30,10 +30,7 @@ pub struct Bounded {
 impl Bounded {
     /// Nothing seen. `alpha` is strictly between 0 and 1.
     pub fn new(alpha: f64) -> Self {
-        assert!(
-            alpha > 0.0 && alpha < 1.0,
-            "a risk is strictly between 0 and 1"
-        );
+        check_risk(alpha);
         Self {
             alpha,
             units: 0,
@@ -77,12 +74,7 @@ impl Bounded {
         }
         let value = self.weighted / self.weight;
         let half = ((2.0 / self.alpha).ln() + self.penalty) / self.weight;
-        Estimate {
-            value,
-            low: Some(value - half),
-            high: Some(value + half),
-        }
-        .within(0.0, 1.0)
+        Estimate::around(value, half).within(0.0, 1.0)
     }
 
     /// The mean of differences, with its interval.

@@ -4,7 +4,7 @@
 //! CUPED: Deng, Xu, Kohavi & Walker, WSDM 2013, 123-132, section 3; one slope for both arms. What was known before cannot
 //! depend on the arm, so the difference stays what it was.
 
-use super::means::{Values, around, half_width, standard_error};
+use super::means::{Values, half_width, standard_error};
 use crate::interval::Estimate;
 
 /// Values of one arm, each with what was known before.
@@ -54,7 +54,7 @@ pub fn difference(candidate: &Pairs, control: &Pairs, alpha: f64, planned: u64) 
     };
     let units = candidate.values.units + control.values.units;
     match standard_error(arm(candidate), arm(control)) {
-        Some(error) => around(value, half_width(error, units, alpha, planned)),
+        Some(error) => Estimate::around(value, half_width(error, units, alpha, planned)),
         None => Estimate::bare(value),
     }
 }

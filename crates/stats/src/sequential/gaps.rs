@@ -60,11 +60,7 @@ pub fn read(groups: &[Group], margin: f64, risks: Risks) -> Reading {
         candidate,
         control: Some(control),
         ln_evidence,
-        difference: Estimate {
-            value,
-            low: Some(low.min(value)),
-            high: Some(high.max(value)),
-        },
+        difference: Estimate::between(value, low, high),
     }
 }
 

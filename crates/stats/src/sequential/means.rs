@@ -8,7 +8,7 @@
 //!     the tails are known: [`EFFECTIVE_MIN`].
 //! R2. A value that no sum can hold (see [`VALUE_MAX`]) is not counted.
 
-use super::{Reading, Risks, Seen, Verdict};
+use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::interval::Estimate;
 
 /// The largest size of a value that is counted: its fourth power still has room for as many as will ever come.
@@ -132,7 +132,7 @@ impl Means {
                 (
                     risks.verdict(ln_worse, ln_sound),
                     ln_worse,
-                    around(value, half),
+                    Estimate::around(value, half),
                 )
             }
         };
@@ -157,17 +157,6 @@ impl Means {
 pub(super) fn standard_error(one: (f64, u64), other: (f64, u64)) -> Option<f64> {
     let error = (one.0 / one.1 as f64 + other.0 / other.1 as f64).sqrt();
     (error > 0.0 && error.is_finite()).then_some(error)
-}
-
-pub(super) fn around(value: f64, half: f64) -> Estimate {
-    if !half.is_finite() {
-        return Estimate::bare(value);
-    }
-    Estimate {
-        value,
-        low: Some(value - half),
-        high: Some(value + half),
-    }
 }
 
 /// Half of the two-sided interval that covers a mean, or a difference of means, at all times: from its standard error, the
@@ -238,10 +227,7 @@ pub fn units_needed(
 
 /// Makes the interval narrowest at the units planned.
 fn rho_squared(alpha: f64, planned: u64) -> f64 {
-    assert!(
-        alpha > 0.0 && alpha < 1.0,
-        "a risk is strictly between 0 and 1"
-    );
+    check_risk(alpha);
     let ln = -2.0 * alpha.ln();
     (ln + ln.ln_1p()) / planned.max(1) as f64
 }

@@ -3,7 +3,7 @@
 //! The mixture of likelihood ratios by a uniform prior, which is a martingale that starts at 1: Robbins, Ann. Math.
 //! Stat. 41 (1970), 1397-1409; Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 49 (2021), 1055-1080, section 3.
 
-use super::{Reading, Risks, Seen, Verdict};
+use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::gamma::{bisect, ln_gamma};
 use crate::interval::Estimate;
 
@@ -57,10 +57,7 @@ pub fn ln_evidence(tally: Tally, share: f64) -> f64 {
 /// The share with the interval that covers it at all times at once with probability `1 - alpha`. Exact for any number
 /// of units. Without units the value is 0, without an interval.
 pub fn share(tally: Tally, alpha: f64) -> Estimate {
-    assert!(
-        alpha > 0.0 && alpha < 1.0,
-        "a risk is strictly between 0 and 1"
-    );
+    check_risk(alpha);
     if tally.units == 0 {
         return Estimate::bare(0.0);
     }
@@ -75,11 +72,7 @@ pub fn share(tally: Tally, alpha: f64) -> Estimate {
         0 => 1.0,
         _ => bisect(value, 1.0, |it| !is_outside(it)),
     };
-    Estimate {
-        value,
-        low: Some(low),
-        high: Some(high),
-    }
+    Estimate::between(value, low, high)
 }
 
 /// The logarithm of the likelihood, averaged over all shares.

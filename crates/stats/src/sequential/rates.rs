@@ -111,12 +111,7 @@ pub fn difference(candidate: Tally, control: Tally, alpha: f64) -> Estimate {
             alpha,
             PLANNED,
         );
-        return Estimate {
-            value,
-            low: Some(value - half),
-            high: Some(value + half),
-        }
-        .within(-1.0, 1.0);
+        return Estimate::around(value, half).within(-1.0, 1.0);
     }
     let (one, other) = (share(candidate, alpha / 2.0), share(control, alpha / 2.0));
     let minus = |end: Option<f64>, other: Option<f64>| Some(end? - other?);
