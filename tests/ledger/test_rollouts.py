@@ -114,3 +114,32 @@ def test_a_key_goes_where_its_hash_says_and_stays_there(start, tmp_path):
         assert len(arms) == 200
         for key, version, arm in arms:
             assert went[key] == version and arm == {1: "control", 2: "candidate"}[version]
+
+
+def test_a_candidate_answers_a_sample_unheard_beside_the_models_rows(start, tmp_path):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+        shadow = {"sample": "25%", "for": "10m"}
+        begun = rollout(server, 2, shadow=shadow, deadline="1d")
+        until(lambda: told(server, begun["id"])["state"] == "shadow", "the shadow", 60)
+        connection = server.connect()
+        for row in rows[:200]:
+            by_infer(connection, [row], {"x-customer": "c"}.items())
+        connection.close()
+
+        def unheard():
+            return server.query('select count(*) from "credit~shadow"') == [[50]]
+
+        until(unheard, "every fourth request was answered by the candidate")
+        pairs = server.query(
+            'select a.version, a.arm, b.version, b.arm, a.key = b.key, a."Age" = b."Age" '
+            'from credit a join "credit~shadow" b on a.prediction_id = b.prediction_id'
+        )
+        assert pairs == [[1, "traffic", 2, "shadow", True, True]] * 50
+        # What nobody heard counts nowhere else.
+        assert server.query("select count(*) from credit") == [[200]]
+        status, kpi = server.ask_json("GET", "/api/v1/models/credit/kpi?by=version")
+        assert status == 200 and [it["rows"] for it in kpi["groups"]] == [200], kpi
+        _, _, metrics = server.ask("GET", "/metrics")
+        assert b"windlass_shadow_answered_total 50" in metrics

@@ -110,6 +110,16 @@ pub struct Layout {
     pub(crate) meaning: Meaning,
 }
 
+/// What the table of a model's unheard answers is called. No model can have that name.
+pub fn unheard_of(model: &str) -> String {
+    format!("{model}~shadow")
+}
+
+/// The model that a table belongs to.
+pub(crate) fn heard_of(table: &str) -> &str {
+    table.strip_suffix("~shadow").unwrap_or(table)
+}
+
 /// What a layout is made of.
 pub struct Version<'a> {
     /// The model's name.
@@ -178,6 +188,14 @@ impl Layout {
             caller,
             meaning: meaning_of,
         })
+    }
+
+    /// The same of answers that nobody heard, which are a table of their own beside the model's.
+    pub fn unheard(&self) -> Self {
+        Self {
+            model: unheard_of(&self.model),
+            ..self.clone()
+        }
     }
 
     /// Whether there are tensors that are too large for columns.

@@ -56,7 +56,7 @@ pub use files::{Damage, Entry, Kind};
 pub use find::{Story, Told};
 pub use kpi::{Kpi, KpiBy};
 pub use label::{LABEL_BYTES_MAX, Label, Target};
-pub use layout::{Layout, VALUES_MAX, Version};
+pub use layout::{Layout, VALUES_MAX, Version, unheard_of};
 pub use quality::{
     Called, Example, Examples, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored,
     Spans,

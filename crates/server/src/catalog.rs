@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::pool::Ended;
 use crate::route::{Routes, Sharing, Target};
 use crate::running::Running;
+use crate::shadow::{ShadowCounts, Shadows};
 use crate::task::Tasks;
 
 /// Loads a version. The sender is dropped or used when all of its memory is free again.
@@ -60,6 +61,7 @@ pub(crate) struct Catalog {
     models: Arc<ArcSwap<Models>>,
     changes: watch::Receiver<()>,
     commands: mpsc::Sender<Message>,
+    shadows: Shadows,
 }
 
 /// What a model should be doing.
@@ -97,12 +99,14 @@ impl Catalog {
         let (commands, messages) = mpsc::channel(COMMANDS_MAX);
         let models: Arc<ArcSwap<Models>> = Arc::default();
         let (changed, changes) = watch::channel(());
+        let shadows = Shadows::start(tasks);
         let controller = Controller {
             loader,
             tasks: tasks.clone(),
             models: Arc::clone(&models),
             changed,
             slots: HashMap::new(),
+            shadows: shadows.clone(),
             messages: commands.downgrade(),
         };
         tasks.start("catalog", controller.work(messages));
@@ -110,7 +114,13 @@ impl Catalog {
             models,
             changes,
             commands,
+            shadows,
         }
+    }
+
+    /// What became of requests that were to be answered unheard.
+    pub(crate) fn shadowed(&self) -> ShadowCounts {
+        self.shadows.counts()
     }
 
     /// Tells of every change in what is loaded and what answers.
@@ -211,6 +221,7 @@ struct Controller<L> {
     models: Arc<ArcSwap<Models>>,
     changed: watch::Sender<()>,
     slots: HashMap<ModelName, Slot>,
+    shadows: Shadows,
     /// Weak, so that the task ends when the catalog is dropped.
     messages: mpsc::WeakSender<Message>,
 }
@@ -363,7 +374,7 @@ impl<L: Loader> Controller<L> {
             let sharing = slot.goal.sharing.as_ref();
             let shown = Model {
                 routes: sharing
-                    .and_then(|it| Routes::of(it, &slot.running))
+                    .and_then(|it| Routes::of(it, &slot.running, &self.shadows))
                     .map(Arc::new),
                 traffic: routed.and_then(|it| slot.running.get(&it).cloned()),
                 ready: slot.running.clone(),

@@ -346,6 +346,46 @@ impl Recorder {
         }
     }
 
+    /// The same for answers that nobody heard. They are none of the model's budget's affair.
+    pub(crate) fn unheard(&self) -> Self {
+        let Self {
+            keeper,
+            writer,
+            mode,
+            when_full: _,
+            key,
+            caller,
+            sample,
+            sums_up,
+            prices,
+            budget: _,
+            accelerator,
+            threads,
+            memory_mib,
+            clock,
+        } = self;
+        Self {
+            keeper: Arc::clone(keeper),
+            writer: keeper.ledger.writer(writer.layout().unheard()),
+            mode: match mode {
+                // Nobody waits for them.
+                Mode::Commit => Mode::Buffered,
+                mode => *mode,
+            },
+            when_full: WhenFull::Lose,
+            key: key.clone(),
+            caller: caller.clone(),
+            sample: *sample,
+            sums_up: *sums_up,
+            prices: prices.clone(),
+            budget: None,
+            accelerator: *accelerator,
+            threads: *threads,
+            memory_mib: *memory_mib,
+            clock: *clock,
+        }
+    }
+
     /// What the rows look like.
     pub(crate) fn layout(&self) -> &Layout {
         self.writer.layout()

@@ -38,6 +38,7 @@ mod route;
 mod running;
 #[cfg(test)]
 mod scenarios;
+mod shadow;
 mod shm;
 mod standing;
 mod stats;

@@ -1,6 +1,6 @@
 //! Loads a version that the registry has.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::ledger::Layout;
 use domain::budget::Prices;
@@ -177,6 +177,7 @@ impl Loader for StoreLoader {
                 clock,
                 sample,
                 recorder: Arc::new(recorder),
+                unheard: OnceLock::new(),
             })
         })
         .await

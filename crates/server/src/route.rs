@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use domain::ledger::Source;
 use domain::request::{NamedTensor, value_of};
-use domain::rollout::assign::{Place, RouteToken};
+use domain::rollout::assign::{self, RouteToken};
 use domain::rollout::traffic::Traffic;
 use domain::{Refusal, Selector, Version};
 use http::HeaderMap;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::catalog::Model;
 use crate::ledger::{Asked, Asker};
 use crate::running::{Answer, Running};
+use crate::shadow::{Place, Shadows, Unheard};
 
 /// The header that holds a request without a key where it went: it is in the answer, and in the requests that should
 /// go there again.
@@ -41,17 +42,31 @@ pub(crate) struct Sharing {
 pub(crate) struct Routes {
     pub(crate) sharing: Sharing,
     versions: BTreeMap<Version, Arc<Running>>,
+    shadows: Shadows,
 }
 
 impl Routes {
     /// None until every version that has a share is ready.
-    pub(crate) fn of(sharing: &Sharing, ready: &BTreeMap<Version, Arc<Running>>) -> Option<Self> {
+    pub(crate) fn of(
+        sharing: &Sharing,
+        ready: &BTreeMap<Version, Arc<Running>>,
+        shadows: &Shadows,
+    ) -> Option<Self> {
         let versions = sharing.traffic.versions().into_iter();
         let versions = versions.map(|it| Some((it, Arc::clone(ready.get(&it)?))));
         Some(Self {
             sharing: sharing.clone(),
             versions: versions.collect::<Option<_>>()?,
+            shadows: shadows.clone(),
         })
+    }
+
+    /// A copy of a request for the version that answers unheard, where it is in the sample and there is a place for it.
+    fn copy(&self, inputs: &[NamedTensor]) -> Option<(Place, Arc<Running>, Vec<NamedTensor>)> {
+        let shadow = self.sharing.traffic.shadow?;
+        let place = self.shadows.place(shadow.sample.get())?;
+        let running = self.versions.get(&shadow.version)?;
+        Some((place, Arc::clone(running), inputs.to_vec()))
     }
 
     /// Who answers a request, and why.
@@ -71,14 +86,14 @@ impl Routes {
             None => None,
         };
         let (place, token) = match &key {
-            Some(key) => (Place::of(salt, key), None),
+            Some(key) => (assign::Place::of(salt, key), None),
             None => {
                 let token = match headers.get(ROUTE_TOKEN) {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
                     // Whatever is left when the time is cut off is random.
                     None => RouteToken(Uuid::now_v7().as_u128() as u64),
                 };
-                (Place::of(salt, &token.to_string()), Some(token))
+                (assign::Place::of(salt, &token.to_string()), Some(token))
             }
         };
         let (version, arm) = traffic.split.at(place);
@@ -156,8 +171,17 @@ impl Target {
             arm: &chosen.arm,
             key: chosen.key.as_deref(),
         };
+        let copy = routes.copy(&inputs);
         let mut answer = chosen.running.answer(inputs, outputs, &asked).await?;
         answer.token = chosen.token;
+        if let Some((place, running, inputs)) = copy {
+            place.take(Unheard {
+                running,
+                inputs,
+                id: answer.id,
+                key: chosen.key,
+            });
+        }
         Ok((chosen.running, answer))
     }
 }

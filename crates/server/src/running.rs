@@ -1,6 +1,6 @@
 //! A version that is loaded: it answers requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::decision::Decision;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::inputs::Inputs;
-use crate::ledger::{Asked, Ended, Recorder};
+use crate::ledger::{Asked, Asker, Ended, Recorder};
 use crate::pool::{Done, Job, Pool};
 use crate::stats::Stats;
 
@@ -45,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) sample: Option<Vec<NamedTensor>>,
     /// Puts what was answered into the ledger.
     pub(crate) recorder: Arc<Recorder>,
+    /// The same of what nobody heard, once there was something.
+    pub(crate) unheard: OnceLock<Arc<Recorder>>,
 }
 
 /// What a caller gets.
@@ -201,6 +203,67 @@ impl Running {
             token: None,
         };
         Ok((answer, inputs))
+    }
+
+    /// Answers what a caller asked another version, and records it with the same id beside the model's rows. Counted
+    /// nowhere else: nobody asked.
+    pub(crate) async fn answer_unheard(
+        &self,
+        inputs: Vec<NamedTensor>,
+        id: Uuid,
+        arm: &str,
+        key: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let start = self.clock.now();
+        let headers = http::HeaderMap::new();
+        let asked = Asked {
+            asker: Asker {
+                headers: &headers,
+                request_id: None,
+                timeout: None,
+            },
+            arm,
+            key,
+        };
+        let fitted = fit(&self.signature, inputs, &[])?;
+        let (rows, mut outputs) = (fitted.rows, fitted.outputs);
+        let inputs = Arc::new(fitted.inputs);
+        if let Some(decision) = &self.decision {
+            outputs.extend(decision.also(&outputs));
+        }
+        let job = Job {
+            inputs: Arc::clone(&inputs),
+            outputs: outputs.clone(),
+            rows,
+            asked: start,
+            deadline: start + self.timeout,
+        };
+        let result = self.pool.run(job).await.and_then(|mut done| {
+            if let Some(decision) = &self.decision {
+                decision.apply(&inputs, rows, &outputs, &mut done.outputs)?;
+            }
+            Ok(done)
+        });
+        let (tensors, timing) = match &result {
+            Ok(done) => (&done.outputs[..], Some(&done.timing)),
+            Err(_) => (&[][..], None),
+        };
+        let ended = Ended {
+            id,
+            time_us: self.recorder.time_us(start),
+            rows,
+            inputs: Some(Arc::clone(&inputs)),
+            outputs: &outputs[..tensors.len()],
+            tensors,
+            timing,
+            total: self.clock.now().since(start),
+            code: result.as_ref().err().map(|it| wire::code::code(it).name),
+        };
+        let recorder = self
+            .unheard
+            .get_or_init(|| Arc::new(self.recorder.unheard()));
+        recorder.keep(&asked, &ended, self.timeout).await?;
+        result.map(drop)
     }
 
     /// A request that works, as JSON; none where a string in it is not UTF-8.

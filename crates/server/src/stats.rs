@@ -13,6 +13,7 @@ use domain::Refusal;
 use domain::alert::Severity;
 
 use crate::pool::Timing;
+use crate::shadow::ShadowCounts;
 
 /// Upper bounds of the histograms' buckets, in seconds.
 pub(crate) const BUCKETS_S: [f64; 16] = [
@@ -261,6 +262,7 @@ pub(crate) struct Process {
     pub(crate) models: usize,
     pub(crate) ledger: LedgerCounts,
     pub(crate) alerts: AlertCounts,
+    pub(crate) shadows: ShadowCounts,
 }
 
 /// The alerts' numbers.
@@ -504,6 +506,24 @@ pub(crate) const PROCESS: &[ProcessMetric] = &[
         |it| Some(it.ledger.shed),
     ),
     (
+        "windlass_shadow_answered_total",
+        "counter",
+        "Requests that a candidate answered unheard",
+        |it| Some(it.shadows.answered),
+    ),
+    (
+        "windlass_shadow_failed_total",
+        "counter",
+        "Requests that a candidate could not answer, unheard",
+        |it| Some(it.shadows.failed),
+    ),
+    (
+        "windlass_shadow_skipped_total",
+        "counter",
+        "Requests of a sample that were not copied, as too many waited",
+        |it| Some(it.shadows.skipped),
+    ),
+    (
         "windlass_ledger_labels_total",
         "counter",
         "Labels taken",
@@ -575,6 +595,7 @@ mod tests {
                 firing: [0, 2, 1],
                 ..AlertCounts::default()
             },
+            shadows: ShadowCounts::default(),
         };
         let text = print(&[version], process);
         for want in [

@@ -43,6 +43,7 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         models: models.iter().filter(|(_, it)| it.traffic.is_some()).count(),
         ledger: app.keeper.counts(),
         alerts: app.alerts.counts.read(),
+        shadows: app.catalog.shadowed(),
     };
     let text = stats::print(&versions, process);
     bytes_of(
