@@ -1,7 +1,8 @@
 //! The numerics of Windlass: how good a model is, and how sure one can be of it.
 //!
 //! Pure: nothing here reads a clock, rolls dice, touches a disk or a socket, waits or logs. On the standard library
-//! alone, but for `sketch`, which builds on `datasketches`, a crate without dependencies of its own. Accumulators
+//! alone, but for `sketch`, which builds on `datasketches`, a crate without dependencies of its own, and for what
+//! `sequential` goes on with after a restart, which `serde` writes down. Accumulators
 //! take one row at a time, merge, and turn into a report.
 
 pub mod boost;

@@ -12,13 +12,15 @@
 //!
 //! Which to choose: for events (errors, answers over a latency budget, wrong answers) [`rates`], which is exact; for
 //! values that are bounded and paired [`bounded`], exact as well; for other values [`means`], which holds in the limit
-//! and so waits until there are enough; for what differs between groups [`gaps`]; for distributions [`band`].
+//! and so waits until there are enough; for what differs between groups [`gaps`]; for distributions over
+//! a few cells [`divergence`], over numbers [`band`].
 
 pub mod assignment;
 pub mod band;
 pub mod bandit;
 pub mod bounded;
 pub mod cuped;
+pub mod divergence;
 pub mod gaps;
 pub mod means;
 pub mod proportion;

@@ -5,11 +5,13 @@
 //! 1-27, theorem 2. What is covered is the mean of the values to be expected, weighted as the values are, so the truth
 //! may drift; the narrower running intersection of all intervals so far is only for one that does not, and is not taken.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::interval::Estimate;
 
 /// The mean so far, in seven numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounded {
     /// The risk that the interval ever misses the mean. Bets are laid for it; readings at other risks are as valid.
     pub alpha: f64,

@@ -8,6 +8,8 @@
 //!     the tails are known: [`EFFECTIVE_MIN`].
 //! R2. A value that no sum can hold (see [`VALUE_MAX`]) is not counted.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::interval::Estimate;
 
@@ -15,7 +17,7 @@ use crate::interval::Estimate;
 pub const VALUE_MAX: f64 = 1e70;
 
 /// Values of one arm, in five numbers: Pébay, Sandia report SAND2008-6212, equations 2.1 and 3.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Values {
     /// How many.
     pub units: u64,
@@ -87,7 +89,7 @@ impl Values {
 
 /// The comparison so far. Greater is worse: below the margin the candidate is not. A margin that is a share of the
 /// control's mean, as of costs, is asked with the control's values times 1.1, say, and a margin of 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Means {
     /// What is not yet worse, in the unit of the values.
     pub margin: f64,

@@ -3,12 +3,14 @@
 //! The mixture of likelihood ratios by a uniform prior, which is a martingale that starts at 1: Robbins, Ann. Math.
 //! Stat. 41 (1970), 1397-1409; Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 49 (2021), 1055-1080, section 3.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Reading, Risks, Seen, Verdict, check_risk};
 use crate::gamma::{bisect, ln_gamma};
 use crate::interval::Estimate;
 
 /// Units, and how many of them had the event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// All of them.
     pub units: u64,

@@ -16,13 +16,15 @@
 //!     for people, which is of all units at once.
 //! R4. The margin is part of the state: another margin is another question, asked from the start.
 
+use serde::{Deserialize, Serialize};
+
 use super::proportion::{Tally, share, times_ln};
 use super::{Reading, Risks, Verdict, means};
 use crate::gamma::bisect;
 use crate::interval::Estimate;
 
 /// The comparison so far.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// What is not yet worse, as a difference of rates; strictly between -1 and 1, and 0 or more where it is asked
     /// whether a candidate is sound.
