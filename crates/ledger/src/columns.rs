@@ -17,8 +17,7 @@ use domain::DataType;
 use domain::decision::Groups;
 
 use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot, words};
-use reader::Head;
-pub(crate) use reader::{Place, Read, Reader, Unreadable};
+pub(crate) use reader::{Head, Place, Read, Reader, Unreadable};
 use tensor::{Column, Numbers, Raw};
 use words::Words;
 

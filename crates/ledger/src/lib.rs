@@ -16,6 +16,7 @@
 //! R4. Nothing here reads a clock or starts a thread that outlives its call; the caller hands in the time and
 //!     runs `tend_log` and `tend_files`.
 
+mod arms;
 mod attributes;
 pub mod baseline;
 mod codes;
@@ -49,6 +50,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
+pub use arms::{Answer, Arms, ArmsAsked, ArmsWindow, Did, Side, Unit};
 pub use attributes::Attributes;
 pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};

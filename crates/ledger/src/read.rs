@@ -13,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::RowGroupMetaData;
 
+use crate::columns::{Collector, Head};
 use crate::files::{Catalog, Entry, Files, Kind};
 use crate::label::Kept;
 use crate::layout::Layout;
@@ -109,6 +110,16 @@ pub(crate) struct Unsealed {
     pub(crate) batch: RecordBatch,
 }
 
+impl Unsealed {
+    fn of(collector: Collector) -> Result<Self, Refusal> {
+        let layout = Arc::clone(collector.layout());
+        let batch = collector
+            .finish()
+            .map_err(|_| failure::of_library("reading the log", "rows of different lengths"))?;
+        Ok(Self { layout, batch })
+    }
+}
+
 /// What the log has of one model.
 pub(crate) struct OfLog {
     pub(crate) rows: Vec<Unsealed>,
@@ -146,14 +157,32 @@ impl Snapshot<'_> {
             let pieces = segment.pieces_of(&wanted)?;
             let contents = seal::read(&pieces.all(), &wanted);
             for collector in contents.predictions {
-                let layout = Arc::clone(collector.layout());
-                let batch = collector.finish().map_err(|_| {
-                    failure::of_library("reading the log", "rows of different lengths")
-                })?;
-                found.rows.push(Unsealed { layout, batch });
+                found.rows.push(Unsealed::of(collector)?);
             }
             for (model, labels) in contents.labels {
                 found.labels.entry(model).or_default().extend(labels);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows of a model that are not sealed, of those requests within a range of time that `counts` wants by what
+    /// stands before their tensors. The others cost little.
+    pub(crate) fn of_log_some(
+        &self,
+        model: &str,
+        range: Range,
+        counts: impl Fn(&Layout, &Head<'_>) -> bool,
+    ) -> Result<Vec<Unsealed>, Refusal> {
+        let mut found = Vec::new();
+        for segment in &self.segments {
+            if !segment.has(model, range)? {
+                continue;
+            }
+            let pieces = segment.pieces_of(|it| it == model)?;
+            let contents = seal::read_some(&pieces.all(), |it| it == model, &counts, None);
+            for collector in contents.predictions {
+                found.push(Unsealed::of(collector)?);
             }
         }
         Ok(found)

@@ -15,7 +15,7 @@ use arrow::datatypes::{
 use domain::Refusal;
 use domain::time::{DAY_US, date};
 
-use crate::columns::{Collector, Place};
+use crate::columns::{Collector, Head, Place};
 use crate::failure;
 use crate::files::{Checked, Damage, Entry, Files, Kind};
 use crate::label::{self, Kept, Target};
@@ -43,6 +43,19 @@ struct Placed<'a> {
 
 /// Reads a segment, or pieces of it that begin and end with a record. `wanted` says which models' rows.
 pub(crate) fn read(pieces: &[&[u8]], wanted: impl Fn(&str) -> bool) -> Contents {
+    let mut labels = BTreeMap::new();
+    let mut contents = read_some(pieces, &wanted, &|_, _| true, Some(&mut labels));
+    contents.labels = labels;
+    contents
+}
+
+/// The same of those records of predictions that `counts` wants by their heads, and of labels where they are asked for.
+pub(crate) fn read_some(
+    pieces: &[&[u8]],
+    wanted: impl Fn(&str) -> bool,
+    counts: &dyn Fn(&Layout, &Head<'_>) -> bool,
+    mut labels: Option<&mut BTreeMap<String, Vec<Kept>>>,
+) -> Contents {
     let mut contents = Contents::default();
     let mut layouts: BTreeMap<u32, (Arc<Layout>, Vec<Placed<'_>>)> = BTreeMap::new();
     let bytes: usize = pieces.iter().map(|it| it.len()).sum();
@@ -59,7 +72,8 @@ pub(crate) fn read(pieces: &[&[u8]], wanted: impl Fn(&str) -> bool) -> Contents 
                 continue;
             }
         };
-        if sort(record, rows, &mut layouts, &mut contents.labels, &wanted).is_none() {
+        let labels = labels.as_deref_mut();
+        if sort((record, rows), &mut layouts, labels, &wanted, counts).is_none() {
             contents.damage.records += 1;
             contents.damage.rows += u64::from(rows);
         }
@@ -85,11 +99,11 @@ pub(crate) fn read(pieces: &[&[u8]], wanted: impl Fn(&str) -> bool) -> Contents 
 
 /// Puts a record where it belongs; none when it cannot be read, or its layout is not known.
 fn sort<'a>(
-    record: &'a [u8],
-    rows: u32,
+    (record, rows): (&'a [u8], u32),
     layouts: &mut BTreeMap<u32, (Arc<Layout>, Vec<Placed<'a>>)>,
-    labels: &mut BTreeMap<String, Vec<Kept>>,
+    labels: Option<&mut BTreeMap<String, Vec<Kept>>>,
     wanted: &impl Fn(&str) -> bool,
+    counts: &dyn Fn(&Layout, &Head<'_>) -> bool,
 ) -> Option<()> {
     match *record.first()? {
         record::LAYOUT => {
@@ -103,7 +117,7 @@ fn sort<'a>(
                 layout, id, first, ..
             } = Place::read(record).ok()?;
             let (layout, placed) = layouts.get_mut(&layout)?;
-            if wanted(&layout.model) {
+            if wanted(&layout.model) && counts(layout, &Head::of(record).ok()?) {
                 placed.push(Placed {
                     place: (u128::from_be_bytes(id), first),
                     rows,
@@ -112,6 +126,9 @@ fn sort<'a>(
             }
         }
         record::LABELS => {
+            let Some(labels) = labels else {
+                return Some(());
+            };
             let (model, kept) = label::decode(record).ok()?;
             if wanted(&model) {
                 labels.entry(model).or_default().extend(kept);

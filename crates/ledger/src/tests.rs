@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 
 use super::*;
 
+mod arms;
 mod baselines;
 mod segments;
 mod served;

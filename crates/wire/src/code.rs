@@ -210,6 +210,15 @@ pub const ALL: &[Code] = &[
     INTERNAL,
 ];
 
+/// The names of those that are the caller's own mistake, or that it went away: neither the model nor the server failed.
+/// Being over a budget is not one.
+pub fn callers_own() -> impl Iterator<Item = &'static str> {
+    let mistakes = ALL
+        .iter()
+        .filter(|it| (400..500).contains(&it.http) && it.http != 429);
+    mistakes.map(|it| it.name)
+}
+
 /// How this refusal is told to a caller.
 pub fn code(refusal: &Refusal) -> Code {
     match refusal {

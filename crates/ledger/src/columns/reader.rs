@@ -109,6 +109,21 @@ impl Place {
 }
 
 impl<'a> Head<'a> {
+    /// Without reading the tensors behind it.
+    pub(crate) fn of(record: &'a [u8]) -> Read<Self> {
+        Self::read(&mut Reader::new(record))
+    }
+
+    /// How long the request took, in microseconds.
+    pub(crate) fn total_us(&self) -> u32 {
+        self.numbers[2]
+    }
+
+    /// How the version was chosen.
+    pub(crate) fn arm(&self) -> &'a str {
+        self.texts[0].unwrap_or_default()
+    }
+
     pub(super) fn read(reader: &mut Reader<'a>) -> Read<Self> {
         let place = Place::read(reader.rest)?;
         reader.take(1 + 4 + 16 + 8 + 4)?;

@@ -127,10 +127,7 @@ async fn read(
     let (name, under_us) = (model.to_string(), under_us.to_vec());
     let question = async move {
         let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
-        let mistakes = wire::code::ALL
-            .iter()
-            .filter(|it| (400..500).contains(&it.http) && it.http != 429);
-        let blameless: Vec<&str> = mistakes.map(|it| it.name).collect();
+        let blameless: Vec<&str> = wire::code::callers_own().collect();
         let asked = EventsAsked {
             model: &name,
             range: Range {

@@ -1,0 +1,636 @@
+//! What the arms of a rollout did, by windows of time: what its tests are made of.
+//!
+//! R1. A window has what ended in it. A row is in the ledger before its answer leaves, so a window that is over is whole
+//!     soon, and is the same whenever it is read.
+//! R2. A unit is a key, or a request without one: requests of a key go together, as do the rows of a request. Of its
+//!     answers one is told, chosen by chance.
+//! R3. What is read is what came since the windows began, and the longest that a request takes before: however long the
+//!     rollout is.
+//! R4. Who was assigned where is told by when requests came, once all of them have ended: told by when they end, a slow
+//!     arm would look like one that is given fewer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatch, StringArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType as Arrow, Float32Type, Float64Type, Int32Type, TimestampMicrosecondType, UInt32Type,
+};
+use domain::Refusal;
+use domain::rollout::assign::Place;
+use domain::rollout::traffic::Arm;
+
+use crate::failure;
+use crate::files::Kind;
+use crate::layout::{Kept, Layout, Meaning};
+use crate::read::{Ids, Range, Snapshot, number_of, within};
+
+/// What is asked of a model's rows.
+#[derive(Clone, Debug)]
+pub struct ArmsAsked<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The version with which another is compared.
+    pub incumbent: u32,
+    /// That other one.
+    pub candidate: u32,
+    /// When the first window begins. Requests that came earlier are not counted.
+    pub from_us: i64,
+    /// How long a window is.
+    pub every_us: i64,
+    /// The windows, by their numbers from 0.
+    pub windows: std::ops::Range<i64>,
+    /// Units of requests that came then are told with their arms.
+    pub came: Range,
+    /// The longest that a request takes.
+    pub longest_us: i64,
+    /// Requests that failed with one of these codes are not counted: they are their caller's mistakes.
+    pub blameless: &'a [&'a str],
+    /// The one among them which says that the caller waited no longer.
+    pub gave_up: &'a str,
+    /// How long answers may take: 64 budgets at most.
+    pub over_us: &'a [u64],
+    /// Whether the candidate's unheard answers are compared with those that callers got.
+    pub pairs: bool,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arms {
+    /// Those windows in which something ended, ascending.
+    pub windows: Vec<ArmsWindow>,
+    /// Each unit of the candidate and the control that came, once.
+    pub came: Vec<(Side, Unit)>,
+}
+
+/// What ended in a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArmsWindow {
+    /// Its number.
+    pub number: i64,
+    /// What the units of each side did; sorted by side and unit.
+    pub sides: Vec<(Side, Did)>,
+    /// When the requests came which the candidate answered unheard.
+    pub shadowed_us: Vec<i64>,
+    /// Of units that it answered unheard, whether it answered otherwise than the version which the caller heard. Sorted
+    /// by unit.
+    pub differs: Vec<(Unit, bool)>,
+}
+
+/// An arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The candidate with its share.
+    Candidate,
+    /// What it is compared with.
+    Control,
+    /// The candidate with all of the traffic.
+    After,
+}
+
+/// What was assigned to an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// A hash of the key, or of the request.
+    pub hash: u64,
+    /// Whether it has a key: only then may it come again.
+    pub is_key: bool,
+    /// When its last request came.
+    pub came_us: i64,
+}
+
+/// What a unit did in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Did {
+    /// Which.
+    pub unit: Unit,
+    /// Whether a request was answered, or failed by no mistake of its caller's.
+    pub counts: bool,
+    /// Whether one failed so.
+    pub failed: bool,
+    /// A bit for each budget: whether an answer took longer, or none came. Set also where the caller waited longer than
+    /// that and then no more.
+    pub over: u64,
+    /// What a row costs, on average; none without prices.
+    pub cost: Option<f64>,
+    /// One of its answers.
+    pub answer: Option<Answer>,
+}
+
+/// An answer, as far as distributions of answers are told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Its score of the positive class, or its number; finite.
+    Number(f64),
+    /// Its class.
+    Class(Arc<str>),
+}
+
+/// Numbers that differ by less than this part of themselves are the same answer: other runtimes and batches round
+/// otherwise.
+const SAME: f64 = 1e-6;
+
+/// Columns that are read of every row.
+const COLUMNS: [&str; 8] = [
+    "prediction_id",
+    "row",
+    "time",
+    "arm",
+    "key",
+    "code",
+    "total_us",
+    "cost",
+];
+
+impl Snapshot<'_> {
+    /// Reads what is asked. Blocks for as long as it takes.
+    pub fn arms(&self, asked: &ArmsAsked<'_>) -> Result<Arms, Refusal> {
+        assert!(asked.over_us.len() <= 64, "a bit for each budget");
+        let at = |number: i64| {
+            let since = number.saturating_mul(asked.every_us);
+            asked.from_us.saturating_add(since)
+        };
+        let ended = Range {
+            from_us: at(asked.windows.start),
+            to_us: at(asked.windows.end),
+        };
+        let oldest = ended.from_us.saturating_sub(asked.longest_us);
+        let scan = Range {
+            from_us: oldest.min(asked.came.from_us).max(asked.from_us),
+            to_us: ended.to_us.max(asked.came.to_us),
+        };
+        let mut counting = Counting {
+            asked,
+            ended,
+            units: BTreeMap::new(),
+            came: BTreeMap::new(),
+            shadowed_us: BTreeMap::new(),
+            shadow: HashMap::new(),
+            pairs: BTreeMap::new(),
+        };
+        // Of the log only that is turned into columns which is counted.
+        let counts = |version: u32, arm: &str, time_us: i64, end_us: i64| {
+            let is_shadow = version == asked.candidate && arm == Arm::Shadow.to_string();
+            match side(asked, version, arm) {
+                Some(_) => ended.has(end_us) || asked.came.has(time_us),
+                None => is_shadow && (asked.pairs || ended.has(end_us)),
+            }
+        };
+        self.each(
+            asked,
+            scan,
+            |layout, _, arm, times| counts(layout.version, arm, times.0, times.1),
+            |layout, batch| counting.take(layout, batch),
+        )?;
+        if !counting.shadow.is_empty() {
+            let ids: HashSet<u128> = counting.shadow.keys().map(|it| it.0).collect();
+            self.each(
+                asked,
+                scan,
+                |layout, id, _, _| layout.version == asked.incumbent && ids.contains(&id),
+                |layout, batch| counting.pair(layout, batch),
+            )?;
+        }
+        Ok(counting.finish())
+    }
+
+    /// Calls `take` with rows of both versions that came within the range: with all of files, with those of the log whose
+    /// version, id, arm, arrival and end are wanted.
+    fn each(
+        &self,
+        asked: &ArmsAsked<'_>,
+        scan: Range,
+        wanted: impl Fn(&Layout, u128, &str, (i64, i64)) -> bool,
+        mut take: impl FnMut(&Layout, &RecordBatch) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        for entry in self.files(Kind::Predictions, asked.model, scan) {
+            let layout = self.layout(&entry);
+            if ![asked.incumbent, asked.candidate].contains(&layout.version) {
+                continue;
+            }
+            let answers = answer_columns(&layout);
+            let answers = answers.iter().map(String::as_str);
+            let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
+            self.read(&entry, &columns, Ids::ALL, scan, |batch| {
+                take(&layout, &batch)
+            })?;
+        }
+        let rows = self.of_log_some(asked.model, scan, |layout, head| {
+            let (came, took) = (head.place.time_us, i64::from(head.total_us()));
+            let id = number_of(&head.place.id);
+            scan.has(came) && wanted(layout, id, head.arm(), (came, came.saturating_add(took)))
+        })?;
+        for unsealed in rows {
+            take(&unsealed.layout, &within(&unsealed.batch, Ids::ALL, scan)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn side(asked: &ArmsAsked<'_>, version: u32, arm: &str) -> Option<Side> {
+    if version == asked.candidate && arm == Arm::Candidate.to_string() {
+        return Some(Side::Candidate);
+    }
+    if version == asked.candidate && arm == Arm::Traffic.to_string() {
+        return Some(Side::After);
+    }
+    (version == asked.incumbent && arm == Arm::Control.to_string()).then_some(Side::Control)
+}
+
+/// The columns by which answers are compared: the class, the number, or all that was answered.
+fn compared_columns(layout: &Layout) -> Vec<String> {
+    match &layout.meaning {
+        Meaning::Classes { .. } => vec!["class".to_owned()],
+        Meaning::Value { column } => vec![column.clone()],
+        Meaning::None => {
+            let columns = layout.outputs.iter().map(|it| match &it.kept {
+                Kept::Columns(columns) => columns.clone(),
+                Kept::Summary(name) => vec![format!("{name}_digest")],
+            });
+            columns.flatten().collect()
+        }
+    }
+}
+
+fn answer_columns(layout: &Layout) -> Vec<String> {
+    let level = layout.level_column().map(str::to_owned);
+    level.into_iter().chain(compared_columns(layout)).collect()
+}
+
+/// What is counted so far.
+struct Counting<'a> {
+    asked: &'a ArmsAsked<'a>,
+    ended: Range,
+    units: BTreeMap<(i64, Side, u64), Sum>,
+    came: BTreeMap<(Side, u64), Unit>,
+    shadowed_us: BTreeMap<i64, Vec<i64>>,
+    shadow: HashMap<(u128, u32), Unheard>,
+    /// Of each window and unit the pair that was chosen, and what chose it.
+    pairs: BTreeMap<(i64, u64), (u64, Unit, bool)>,
+}
+
+struct Sum {
+    did: Did,
+    rows: u64,
+    cost: f64,
+    /// What chose the answer: the least holds.
+    chosen: u64,
+}
+
+struct Unheard {
+    unit: Unit,
+    end_us: i64,
+    /// None where it failed.
+    cells: Option<Vec<Cell>>,
+}
+
+impl Counting<'_> {
+    fn number(&self, end_us: i64) -> i64 {
+        let since = end_us.saturating_sub(self.asked.from_us);
+        since.div_euclid(self.asked.every_us)
+    }
+
+    fn take(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
+        let asked = self.asked;
+        let rows = Rows::of(layout, batch)?;
+        let shadow = Arm::Shadow.to_string();
+        let mut request: Option<(u128, Unit)> = None;
+        for row in 0..batch.num_rows() {
+            let (id, came_us) = (rows.id(row), rows.times[row]);
+            let arm = rows.arms.at(row).unwrap_or_default();
+            let took = rows.total_us(row);
+            let end_us = came_us.saturating_add(i64::try_from(took).unwrap_or(i64::MAX));
+            // The key of the first of a request's rows is that of all.
+            let unit = match request {
+                Some((of, unit)) if of == id => unit,
+                _ => rows.unit(row),
+            };
+            request = Some((id, unit));
+            let code = rows.codes.at(row);
+            let is_mistake = code.is_some_and(|it| asked.blameless.contains(&it));
+            if let Some(side) = side(asked, layout.version, arm) {
+                if side != Side::After && asked.came.has(came_us) {
+                    let came = self.came.entry((side, unit.hash)).or_insert(unit);
+                    came.came_us = came.came_us.max(came_us);
+                }
+                if !self.ended.has(end_us) {
+                    continue;
+                }
+                let over = asked
+                    .over_us
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, it)| took > **it);
+                let over = over.fold(0, |bits, (place, _)| bits | 1 << place);
+                let place = (self.number(end_us), side, unit.hash);
+                let sum = self.units.entry(place).or_insert_with(|| Sum::of(unit));
+                sum.did.unit.came_us = sum.did.unit.came_us.max(came_us);
+                match code {
+                    None => {
+                        sum.did.counts = true;
+                        sum.did.over |= over;
+                        let hash = chance(id, rows.numbers[row]);
+                        if hash <= sum.chosen
+                            && let Some(answer) = rows.answer(row)
+                        {
+                            (sum.chosen, sum.did.answer) = (hash, Some(answer));
+                        }
+                    }
+                    Some(_) if !is_mistake => {
+                        sum.did.counts = true;
+                        sum.did.failed = true;
+                        sum.did.over = u64::MAX;
+                    }
+                    Some(code) if code == asked.gave_up => sum.did.over |= over,
+                    Some(_) => {}
+                }
+                if let Some(cost) = rows.cost(row) {
+                    sum.rows += 1;
+                    sum.cost += cost;
+                }
+            } else if layout.version == asked.candidate && arm == shadow {
+                if rows.numbers[row] == 0 && self.ended.has(end_us) {
+                    let number = self.number(end_us);
+                    self.shadowed_us.entry(number).or_default().push(came_us);
+                }
+                if asked.pairs && end_us < self.ended.to_us && !is_mistake {
+                    let unheard = Unheard {
+                        unit,
+                        end_us,
+                        cells: code.is_none().then(|| rows.cells(row)),
+                    };
+                    self.shadow.insert((id, rows.numbers[row]), unheard);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what callers heard with what the candidate said unheard.
+    fn pair(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
+        if layout.version != self.asked.incumbent {
+            return Ok(());
+        }
+        let rows = Rows::of(layout, batch)?;
+        for row in 0..batch.num_rows() {
+            let place = (rows.id(row), rows.numbers[row]);
+            let Some(unheard) = self.shadow.get(&place) else {
+                continue;
+            };
+            let took = i64::try_from(rows.total_us(row)).unwrap_or(i64::MAX);
+            let end_us = rows.times[row].saturating_add(took).max(unheard.end_us);
+            // What failed for its caller is nothing to compare with.
+            if !self.ended.has(end_us) || rows.codes.at(row).is_some() {
+                continue;
+            }
+            let heard = rows.cells(row);
+            let differs = unheard.cells.as_ref().is_none_or(|it| !same(it, &heard));
+            let (unit, hash) = (unheard.unit, chance(place.0, place.1));
+            let key = (self.number(end_us), unit.hash);
+            let chosen = self.pairs.entry(key).or_insert((hash, unit, differs));
+            if hash < chosen.0 {
+                *chosen = (hash, unit, differs);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Arms {
+        let mut windows: BTreeMap<i64, ArmsWindow> = BTreeMap::new();
+        let numbers = self.units.keys().map(|it| it.0);
+        let numbers = numbers.chain(self.shadowed_us.keys().copied());
+        let numbers: BTreeSet<i64> = numbers.chain(self.pairs.keys().map(|it| it.0)).collect();
+        for number in numbers {
+            let empty = ArmsWindow {
+                number,
+                ..ArmsWindow::default()
+            };
+            windows.insert(number, empty);
+        }
+        let mut put = |number: i64, fill: &mut dyn FnMut(&mut ArmsWindow)| {
+            windows.get_mut(&number).into_iter().for_each(fill);
+        };
+        for ((number, side, _), sum) in self.units {
+            let mut did = Some(sum.finish());
+            put(number, &mut |it| {
+                it.sides.extend(did.take().map(|did| (side, did)));
+            });
+        }
+        for (number, mut came) in self.shadowed_us {
+            came.sort_unstable();
+            put(number, &mut |it| it.shadowed_us.append(&mut came));
+        }
+        for ((number, _), (_, unit, differs)) in self.pairs {
+            put(number, &mut |it| it.differs.push((unit, differs)));
+        }
+        Arms {
+            windows: windows.into_values().collect(),
+            came: self
+                .came
+                .into_iter()
+                .map(|(it, unit)| (it.0, unit))
+                .collect(),
+        }
+    }
+}
+
+impl Sum {
+    fn of(unit: Unit) -> Self {
+        Self {
+            did: Did {
+                unit,
+                counts: false,
+                failed: false,
+                over: 0,
+                cost: None,
+                answer: None,
+            },
+            rows: 0,
+            cost: 0.0,
+            chosen: u64::MAX,
+        }
+    }
+
+    fn finish(self) -> Did {
+        let cost = (self.rows > 0).then(|| self.cost / self.rows as f64);
+        Did { cost, ..self.did }
+    }
+}
+
+/// What has nothing to do with what is in a row. The lower half of an id of version 7 is random.
+fn chance(id: u128, row: u32) -> u64 {
+    mixed((id as u64) ^ u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The finaliser of SplitMix64: Steele, Lea & Flood, OOPSLA 2014, figure 15.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, PartialEq)]
+enum Cell {
+    Nothing,
+    Number(f64),
+    Text(String),
+}
+
+fn same(one: &[Cell], other: &[Cell]) -> bool {
+    let near = |(one, other): (&Cell, &Cell)| match (one, other) {
+        (Cell::Number(a), Cell::Number(b)) => {
+            a == b || (a - b).abs() <= SAME * a.abs().max(b.abs()) || a.is_nan() && b.is_nan()
+        }
+        (one, other) => one == other,
+    };
+    one.len() == other.len() && one.iter().zip(other).all(near)
+}
+
+/// A column of words.
+struct Words<'a> {
+    keys: &'a arrow::array::Int32Array,
+    words: &'a StringArray,
+}
+
+impl<'a> Words<'a> {
+    fn of(column: &'a ArrayRef) -> Self {
+        let column = column.as_dictionary::<Int32Type>();
+        Self {
+            keys: column.keys(),
+            words: column.values().as_string::<i32>(),
+        }
+    }
+
+    fn at(&self, row: usize) -> Option<&'a str> {
+        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
+        Some(self.words.value(usize::try_from(key).ok()?))
+    }
+}
+
+/// The columns of a batch.
+struct Rows<'a> {
+    ids: &'a [u8],
+    numbers: &'a [u32],
+    times: &'a [i64],
+    arms: Words<'a>,
+    keys: &'a StringArray,
+    codes: Words<'a>,
+    took: &'a arrow::array::UInt32Array,
+    costs: &'a Float32Array,
+    level: Option<Float64Array>,
+    /// The class of each word, where the level is none.
+    classes: Option<(Words<'a>, Vec<Arc<str>>)>,
+    cells: Vec<Cells<'a>>,
+}
+
+enum Cells<'a> {
+    Numbers(Float64Array),
+    Words(Words<'a>),
+    Texts(ArrayRef),
+}
+
+impl<'a> Rows<'a> {
+    fn of(layout: &Layout, batch: &'a RecordBatch) -> Result<Self, Refusal> {
+        let failed = |why: String| failure::of_library("reading predictions", why);
+        let column = |name: &str| {
+            let found = batch.column_by_name(name);
+            found.ok_or_else(|| failed(format!("no column `{name}`")))
+        };
+        let as_type = |column: &ArrayRef, datatype: &Arrow| {
+            cast(column, datatype).map_err(|error| failed(error.to_string()))
+        };
+        let numbers = |column: &ArrayRef| {
+            let numbers = as_type(column, &Arrow::Float64)?;
+            Ok::<_, Refusal>(numbers.as_primitive::<Float64Type>().clone())
+        };
+        let level = layout.level_column().map(column).transpose()?;
+        let classes = match (&layout.meaning, level) {
+            (Meaning::Classes { .. }, None) => {
+                let words = Words::of(column("class")?);
+                let each = words.words.iter().map(|it| it.unwrap_or_default().into());
+                let each = each.collect();
+                Some((words, each))
+            }
+            _ => None,
+        };
+        let mut cells = Vec::new();
+        for name in compared_columns(layout) {
+            let column = column(&name)?;
+            cells.push(match column.data_type() {
+                Arrow::Dictionary(..) => Cells::Words(Words::of(column)),
+                Arrow::Utf8 => Cells::Texts(Arc::clone(column)),
+                _ => Cells::Numbers(numbers(column)?),
+            });
+        }
+        Ok(Self {
+            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
+            numbers: column("row")?.as_primitive::<UInt32Type>().values(),
+            times: column("time")?
+                .as_primitive::<TimestampMicrosecondType>()
+                .values(),
+            arms: Words::of(column("arm")?),
+            keys: column("key")?.as_string::<i32>(),
+            codes: Words::of(column("code")?),
+            took: column("total_us")?.as_primitive::<UInt32Type>(),
+            costs: column("cost")?.as_primitive::<Float32Type>(),
+            level: level.map(numbers).transpose()?,
+            classes,
+            cells,
+        })
+    }
+
+    fn id(&self, row: usize) -> u128 {
+        number_of(&self.ids[row * 16..row * 16 + 16])
+    }
+
+    fn total_us(&self, row: usize) -> u64 {
+        u64::from(self.took.value(row))
+    }
+
+    fn cost(&self, row: usize) -> Option<f64> {
+        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
+        cost.is_finite().then(|| f64::from(cost))
+    }
+
+    fn unit(&self, row: usize) -> Unit {
+        let key = self.keys.is_valid(row).then(|| self.keys.value(row));
+        let id = self.id(row);
+        Unit {
+            // No rollout has an empty name, so that this has nothing to do with who was assigned where.
+            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
+                Place::of("", it).0
+            }),
+            is_key: key.is_some(),
+            came_us: self.times[row],
+        }
+    }
+
+    fn answer(&self, row: usize) -> Option<Answer> {
+        if let Some(level) = &self.level {
+            let number = level.is_valid(row).then(|| level.value(row))?;
+            return number.is_finite().then_some(Answer::Number(number));
+        }
+        let (words, each) = self.classes.as_ref()?;
+        let key = words.keys.is_valid(row).then(|| words.keys.value(row))?;
+        let class = each.get(usize::try_from(key).ok()?)?;
+        Some(Answer::Class(Arc::clone(class)))
+    }
+
+    fn cells(&self, row: usize) -> Vec<Cell> {
+        let text = |it: Option<&str>| it.map_or(Cell::Nothing, |it| Cell::Text(it.to_owned()));
+        let cell = |cells: &Cells<'_>| match cells {
+            Cells::Numbers(numbers) if numbers.is_valid(row) => Cell::Number(numbers.value(row)),
+            Cells::Numbers(_) => Cell::Nothing,
+            Cells::Words(words) => text(words.at(row)),
+            Cells::Texts(texts) => {
+                let texts = texts.as_string::<i32>();
+                text(texts.is_valid(row).then(|| texts.value(row)))
+            }
+        };
+        self.cells.iter().map(cell).collect()
+    }
+}

@@ -1,0 +1,304 @@
+//! What the arms of a rollout did.
+
+use super::*;
+
+const SECOND: i64 = 1_000_000;
+const START: i64 = NOW_MS * 1000;
+const BLAMELESS: &[&str] = &["malformed", "cancelled"];
+const BUDGETS: &[u64] = &[50_000, 200_000];
+
+/// A request of a version and an arm.
+struct Request<'a> {
+    number: u64,
+    version: u32,
+    arm: &'a str,
+    key: Option<&'a str>,
+    /// When it came, in milliseconds since the start, and how long it took.
+    came_ms: i64,
+    took_ms: u32,
+    code: Option<&'a str>,
+    /// The score of each row.
+    scores: &'a [f32],
+}
+
+/// One that was answered at once.
+fn request(number: u64, arm: &str, came_ms: i64) -> Request<'_> {
+    Request {
+        number,
+        version: match arm {
+            "control" | "incumbent" => 1,
+            _ => 2,
+        },
+        arm,
+        key: None,
+        came_ms,
+        took_ms: 10,
+        code: None,
+        scores: &[0.25],
+    }
+}
+
+struct Arena {
+    site: Site,
+    writers: [Writer; 2],
+}
+
+impl Arena {
+    fn new() -> Self {
+        let site = Site::new();
+        let writer = |version| {
+            let layout = layout(&credit(&["age", "income"]), version);
+            site.ledger.writer(layout)
+        };
+        let writers = [writer(1), writer(2)];
+        Self { site, writers }
+    }
+
+    fn put(&self, request: &Request<'_>) {
+        let count = request.scores.len();
+        let p: Vec<f32> = request
+            .scores
+            .iter()
+            .flat_map(|bad| [1.0 - bad, *bad])
+            .collect();
+        let p = Tensor::new(vec![count, 2], Elements::from_slice(&p)).expect("fits");
+        let outputs = [(0, &p)];
+        let rows = Rows {
+            id: id(request.number, 0),
+            time_us: START + request.came_ms * 1000,
+            rows: count as u32,
+            arm: request.arm,
+            key: request.key,
+            caller: None,
+            request_id: None,
+            code: request.code,
+            spent: Spent {
+                total_us: request.took_ms * 1000,
+                cost: 0.5,
+                ..Spent::default()
+            },
+            inputs: None,
+            outputs: if request.code.is_some() {
+                &[]
+            } else {
+                &outputs
+            },
+            sample: Share::default(),
+        };
+        let writer = &self.writers[request.version as usize - 1];
+        let put = self.site.ledger.record(writer, &rows, 0, NOW_MS);
+        put.expect("there is room");
+    }
+
+    fn ask(&self, windows: std::ops::Range<i64>, came_s: (i64, i64)) -> Arms {
+        let asked = ArmsAsked {
+            model: "credit",
+            incumbent: 1,
+            candidate: 2,
+            from_us: START,
+            every_us: SECOND,
+            windows,
+            came: Range {
+                from_us: START + came_s.0 * SECOND,
+                to_us: START + came_s.1 * SECOND,
+            },
+            longest_us: 61 * SECOND,
+            blameless: BLAMELESS,
+            gave_up: "cancelled",
+            over_us: BUDGETS,
+            pairs: true,
+        };
+        let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        snapshot.arms(&asked).expect("an answer")
+    }
+}
+
+/// `SIDE counts/failed/over cost` of each unit of a window, in no order of units.
+fn told(window: &ArmsWindow) -> Vec<String> {
+    let mut all: Vec<String> = window
+        .sides
+        .iter()
+        .map(|(side, did)| {
+            let (counts, failed) = (u8::from(did.counts), u8::from(did.failed));
+            format!("{side:?} {counts} {failed} {}", did.over & 3)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn rows_are_of_the_window_in_which_they_ended_and_of_those_that_are_compared() {
+    let arena = Arena::new();
+    for it in [
+        request(1, "candidate", 0),
+        request(2, "control", 995),
+        // It came in the first window and ended in the third.
+        Request {
+            took_ms: 1_600,
+            ..request(3, "candidate", 900)
+        },
+        // As long as any request may take.
+        Request {
+            took_ms: 60_000,
+            code: Some("deadline_passed"),
+            ..request(4, "control", 500)
+        },
+        request(5, "incumbent", 300),
+        request(6, "traffic", 300),
+        request(7, "version", 300),
+        // Another version of that arm, and one from before the start.
+        Request {
+            version: 1,
+            ..request(8, "candidate", 300)
+        },
+        request(9, "control", -5),
+    ] {
+        arena.put(&it);
+    }
+    let check = || {
+        let all = arena.ask(0..100, (0, 0)).windows;
+        let told: Vec<(i64, Vec<String>)> = all.iter().map(|it| (it.number, told(it))).collect();
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+        assert_eq!(
+            told,
+            [
+                (0, texts(&["After 1 0 0", "Candidate 1 0 0"])),
+                (1, texts(&["Control 1 0 0"])),
+                (2, texts(&["Candidate 1 0 3"])),
+                (60, texts(&["Control 1 1 3"])),
+            ]
+        );
+        // However one looks, each is there once.
+        let each = (0..100).flat_map(|it| arena.ask(it..it + 1, (0, 0)).windows);
+        assert_eq!(each.collect::<Vec<_>>(), all);
+        assert_eq!(all[0].sides[0].1.cost, Some(0.5));
+    };
+    check();
+    arena.site.settle(NOW_MS);
+    check();
+}
+
+#[test]
+fn a_unit_is_a_key_or_a_request_and_has_what_any_of_its_requests_had() {
+    let arena = Arena::new();
+    let keyed = |number, came_ms| Request {
+        key: Some("ann"),
+        ..request(number, "candidate", came_ms)
+    };
+    for it in [
+        keyed(1, 100),
+        Request {
+            code: Some("model_failed"),
+            ..keyed(2, 200)
+        },
+        Request {
+            code: Some("malformed"),
+            ..keyed(3, 1_100)
+        },
+        Request {
+            code: Some("cancelled"),
+            took_ms: 100,
+            ..request(4, "candidate", 2_000)
+        },
+        Request {
+            scores: &[0.25, 0.75, 0.25],
+            took_ms: 51,
+            ..request(5, "control", 2_100)
+        },
+    ] {
+        arena.put(&it);
+    }
+    let all = arena.ask(0..5, (0, 2)).windows;
+    let told: Vec<Vec<String>> = all.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [
+            vec!["Candidate 1 1 3"],
+            // The caller's mistakes are nobody's failures.
+            vec!["Candidate 0 0 0"],
+            // It waited longer than one budget, and then no more.
+            vec!["Candidate 0 0 1", "Control 1 0 1"],
+        ]
+    );
+    let first = &all[0].sides[0].1;
+    assert!(first.unit.is_key);
+    assert_eq!(first.unit.hash, all[1].sides[0].1.unit.hash);
+    assert_eq!(first.unit.came_us, START + 200_000);
+    assert_eq!(first.answer, Some(Answer::Number(0.25)));
+    // One of the answers of a request with several rows.
+    let answer = &all[2].sides[1].1.answer;
+    assert!(matches!(answer, Some(Answer::Number(it)) if [0.25, 0.75].contains(it)));
+    // Who came, each once, whatever became of them; those of the third second are not asked for.
+    let came = arena.ask(4..5, (0, 2)).came;
+    assert_eq!(came.len(), 1);
+    assert_eq!(came[0].1.came_us, START + 1_100_000);
+    assert_eq!(arena.ask(0..1, (2, 3)).came.len(), 2);
+}
+
+#[test]
+fn what_the_candidate_answers_unheard_is_compared_with_what_the_caller_heard() {
+    let arena = Arena::new();
+    let heard = |number, came_ms| Request {
+        version: 1,
+        arm: "traffic",
+        ..request(number, "traffic", came_ms)
+    };
+    let unheard = |number, came_ms| request(number, "shadow", came_ms);
+    for it in [
+        // The same class by another score.
+        heard(1, 0),
+        Request {
+            scores: &[0.3],
+            ..unheard(1, 1)
+        },
+        heard(2, 10),
+        Request {
+            scores: &[0.9],
+            ..unheard(2, 11)
+        },
+        // The candidate has no answer: another one than its caller got.
+        heard(3, 20),
+        Request {
+            code: Some("model_failed"),
+            ..unheard(3, 20)
+        },
+        // The caller got none.
+        Request {
+            code: Some("model_failed"),
+            ..heard(4, 30)
+        },
+        unheard(4, 30),
+        // The candidate's came two seconds later.
+        heard(5, 40),
+        Request {
+            took_ms: 2_000,
+            ..unheard(5, 40)
+        },
+        // Nobody asked the candidate.
+        heard(6, 50),
+    ] {
+        arena.put(&it);
+    }
+    let check = || {
+        let all = arena.ask(0..5, (0, 5)).windows;
+        let differs = |window: &ArmsWindow| window.differs.iter().filter(|it| it.1).count();
+        let of: Vec<(i64, usize, usize, usize)> = all
+            .iter()
+            .map(|it| {
+                (
+                    it.number,
+                    it.shadowed_us.len(),
+                    it.differs.len(),
+                    differs(it),
+                )
+            })
+            .collect();
+        assert_eq!(of, [(0, 4, 3, 2), (2, 1, 1, 0)]);
+        let each = (0..5).flat_map(|it| arena.ask(it..it + 1, (0, 0)).windows);
+        assert_eq!(each.collect::<Vec<_>>(), all);
+    };
+    check();
+    arena.site.settle(NOW_MS);
+    check();
+}
