@@ -143,3 +143,52 @@ def test_a_candidate_answers_a_sample_unheard_beside_the_models_rows(start, tmp_
         assert status == 200 and [it["rows"] for it in kpi["groups"]] == [200], kpi
         _, _, metrics = server.ask("GET", "/metrics")
         assert b"windlass_shadow_answered_total 50" in metrics
+
+
+def test_a_good_candidate_gets_all_of_the_traffic_by_itself(start, tmp_path):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+        begun = rollout(server, 2)
+        with Callers(server, rows) as callers:
+            ended = over(server, begun["id"])
+        assert ended["state"] == "succeeded", ended
+        assert {status for status, _ in callers.counts} == {200}, callers.counts
+        # It may have held in between, for want of data at the beginning of a step.
+        stages = [it["to"].split()[0] for it in ended["events"]]
+        assert list(dict.fromkeys(stages)) == [
+            "validating", "step", "promoting", "baking", "succeeded",
+        ]  # fmt: skip
+        promoted = next(it for it in ended["events"] if it["to"] == "promoting")
+        assert "no guardrail is worse: `error_rate` 0.00% (0 of " in promoted["said"], promoted
+        status, traffic = server.ask_json("GET", "/api/v1/models/credit/traffic")
+        assert traffic == {"version": 2}
+        # The ledger and the command line tell it in the same words.
+        shown = server.command("rollout", "show", "credit")
+        assert "is rolled out" in shown and promoted["said"] in shown, shown
+        arms = dict(server.query("select arm, count(*) from credit group by arm"))
+        assert {"candidate", "control", "incumbent", "traffic"} == set(arms), arms
+        status, events = server.ask_json("GET", "/api/v1/events?limit=1000")
+        assert promoted["said"] in [it["detail"].get("said") for it in events["items"]]
+
+
+def test_a_candidate_that_fails_is_rolled_back_and_it_says_by_which_guardrail(start, tmp_path):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"timeout: 1s": "timeout: 1us"}))
+        begun = rollout(server, 2)
+        with Callers(server, rows) as callers:
+            ended = over(server, begun["id"])
+        assert ended["state"] == "rolled_back", ended
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert "guardrail `error_rate` fails: " in back["said"] and "of 0" not in back["said"], back
+        # No caller saw a failure that the candidate did not cause.
+        failed = sum(count for (status, _), count in callers.counts.items() if status != 200)
+        [[caused]] = server.query("select count(*) from credit where arm = 'candidate'")
+        assert 0 < failed <= caused, callers.counts
+        [[others]] = server.query(
+            "select count(*) from credit where code is not null and version = 1"
+        )
+        assert others == 0
+        shown = server.command("rollout", "list", "credit")
+        assert "is rolled back (guardrail)" in shown, shown

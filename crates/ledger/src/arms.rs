@@ -25,7 +25,7 @@ use domain::rollout::traffic::Arm;
 
 use crate::failure;
 use crate::files::Kind;
-use crate::layout::{Kept, Layout, Meaning};
+use crate::layout::{Kept, Layout, Meaning, unheard_of};
 use crate::read::{Ids, Range, Snapshot, number_of, within};
 
 /// What is asked of a model's rows.
@@ -206,25 +206,28 @@ impl Snapshot<'_> {
         wanted: impl Fn(&Layout, u128, &str, (i64, i64)) -> bool,
         mut take: impl FnMut(&Layout, &RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        for entry in self.files(Kind::Predictions, asked.model, scan) {
-            let layout = self.layout(&entry);
-            if ![asked.incumbent, asked.candidate].contains(&layout.version) {
-                continue;
+        for table in [asked.model, &unheard_of(asked.model)] {
+            for entry in self.files(Kind::Predictions, table, scan) {
+                let layout = self.layout(&entry);
+                if ![asked.incumbent, asked.candidate].contains(&layout.version) {
+                    continue;
+                }
+                let answers = answer_columns(&layout);
+                let answers = answers.iter().map(String::as_str);
+                let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
+                self.read(&entry, &columns, Ids::ALL, scan, |batch| {
+                    take(&layout, &batch)
+                })?;
             }
-            let answers = answer_columns(&layout);
-            let answers = answers.iter().map(String::as_str);
-            let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
-            self.read(&entry, &columns, Ids::ALL, scan, |batch| {
-                take(&layout, &batch)
+            let rows = self.of_log_some(table, scan, |layout, head| {
+                let (came, took) = (head.place.time_us, i64::from(head.total_us()));
+                let id = number_of(&head.place.id);
+                let times = (came, came.saturating_add(took));
+                scan.has(came) && wanted(layout, id, head.arm(), times)
             })?;
-        }
-        let rows = self.of_log_some(asked.model, scan, |layout, head| {
-            let (came, took) = (head.place.time_us, i64::from(head.total_us()));
-            let id = number_of(&head.place.id);
-            scan.has(came) && wanted(layout, id, head.arm(), (came, came.saturating_add(took)))
-        })?;
-        for unsealed in rows {
-            take(&unsealed.layout, &within(&unsealed.batch, Ids::ALL, scan)?)?;
+            for unsealed in rows {
+                take(&unsealed.layout, &within(&unsealed.batch, Ids::ALL, scan)?)?;
+            }
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use super::{Config, ContainerRoutes, EngineSource, Server};
 mod alerts;
 mod inputs;
 mod quality;
+mod rollouts;
 mod series;
 mod why;
 

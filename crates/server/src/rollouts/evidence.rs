@@ -1,29 +1,282 @@
-//! What is measured of a rollout. Nothing is yet, so that every rollout holds for want of data.
+//! What is measured of a rollout: from the ledger's rows to the evidence on which it is decided.
+//!
+//! R1. What ended is counted in windows of a second from the rollout's start, each once and whole. So it does not matter
+//!     when or how often one looks, nor whether the process began anew in between.
+//! R2. Everything that goes on from look to look is in [`Watch`]. A look that fails leaves it as it was, and the next one
+//!     counts what that should have.
+//! R3. Only what came while candidate and control shared the traffic is compared. What the candidate answers with all of the
+//!     traffic counts where it is held to a budget.
 
+mod counted;
+mod distinct;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::ledger::{Arms, ArmsAsked, Ledger, Range, Side};
 use domain::Refusal;
 use domain::alert::Moment;
-use domain::rollout::evidence::Evidence;
+use domain::rollout::evidence::{Evidence, Role, SplitCheck, Tested, Verdict};
+use domain::rollout::test::{Measure, Test};
 use domain::rollout::{Plan, Rollout};
 use serde::{Deserialize, Serialize};
+use stats::sequential::{Risks, assignment};
 
 use crate::app::App;
+use crate::clock::wall_ms;
+use crate::package::blocking;
+use crate::running::TIMEOUT;
+use counted::Counted;
+use distinct::{Distinct, together};
+
+/// How long a window is.
+const WINDOW_US: i64 = 1_000_000;
+/// What ended so long ago is in the ledger.
+const LATE: Duration = Duration::from_secs(1);
+/// A request takes no longer than it may, and so much to be refused.
+const REFUSING: Duration = Duration::from_secs(1);
+/// Windows of one question, which bounds its memory.
+const WINDOWS_MAX: i64 = 300;
 
 /// What goes on from look to look.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Watch {}
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// The number of the first window that is not counted yet.
+    through: i64,
+    /// Before then the units that came are counted, in microseconds since 1970.
+    came_through_us: i64,
+    /// What the counts below began with.
+    since: Option<u64>,
+    /// They are of requests that came from then on.
+    since_us: i64,
+    keys: Distinct,
+    shadowed: u64,
+    split: [Distinct; 2],
+    /// Guardrails and then signals, in the plan's order.
+    tests: Vec<State>,
+    /// Why the last look failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+}
+
+/// A test so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct State {
+    counted: Counted,
+    /// For how many looks in a row it could not be told.
+    errors: u32,
+}
+
+/// A plan's tests with their roles, in order.
+fn tests(plan: &Plan) -> impl Iterator<Item = (Role, &Test)> {
+    let tests = plan.tests();
+    let guardrails = tests.guardrails.iter().map(|it| (Role::Guardrail, it));
+    guardrails.chain(tests.signals.iter().map(|it| (Role::Signal, it)))
+}
+
+/// The budgets of latency among a plan's tests, in the order of the tests, in microseconds.
+fn budgets(plan: &Plan) -> Vec<u64> {
+    let over = tests(plan).filter_map(|(_, test)| test.over);
+    let us = over.map(|it| u64::try_from(it.0.as_micros()).unwrap_or(u64::MAX));
+    us.collect()
+}
+
+fn us(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
 
 impl Watch {
-    pub(crate) fn new(_: &Plan) -> Self {
-        Self {}
+    /// Nothing measured yet.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let mut budget = 0..;
+        let states = tests(plan).map(|(_, test)| State {
+            // Each test with a budget takes the next one.
+            counted: Counted::new(test, test.over.and_then(|_| budget.next()).unwrap_or(0)),
+            errors: 0,
+        });
+        let from_us = plan.started().0.saturating_mul(1000);
+        Self {
+            through: 0,
+            came_through_us: from_us,
+            since: None,
+            since_us: from_us,
+            keys: Distinct::default(),
+            shadowed: 0,
+            split: [Distinct::default(), Distinct::default()],
+            tests: states.collect(),
+            failed: None,
+        }
     }
 
+    /// Reads what is new and says how things are. `since` begins the counts of `keys`, `shadowed` and `split` anew whenever
+    /// it differs from the last one.
     pub(crate) async fn look(
         &mut self,
-        _: &App,
-        _: &Rollout,
-        _: u64,
-        _: Moment,
-    ) -> Result<Evidence, Refusal> {
-        Ok(Evidence::default())
+        app: &App,
+        rollout: &Rollout,
+        since: u64,
+        now: Moment,
+    ) -> Evidence {
+        let plan = &rollout.plan;
+        let model = app.catalog.model(plan.model());
+        let timeout = [plan.incumbent(), plan.candidate()].map(|version| {
+            let running = model.as_ref().and_then(|it| it.ready.get(&version));
+            running.map_or(TIMEOUT, |it| it.timeout)
+        });
+        let longest = timeout[0].max(timeout[1]) + REFUSING;
+        let ledger = &app.keeper.ledger;
+        self.look_in(ledger, plan, (longest, since, now)).await
+    }
+
+    /// The same in a ledger whose requests take `longest` at most.
+    async fn look_in(
+        &mut self,
+        ledger: &Arc<Ledger>,
+        plan: &Plan,
+        (longest, since, now): (Duration, u64, Moment),
+    ) -> Evidence {
+        self.begin(since, now);
+        let read = self.read(ledger, plan, longest, now).await;
+        self.failed = read.err().map(|it| it.to_string());
+        for state in &mut self.tests {
+            let fails = self.failed.is_some() || state.counted.why_not().is_some();
+            state.errors = if fails {
+                state.errors.saturating_add(1)
+            } else {
+                0
+            };
+        }
+        self.evidence(plan)
+    }
+
+    /// Begins the counts of a stage. What came before it was seen is of the one before.
+    fn begin(&mut self, since: u64, now: Moment) {
+        if self.since == Some(since) {
+            return;
+        }
+        if self.since.replace(since).is_some() {
+            self.since_us = now.0.saturating_mul(1000);
+        }
+        self.keys = Distinct::default();
+        self.shadowed = 0;
+        self.split = [Distinct::default(), Distinct::default()];
+    }
+
+    /// Reads and counts all windows that are over.
+    async fn read(
+        &mut self,
+        ledger: &Arc<Ledger>,
+        plan: &Plan,
+        longest: Duration,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let from_us = plan.started().0.saturating_mul(1000);
+        let over_us = now.before(LATE).0.saturating_mul(1000);
+        let until = over_us.saturating_sub(from_us).div_euclid(WINDOW_US);
+        while self.through < until {
+            let to = until.min(self.through + WINDOWS_MAX);
+            let to_us = from_us.saturating_add(to.saturating_mul(WINDOW_US));
+            let came = Range {
+                from_us: self.came_through_us,
+                // All that came before has ended.
+                to_us: to_us.saturating_sub(us(longest)).max(self.came_through_us),
+            };
+            let (ledger, model) = (Arc::clone(ledger), plan.model().clone());
+            let versions = (plan.incumbent().number(), plan.candidate().number());
+            let (windows, over_us) = (self.through..to, budgets(plan));
+            let pairs = tests(plan).any(|(_, it)| it.metric == Measure::Disagreement);
+            // Not as the questions of people are asked: a guardrail must not wait for those.
+            let arms = blocking(move || {
+                let blameless: Vec<&str> = wire::code::callers_own().collect();
+                let asked = ArmsAsked {
+                    model: model.as_str(),
+                    incumbent: versions.0,
+                    candidate: versions.1,
+                    from_us,
+                    every_us: WINDOW_US,
+                    windows,
+                    came,
+                    longest_us: us(longest),
+                    blameless: &blameless,
+                    gave_up: wire::code::code(&Refusal::Cancelled).name,
+                    over_us: &over_us,
+                    pairs,
+                };
+                ledger.snapshot(wall_ms())?.arms(&asked)
+            });
+            self.count(&arms.await?);
+            self.through = to;
+            self.came_through_us = came.to_us;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, arms: &Arms) {
+        for window in &arms.windows {
+            for (side, did) in &window.sides {
+                if *side == Side::Candidate && did.unit.came_us >= self.since_us {
+                    self.keys.add(&did.unit);
+                }
+            }
+            let shadowed = window.shadowed_us.iter();
+            self.shadowed += shadowed.filter(|it| **it >= self.since_us).count() as u64;
+            for state in &mut self.tests {
+                state.counted.add(window);
+            }
+        }
+        for (side, unit) in &arms.came {
+            let arm = match side {
+                Side::Candidate => 0,
+                Side::Control => 1,
+                Side::After => continue,
+            };
+            if unit.came_us >= self.since_us {
+                self.split[arm].add(unit);
+                // Both arms are thinned alike, or neither's count could be compared.
+                together(&mut self.split);
+            }
+        }
+    }
+
+    fn evidence(&self, plan: &Plan) -> Evidence {
+        let alpha = plan.spec().alpha;
+        let risks = Risks {
+            fail: plan.alpha_each(),
+            pass: alpha,
+        };
+        let tested = tests(plan).zip(&self.tests).map(|((role, test), state)| {
+            let why = self.failed.as_deref().or(state.counted.why_not());
+            let looks = state.errors;
+            let read = state.counted.read(test, risks);
+            Tested {
+                role,
+                name: test.name(),
+                verdict: match why {
+                    Some(why) => Verdict::Error {
+                        why: why.to_owned(),
+                        looks,
+                    },
+                    None => read.verdict,
+                },
+                ..read
+            }
+        });
+        let counts = [self.split[0].counted(), self.split[1].counted()];
+        let split = (counts != [0, 0]).then(|| SplitCheck {
+            candidate: self.split[0].number(),
+            control: self.split[1].number(),
+            e_value: assignment::ln_mismatch(&counts, &[0.5, 0.5])
+                .exp()
+                .min(f64::MAX),
+        });
+        Evidence {
+            keys: self.keys.number(),
+            shadowed: self.shadowed,
+            split,
+            tests: tested.collect(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ fn a_manifest_that_is_wrong_is_refused_with_key_line_and_remedy() {
     };
     check(
         "model: a\\nthreshold: 3",
-        "`threshold`: windlass.yaml:2: not a setting; the settings here are `model`, `source`, `task`, `signature`, `serve`, `examples`, `ledger`, `budget`, `monitor`, `alerts`",
+        "`threshold`: windlass.yaml:2: not a setting; the settings here are `model`, `source`, `task`, `signature`, `serve`, `examples`, `ledger`, `budget`, `monitor`, `alerts`, `rollout`",
     );
     check(
         "serve:\\n  timeot: 1s",

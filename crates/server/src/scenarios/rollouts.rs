@@ -1,0 +1,119 @@
+//! What a rollout is measured by, from answers to evidence.
+
+use std::time::Duration;
+
+use domain::alert::Moment;
+use domain::request::NamedTensor;
+use domain::rollout::command::Person;
+use domain::rollout::evidence::Verdict;
+use domain::rollout::plan::Ask;
+use domain::rollout::recorded::Recorded;
+use domain::rollout::{Plan, Rollout};
+use domain::{Elements, Tensor, Version};
+
+use super::*;
+use crate::clock::wall_ms;
+use crate::ledger::{Asked, Asker};
+use crate::rollouts::evidence::Watch;
+use crate::running::Running;
+
+/// It fails where it is asked for another number than 0.
+const LOOKUP: &str = "input: i INT64 -1,1\noutput: y FP32 -1,1\ndoes: lookup 7";
+
+async fn ask_as(running: &Running, arm: &str, number: i64) {
+    let tensor = Tensor::new(vec![1, 1], Elements::from_slice(&[number])).expect("it fits");
+    let inputs = vec![NamedTensor {
+        name: "i".to_owned(),
+        tensor,
+    }];
+    let asked = Asked {
+        asker: Asker {
+            headers: &http::HeaderMap::new(),
+            request_id: None,
+            timeout: None,
+        },
+        arm,
+        key: None,
+    };
+    if arm == "shadow" {
+        let id = uuid::Uuid::now_v7();
+        let answered = running.answer_unheard(inputs, id, arm, None).await;
+        return answered.expect("it can");
+    }
+    let answer = running.answer(inputs, &[], &asked).await;
+    assert_eq!(answer.is_ok(), number == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_by_arms_is_evidence() {
+    let site = Site::open().await;
+    site.serve("m", LOOKUP).await;
+    assert_eq!(
+        site.push("m", &LOOKUP.replace("7", "8"), None).await.body["version"],
+        2
+    );
+    site.post("/api/v1/models/m/load", json!({"version": 2}))
+        .await;
+    let version = |number| Version::new(number).expect("not zero");
+    let running = |number| {
+        let name = "m".parse().expect("a name");
+        let model = site.app.catalog.model(&name).expect("a model");
+        Arc::clone(&model.ready[&version(number)])
+    };
+    let (incumbent, candidate) = (running(1), running(2));
+    let tests = r#"{"metric":"error_rate","worse_by":"1pp"},{"metric":"latency","over":"60s","allow":"50%"}"#;
+    let plan = Plan::new(
+        Ask {
+            id: "r-1".parse().expect("an id"),
+            model: "m".parse().expect("a name"),
+            incumbent: Some(version(1)),
+            candidate: version(2),
+            signatures: (&incumbent.signature, &candidate.signature),
+            spec: serde_json::from_str(&format!(r#"{{"guardrails":[{tests}]}}"#)).expect("a spec"),
+            recorded: Recorded {
+                ledger: true,
+                prices: false,
+                task: None,
+                columns: None,
+                posted: &[],
+                latency: None,
+            },
+            person: Person {
+                who: "ann".to_owned(),
+                why: String::new(),
+            },
+            now: Moment(wall_ms() - 1_000),
+        },
+        None,
+    );
+    let rollout = Rollout::new(plan.expect("it can be done"));
+    let mut watch = Watch::new(&rollout.plan);
+    for number in 0..40 {
+        ask_as(&incumbent, "control", 0).await;
+        ask_as(&candidate, "candidate", number % 2).await;
+        ask_as(&candidate, "shadow", 0).await;
+        ask_as(&incumbent, "traffic", 0).await;
+    }
+    // All of it is over by then, and has been for longer than a request may take.
+    let now = Moment(wall_ms()).after(Duration::from_secs(100));
+    let evidence = watch.look(&site.app, &rollout, 0, now).await;
+    assert_eq!((evidence.keys, evidence.shadowed), (40, 40));
+    let split = evidence.split.expect("a split");
+    assert_eq!((split.candidate, split.control), (40, 40));
+    let [errors, latency] = &evidence.tests[..] else {
+        panic!("{evidence:?}");
+    };
+    let control = errors.control.expect("a control");
+    assert_eq!(
+        (errors.candidate.n, errors.candidate.events),
+        (40, Some(20))
+    );
+    assert_eq!((control.n, control.events), (40, Some(0)));
+    // One window or two: there are no rates yet on which to bet.
+    assert_eq!(errors.verdict, Verdict::Inconclusive);
+    assert_eq!(latency.candidate.events, Some(20));
+    let again = watch.look(&site.app, &rollout, 0, now).await;
+    assert_eq!(again, evidence);
+    drop((incumbent, candidate));
+    site.end().await;
+}
