@@ -3,24 +3,38 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use domain::Refusal;
 use domain::attributes::KEY;
 
 use crate::failure;
-use crate::layout::words;
+use crate::layout::{Layout, words};
 
 /// Attributes by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Attributes(BTreeMap<String, Arc<Attribute>>);
 
 #[derive(Debug)]
-struct Attribute {
+pub(crate) struct Attribute {
     /// The place of each key's value.
     places: HashMap<String, i32>,
     values: ArrayRef,
+}
+
+impl Attribute {
+    /// What is known of each key; null of the others.
+    pub(crate) fn of(&self, keys: &dyn Array) -> Result<ArrayRef, ArrowError> {
+        let keys = cast(keys, &DataType::Utf8)?;
+        let place = |key: Option<&str>| self.places.get(key?).copied();
+        let places: Int32Array = keys.as_string::<i32>().iter().map(place).collect();
+        let column = DictionaryArray::try_new(places, Arc::clone(&self.values))?;
+        Ok(Arc::new(column))
+    }
 }
 
 impl Attributes {
@@ -53,29 +67,35 @@ impl Attributes {
         self.0.contains_key(name)
     }
 
+    /// Those whose names none of these layouts has: a column of the rows goes before, whichever version has it. Else some
+    /// rows would be told by the column and others by what is known beside it.
+    pub(crate) fn beside(&self, layouts: &[Arc<Layout>]) -> Self {
+        let schemas: Vec<Schema> = layouts.iter().map(|it| it.schema()).collect();
+        let is_free = |name: &str| schemas.iter().all(|it| it.index_of(name).is_err());
+        let kept = self.0.iter().filter(|(name, _)| is_free(name));
+        Self(
+            kept.map(|(name, it)| (name.clone(), Arc::clone(it)))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Attribute>)> {
+        self.0.iter().map(|(name, it)| (name.as_str(), it))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The rows with a column more for each attribute that is none of theirs; null where the key is not known.
+    /// The rows with a column more for each; none of them is a column of theirs.
     pub(crate) fn join(&self, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
         let failed = |error| failure::of_library("joining attributes", error);
         let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
         let mut fields = schema.fields().to_vec();
-        let keys = batch.column_by_name(KEY);
-        let keys = keys.map(|it| cast(it, &DataType::Utf8)).transpose();
-        let keys = keys.map_err(failed)?;
-        for (name, attribute) in &self.0 {
-            if schema.index_of(name).is_ok() {
-                continue;
-            }
-            let place = |key: Option<&str>| attribute.places.get(key?).copied();
-            let places: Int32Array = match &keys {
-                Some(keys) => keys.as_string::<i32>().iter().map(place).collect(),
-                None => Int32Array::new_null(batch.num_rows()),
-            };
-            let column = DictionaryArray::try_new(places, Arc::clone(&attribute.values));
-            columns.push(Arc::new(column.map_err(failed)?));
+        let none: ArrayRef = Arc::new(StringArray::new_null(batch.num_rows()));
+        let keys = batch.column_by_name(KEY).unwrap_or(&none);
+        for (name, attribute) in self.iter() {
+            columns.push(attribute.of(keys.as_ref()).map_err(failed)?);
             fields.push(Arc::new(Field::new(name, words(), true)));
         }
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)
@@ -86,19 +106,9 @@ impl Attributes {
 mod tests {
     use super::*;
 
-    fn batch(columns: Vec<(&str, Vec<Option<&str>>)>) -> RecordBatch {
-        let column = |(name, values): (&'static str, Vec<Option<&str>>)| {
-            let values: ArrayRef = Arc::new(StringArray::from(values));
-            (name, values, true)
-        };
-        let columns = columns.into_iter().map(|(name, values)| {
-            let name: &'static str = match name {
-                "key" => "key",
-                _ => "Sex",
-            };
-            column((name, values))
-        });
-        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    fn rows(name: &str, values: Vec<Option<&str>>) -> RecordBatch {
+        let values: ArrayRef = Arc::new(StringArray::from(values));
+        RecordBatch::try_from_iter_with_nullable([(name, values, true)]).expect("a batch")
     }
 
     fn shown(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
@@ -119,21 +129,12 @@ mod tests {
             "Sex",
             of.map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        let rows = batch(vec![(
-            "key",
-            vec![Some("eve"), None, Some("bob"), Some("zoe")],
-        )]);
-        let joined = attributes.join(&rows).expect("a join");
+        let keyed = rows("key", vec![Some("eve"), None, Some("bob"), Some("zoe")]);
+        let joined = attributes.join(&keyed).expect("a join");
         let want = [Some("f"), None, Some("m"), None];
         assert_eq!(shown(&joined, "Sex"), want.map(|it| it.map(str::to_owned)));
-        // A column of the rows goes before.
-        let own = batch(vec![("key", vec![Some("eve")]), ("Sex", vec![Some("x")])]);
-        let joined = attributes.join(&own).expect("a join");
-        assert_eq!(shown(&joined, "Sex"), [Some("x".to_owned())]);
         // Rows without a key have none.
-        let without = batch(vec![("Sex", vec![Some("x")])]);
-        attributes.add("Age", [("eve".to_owned(), "old".to_owned())]);
-        let joined = attributes.join(&without).expect("a join");
-        assert_eq!(shown(&joined, "Age"), [None]);
+        let joined = attributes.join(&rows("city", vec![Some("x")]));
+        assert_eq!(shown(&joined.expect("a join"), "Sex"), [None]);
     }
 }

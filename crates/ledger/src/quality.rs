@@ -49,7 +49,7 @@ pub struct Question {
     pub version: Option<u32>,
     /// Columns, or attributes, by whose values the rows are told apart.
     pub by: Vec<String>,
-    /// The attributes among those.
+    /// The attributes among those. A column of that name goes before, whichever version has it.
     pub attributes: Attributes,
     /// How some of them are told: by the ranges between these edges, or as they are where there are none. The others
     /// are told as their values suggest.
@@ -223,16 +223,15 @@ impl Snapshot<'_> {
             Some(parts) => parts,
             None => labels::windows(self, &question.model, &files)?,
         };
-        let is_column = |name: &str| {
-            let schemas = layouts.iter().map(|it| it.schema());
-            schemas.into_iter().any(|it| it.index_of(name).is_ok())
-        };
-        let is_attribute = |name: &str| question.attributes.has(name) && !is_column(name);
-        let columns = question.by.iter().filter(|it| !is_attribute(it));
+        let all_layouts = self.layouts_of_model(&question.model, &log.rows);
+        let attributes = question.attributes.beside(&all_layouts);
+        let columns = question.by.iter().filter(|it| !attributes.has(it));
         let columns: Vec<String> = columns.cloned().collect();
-        let mut columns = self.slicers(&columns, &layouts, &files, &log)?.into_iter();
+        // A column of other times is one of which these rows have nothing.
+        let columns = self.slicers(&columns, &all_layouts, &files, &log)?;
+        let mut columns = columns.into_iter();
         // In the order in which they were asked for. The values of attributes are texts.
-        let told = |name: &String| match is_attribute(name) {
+        let told = |name: &String| match attributes.has(name) {
             true => Some((name.clone(), Slicer::Values)),
             false => columns.next(),
         };
@@ -248,6 +247,7 @@ impl Snapshot<'_> {
             snapshot: self,
             question,
             by,
+            attributes,
             windows,
             layouts,
             files,
@@ -354,6 +354,7 @@ struct Work<'a> {
     snapshot: &'a Snapshot<'a>,
     question: &'a Question,
     by: Vec<(String, Slicer)>,
+    attributes: Attributes,
     layouts: Vec<Arc<Layout>>,
     files: Vec<Arc<Entry>>,
     log: OfLog,
@@ -488,7 +489,7 @@ impl<'a> Counting<'a> {
         }
         if !work.texts.is_empty() {
             columns.extend(["request_id", KEY].map(str::to_owned));
-        } else if !work.question.attributes.is_empty() {
+        } else if !work.attributes.is_empty() {
             columns.push(KEY.to_owned());
         }
         columns.extend(work.by.iter().map(|(name, _)| name.clone()));
@@ -509,7 +510,7 @@ impl<'a> Counting<'a> {
         }
         let work = self.work;
         let place = work.layouts.iter().position(|it| it == layout).unwrap_or(0);
-        let attributes = &work.question.attributes;
+        let attributes = &work.attributes;
         let joined = (!attributes.is_empty()).then(|| attributes.join(batch));
         let joined = joined.transpose()?;
         let batch = joined.as_ref().unwrap_or(batch);

@@ -288,6 +288,17 @@ impl Snapshot<'_> {
         layouts
     }
 
+    /// All layouts of a model: which columns there are does not depend on the time. Where it has no rows they are those
+    /// that were noted.
+    pub(crate) fn layouts_of_model(&self, model: &str, rows: &[Unsealed]) -> Vec<Arc<Layout>> {
+        let files = self.files(Kind::Predictions, model, Range::ALL);
+        let mut layouts = self.layouts_of(&files, rows);
+        if layouts.is_empty() {
+            layouts.extend(self.expected(model));
+        }
+        layouts
+    }
+
     /// The layouts that were noted for a model, whether there are rows of them or not.
     pub(crate) fn expected(&self, model: &str) -> impl Iterator<Item = Arc<Layout>> {
         let of_model = move |it: &&Arc<Layout>| it.model == model;

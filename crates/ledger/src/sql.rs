@@ -319,13 +319,7 @@ impl Snapshot<'_> {
         with_labels: bool,
     ) -> Result<DataFrame, Refusal> {
         let log = self.of_log(model)?;
-        // Which columns there are does not depend on the time.
-        let entries = self.files(Kind::Predictions, model, Range::ALL);
-        let mut layouts = self.layouts_of(&entries, &log.rows);
-        if layouts.is_empty() {
-            layouts.extend(self.expected(model));
-        }
-        let schema = Arc::new(merged(&layouts));
+        let schema = Arc::new(merged(&self.layouts_of_model(model, &log.rows)));
         let mut files = Vec::new();
         self.paths(Kind::Predictions, model, range, &mut files)?;
         let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));

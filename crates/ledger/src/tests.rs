@@ -14,6 +14,7 @@ use futures::TryStreamExt;
 use super::*;
 
 mod arms;
+mod attributes;
 mod baselines;
 mod segments;
 mod served;
