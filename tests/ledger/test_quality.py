@@ -38,7 +38,8 @@ class Book:
             about = zip(answer.rows(), rows[part], truths[part], strict=True)
             for (id, name, score), row, truth in about:
                 self.answers[id] = (name, score)
-                self.truths[id], self.homes[id] = truth, row["Home"]
+                # An empty text is a missing one.
+                self.truths[id], self.homes[id] = truth, row["Home"] or "(none)"
             at += count
         connection.close()
 

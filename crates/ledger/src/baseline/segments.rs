@@ -61,9 +61,8 @@ impl Found {
         };
         let values = self.values.get_or_insert_default();
         for text in slicer(&self.of).show(column.as_ref())? {
-            let text = value(&text);
             if text.len() <= VALUE_BYTES_MAX {
-                values.add(text);
+                values.add(&text);
             } else {
                 values.add_missing(1);
             }
@@ -101,14 +100,6 @@ fn slicer(of: &Segments) -> Slicer {
     }
 }
 
-/// An empty text is none: a request has no other way to say that a text is missing.
-fn value(text: &str) -> &str {
-    match text {
-        "" => NO_VALUE,
-        text => text,
-    }
-}
-
 /// For each column that is segmented, the place of every row's segment; one that is beyond them has none.
 pub(super) fn places(baseline: &Baseline, batch: &RecordBatch) -> Result<Vec<Vec<usize>>, Refusal> {
     let each = baseline.segmented.iter().map(|of| {
@@ -116,7 +107,7 @@ pub(super) fn places(baseline: &Baseline, batch: &RecordBatch) -> Result<Vec<Vec
         let own = segments.filter(|(_, it)| it.by == of.by);
         let known: HashMap<&str, usize> =
             own.map(|(place, it)| (it.value.as_str(), place)).collect();
-        let place = |text: &str| known.get(value(text)).copied().unwrap_or(usize::MAX);
+        let place = |text: &str| known.get(text).copied().unwrap_or(usize::MAX);
         match batch.column_by_name(&of.by) {
             // Another layout has it.
             None => Ok(vec![place(NO_VALUE); batch.num_rows()]),

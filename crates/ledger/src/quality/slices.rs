@@ -57,7 +57,8 @@ impl Slicer {
         Ok(Self::Ranges(edges))
     }
 
-    /// The values of a column as text.
+    /// The values of a column as text. What is no number is missing, and so is an empty text: a request has no other way
+    /// to say that a text is.
     pub(crate) fn show(&self, column: &dyn Array) -> Result<Vec<String>, Refusal> {
         let none = || NO_VALUE.to_owned();
         match self {
@@ -65,9 +66,9 @@ impl Slicer {
                 let text = cast(column, &Arrow::Utf8)
                     .map_err(|error| failure::of_library("slicing by a column", error))?;
                 let text = text.as_string::<i32>().iter();
-                // What is no number is missing.
                 let is_number = column.data_type().is_floating();
-                let text = text.map(|it| it.filter(|it| !is_number || *it != "NaN"));
+                let is_there = |it: &&str| !it.is_empty() && (!is_number || *it != "NaN");
+                let text = text.map(|it| it.filter(is_there));
                 Ok(text.map(|it| it.map_or_else(none, str::to_owned)).collect())
             }
             Self::Ranges(edges) => {
@@ -226,8 +227,12 @@ mod tests {
         let missing = Float32Array::from(vec![Some(0.5), Some(f32::NAN), None]);
         let shown = Slicer::Values.show(&missing).expect("numbers");
         assert_eq!(shown, ["0.5", "(none)", "(none)"]);
-        let text = StringArray::from(vec![Some("north"), None]);
+        let text = StringArray::from(vec![Some("north"), None, Some(""), Some("NaN")]);
         let slicer = Slicer::of(&text).expect("text");
-        assert_eq!(slicer.show(&text).expect("text"), ["north", "(none)"]);
+        let want = ["north", "(none)", "(none)", "NaN"];
+        assert_eq!(slicer.show(&text).expect("text"), want);
+        let words = cast(&text, &crate::layout::words()).expect("words");
+        let told = told(&slicer, words.as_ref(), str::len).expect("words");
+        assert_eq!(told, want.map(str::len));
     }
 }

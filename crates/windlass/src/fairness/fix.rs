@@ -195,9 +195,11 @@ fn of_rows(found: &WeightsRecord) -> String {
     let text = |it: &str| format!("'{}'", it.replace('\'', "''"));
     let when = |it: &WeightRecord| {
         let groups = it.by.iter().map(|(column, value)| match value.as_str() {
-            // A number that is missing is NaN; a text may say so and be one.
+            // As the ledger tells them: a number that is missing is NaN, and a text may say so and be one; a text that is
+            // missing is empty.
             NO_VALUE => format!(
-                "({0} is null or arrow_typeof({0}) like 'Float%' and cast({0} as varchar) = 'NaN')",
+                "({0} is null or cast({0} as varchar) in ('', '{NO_VALUE}') \
+                 or arrow_typeof({0}) like 'Float%' and cast({0} as varchar) = 'NaN')",
                 name(column)
             ),
             value => format!("cast({} as varchar) = {}", name(column), text(value)),
@@ -333,7 +335,7 @@ mod tests {
             of_rows(&weights()),
             "select prediction_id, weight from (select prediction_id, case \
              when cast(\"Ho\"\"me\" as varchar) = 'it''s, own' and label = 'bad' then 1.5 \
-             when (\"Ho\"\"me\" is null or arrow_typeof(\"Ho\"\"me\") like 'Float%' \
+             when (\"Ho\"\"me\" is null or cast(\"Ho\"\"me\" as varchar) in ('', '(none)') or arrow_typeof(\"Ho\"\"me\") like 'Float%' \
              and cast(\"Ho\"\"me\" as varchar) = 'NaN') and label = 'good' then 0.5 end as weight from \"model:credit\" \
              where version = 2 and code is null and label is not null and cast(time as bigint) >= 5) \
              where weight is not null order by prediction_id"
