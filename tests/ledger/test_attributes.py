@@ -70,6 +70,22 @@ def test_groups_are_told_by_what_rows_do_not_have(start, tmp_path):
         status, answer = fairness(server, "Home,Sex")
         assert status == 200 and {"Home", "Sex"} == answer["groups"][0]["by"].keys(), answer
 
+        # Labelled rows are weighed by it, each one once.
+        each = tmp_path / "rows.csv"
+        flags = ["--by", "Sex,Marital", "--fix", "weights", "--rows", each]
+        server.command("fairness", "credit", *flags)
+        query = "by=Sex,Marital"
+        status, weights = server.ask_json("GET", f"/api/v1/models/credit/fairness/weights?{query}")
+        assert status == 200, weights
+        assert {it["by"]["Sex"] for it in weights["weights"]} == {"f", "m", "(none)"}, weights
+        with each.open(newline="") as file:
+            weighed = [float(it["weight"]) for it in csv.DictReader(file)]
+        want = sum(it["rows"] * it["weight"] for it in weights["weights"])
+        assert len(weighed) == 400 and abs(sum(weighed) - want) < 1e-6, (len(weighed), want)
+        path = "/api/v1/models/credit/fairness/weights"
+        status, answer = server.ask_json("POST", path, {**weights, "model": "debit"})
+        assert (status, "weights of `debit`" in answer["error"]["message"]) == (400, True), answer
+
         # It is watched.
         found = until(
             lambda: [

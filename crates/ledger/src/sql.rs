@@ -23,8 +23,10 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col};
 use domain::Refusal;
+use domain::attributes::KEY;
 use futures::TryStreamExt;
 
+use crate::attributes::{Attribute, Attributes};
 use crate::files::Kind;
 use crate::label::Kept;
 use crate::layout::{Layout, SYSTEM, words};
@@ -94,6 +96,8 @@ struct Of<'a> {
     models: &'a [String],
     /// Predictions in files that have none of it are left out.
     range: Range,
+    /// Those that a model's table has as columns too.
+    attributes: Option<(&'a str, &'a Attributes)>,
 }
 
 impl Snapshot<'_> {
@@ -107,6 +111,23 @@ impl Snapshot<'_> {
         let of = Of {
             models: &self.models()?,
             range: Range::ALL,
+            attributes: None,
+        };
+        self.stream(sql, of, limits).await
+    }
+
+    /// The same to a question of our own: a model's table has these attributes as columns too, where it has none of
+    /// their names.
+    pub async fn query_with(
+        &self,
+        (model, attributes): (&str, &Attributes),
+        sql: &str,
+        limits: SqlLimits,
+    ) -> Result<SendableRecordBatchStream, Refusal> {
+        let of = Of {
+            models: &[model.to_owned()],
+            range: Range::ALL,
+            attributes: Some((model, attributes)),
         };
         self.stream(sql, of, limits).await
     }
@@ -126,6 +147,7 @@ impl Snapshot<'_> {
         let of = Of {
             models: &[model.to_owned()],
             range,
+            attributes: None,
         };
         let stream = self.stream(sql, of, limits).await?;
         stream.try_collect().await.map_err(|error| refused(&error))
@@ -232,7 +254,13 @@ impl Snapshot<'_> {
                     if !of.models.iter().any(|it| it == model) {
                         continue;
                     }
-                    self.model(context, (model, of.range), with_labels).await?
+                    let frame = self.model(context, (model, of.range), with_labels).await?;
+                    match of.attributes {
+                        Some((of, attributes)) if of == model => {
+                            with_attributes(frame, attributes)?
+                        }
+                        _ => frame,
+                    }
                 }
             };
             context
@@ -248,7 +276,7 @@ impl Snapshot<'_> {
     async fn all_predictions(
         &self,
         context: &SessionContext,
-        Of { models, range }: Of<'_>,
+        Of { models, range, .. }: Of<'_>,
     ) -> Result<DataFrame, Refusal> {
         let mut fields: Vec<Field> = SYSTEM
             .iter()
@@ -473,6 +501,40 @@ fn shown(frame: DataFrame) -> Result<DataFrame, Refusal> {
     frame
         .select(columns.collect::<Vec<_>>())
         .map_err(|error| refused(&error))
+}
+
+/// With attributes, each by the key of the rows, that are no columns already.
+fn with_attributes(frame: DataFrame, attributes: &Attributes) -> Result<DataFrame, Refusal> {
+    let schema = frame.schema().clone();
+    let own = schema.fields().iter();
+    let own = own.map(|it| datafusion::prelude::ident(it.name()));
+    let is_new = |name: &str| schema.fields().iter().all(|it| it.name() != name);
+    let new = attributes.iter().filter(|(name, _)| is_new(name));
+    let new = new.map(|(name, attribute)| {
+        let of_key = attribute_of(name, Arc::clone(attribute));
+        of_key.call(vec![col(KEY)]).alias(name)
+    });
+    frame
+        .select(own.chain(new).collect::<Vec<_>>())
+        .map_err(|error| refused(&error))
+}
+
+/// The function that tells what is known of a key.
+fn attribute_of(name: &str, attribute: Arc<Attribute>) -> ScalarUDF {
+    create_udf(
+        // Functions of one name are taken to be the same.
+        &format!("attribute_{name}"),
+        vec![Arrow::Utf8],
+        words(),
+        Volatility::Immutable,
+        Arc::new(move |arguments: &[ColumnarValue]| {
+            let arrays = ColumnarValue::values_to_arrays(arguments)?;
+            let Some(keys) = arrays.first() else {
+                return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
+            };
+            Ok(ColumnarValue::Array(attribute.of(keys.as_ref())?))
+        }),
+    )
 }
 
 /// The function that shows an id.

@@ -1,6 +1,7 @@
 //! Whether a version treats groups alike, from what the ledger counted of each.
 
 mod mitigate;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::questions::limit;
 use crate::range::known_ends;
 
 pub(crate) use mitigate::{thresholds, weights};
+pub(crate) use rows::rows;
 
 /// What is asked.
 pub(crate) struct Asking {

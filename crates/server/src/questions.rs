@@ -5,8 +5,8 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ::ledger::SqlLimits;
-use domain::Refusal;
+use ::ledger::{Attributes, SqlLimits};
+use domain::{ModelName, Refusal};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
@@ -87,6 +87,15 @@ impl Questions {
         })
         .await
     }
+}
+
+/// A question in SQL.
+pub(crate) struct Sql {
+    pub(crate) text: String,
+    /// The most rows of its answer.
+    pub(crate) rows_max: Option<u64>,
+    /// What a model's table has as columns too.
+    pub(crate) attributes: Option<(ModelName, Attributes)>,
 }
 
 /// How long a question may take.

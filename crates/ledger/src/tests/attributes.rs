@@ -1,5 +1,10 @@
 //! What is known of those whom predictions are about, beside the columns of several versions.
 
+use std::collections::BTreeMap;
+
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
 use super::*;
 
 /// Rows of two people, of a version with the column `income` and of one without it.
@@ -55,6 +60,55 @@ fn a_column_of_any_version_goes_before_an_attribute() {
         let want = want.map(|(version, value)| (version, value.to_owned(), 2));
         assert_eq!(told(&site, "wealth", None), want);
         // From the files as from the log.
+        site.settle(NOW_MS);
+    }
+}
+
+#[test]
+fn a_question_of_our_own_has_attributes_as_columns() {
+    let site = site();
+    site.label(&[(by_id(10, 0, 0), "bad"), (by_id(21, 0, 0), "good")]);
+    let counts = |sql: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let limits = SqlLimits {
+            memory_bytes: 64 << 20,
+            spill_bytes: 0,
+            threads: 1,
+        };
+        let attributes = attributes(&["income", "Wealth", "Town"]);
+        let batches: Vec<RecordBatch> = runtime.block_on(async {
+            let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+            let asked = snapshot.query_with(("credit", &attributes), sql, limits);
+            let stream = asked.await.expect("an answer");
+            stream.try_collect().await.expect("rows")
+        });
+        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+        for batch in batches {
+            let texts = cast(batch.column(0), &DataType::Utf8).expect("texts");
+            let texts = texts.as_string::<i32>().iter();
+            let numbers = batch.column(1).as_primitive::<Int64Type>().iter();
+            let shown = |it: Option<&str>| it.unwrap_or("(none)").to_owned();
+            counts.extend(texts.zip(numbers).map(|(a, b)| (shown(a), b.unwrap_or(0))));
+        }
+        counts
+    };
+    let map = |of: &[(&str, i64)]| {
+        let of = of.iter().map(|(name, it)| ((*name).to_owned(), *it));
+        of.collect::<BTreeMap<_, _>>()
+    };
+    for _ in 0..2 {
+        let each = "select arrow_cast(\"Wealth\", 'Utf8'), count(*) from \"model:credit\"";
+        let all = counts(&format!("{each} group by 1"));
+        assert_eq!(all, map(&[("little", 4), ("much", 4)]));
+        let labelled = format!("{each} where label is not null and Town = Wealth group by 1");
+        assert_eq!(counts(&labelled), map(&[("little", 1), ("much", 1)]));
+        // A column goes before.
+        let income =
+            "select cast(income as varchar), count(*) from credit where version = 2 group by 1";
+        assert_eq!(counts(income), map(&[("(none)", 4)]));
         site.settle(NOW_MS);
     }
 }

@@ -18,18 +18,19 @@ use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
+use wire::api::fairness::WeightsRecord;
 use wire::api::ledger as api;
 use wire::labels::Kind as Format;
 
 use super::api::{parse, refuse, respond};
-use super::quality::{fairness, kpi, quality, thresholds, weights};
+use super::quality::{self, kpi, thresholds, weights};
 use super::{Allowed, json};
 use crate::app::App;
 use crate::body::Sent;
 use crate::clock::wall_ms;
-use crate::questions::{limit, sql_limits};
+use crate::questions::{Sql, limit, sql_limits};
 use crate::table::{self, File};
-use crate::{labels, package, replay};
+use crate::{fairness, labels, package, replay};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -39,13 +40,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/labels", post(add_labels))
         .route("/api/v1/query", post(query))
         .route("/api/v1/predictions/{id}", get(prediction))
-        .route("/api/v1/models/{model}/quality", get(quality))
-        .route("/api/v1/models/{model}/fairness", get(fairness))
+        .route("/api/v1/models/{model}/quality", get(quality::quality))
+        .route("/api/v1/models/{model}/fairness", get(quality::fairness))
         .route(
             "/api/v1/models/{model}/fairness/thresholds",
             get(thresholds),
         )
-        .route("/api/v1/models/{model}/fairness/weights", get(weights))
+        .route(
+            "/api/v1/models/{model}/fairness/weights",
+            get(weights).post(weighed_rows),
+        )
         .route("/api/v1/models/{model}/kpi", get(kpi))
         .route("/api/v1/models/{model}/replay", post(replayed))
 }
@@ -186,8 +190,31 @@ async fn try_query(app: &App, _: Permission<Read>, sent: Sent) -> Result<Respons
     let asked: api::QueryRecord = parse(app, sent).await?;
     match file {
         None => answer_json(app, asked).await,
-        Some(file) => answer_file(app, asked, file).await,
+        Some(file) => {
+            let asked = Sql {
+                text: asked.sql,
+                rows_max: asked.rows_max,
+                attributes: None,
+            };
+            answer_file(app, asked, file).await
+        }
     }
+}
+
+async fn weighed_rows(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(model): Path<String>,
+    sent: Sent,
+) -> Response {
+    let file = File::accepted(&sent.headers).unwrap_or(File::Csv);
+    let answered = async {
+        let model: ModelName = model.parse()?;
+        let weights: WeightsRecord = parse(&app, sent).await?;
+        let asked = fairness::rows(&app, permission, &model, &weights).await?;
+        answer_file(&app, asked, file).await
+    };
+    answered.await.unwrap_or_else(|refusal| refuse(&refusal))
 }
 
 async fn answer_json(app: &App, asked: api::QueryRecord) -> Result<Response, Refusal> {
@@ -233,13 +260,19 @@ fn names(schema: &Schema) -> Vec<String> {
 const PIECES: usize = 4;
 
 /// Answers with a file, piece by piece. What goes wrong after its beginning breaks the answer off.
-async fn answer_file(app: &App, asked: api::QueryRecord, file: File) -> Result<Response, Refusal> {
+async fn answer_file(app: &App, asked: Sql, file: File) -> Result<Response, Refusal> {
     let (ledger, limits) = (Arc::clone(&app.keeper.ledger), sql_limits(app));
     let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, Refusal>>(PIECES);
     let (begun, begins) = tokio::sync::oneshot::channel();
     let work = async move {
         let snapshot = ledger.snapshot(wall_ms())?;
-        let mut stream = snapshot.query(&asked.sql, limits).await?;
+        let mut stream = match &asked.attributes {
+            None => snapshot.query(&asked.text, limits).await?,
+            Some((model, of)) => {
+                let of = (model.as_str(), of);
+                snapshot.query_with(of, &asked.text, limits).await?
+            }
+        };
         let mut writer = table::Writer::new(file, &stream.schema())?;
         let mut begun = Some(begun);
         let mut left = asked

@@ -175,6 +175,11 @@ const ROUTES: &[Route] = &[
         "Weights for training that make group and label independent: by, version, from, to",
     ),
     (
+        "post",
+        "/api/v1/models/{model}/fairness/weights",
+        "The weight of each labelled row, of such weights; by `accept` as CSV or Parquet",
+    ),
+    (
         "get",
         "/api/v1/models/{model}/kpi",
         "How much a model answered, how fast, and what that cost: from, to, by, every",

@@ -1,13 +1,10 @@
 //! `windlass fairness --fix`: thresholds for serving, weights for training.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::ValueEnum;
-use domain::ledger::NO_VALUE;
 use domain::monitor::fairness::Metric;
 use wire::api::fairness::{OutcomeRecord, ThresholdsRecord, WeightRecord, WeightsRecord};
-use wire::api::ledger::QueryRecord;
 
 use super::{FairnessArgs, between, path};
 use crate::client::Client;
@@ -177,55 +174,11 @@ async fn export(
     found: &WeightsRecord,
     accept: &'static str,
 ) -> anyhow::Result<()> {
-    let record = QueryRecord {
-        sql: of_rows(found),
-        rows_max: None,
-    };
+    let path = format!("/api/v1/models/{}/fairness/weights", found.model);
     let mut replacement = Replacement::of(to)?;
     let file = replacement.file.as_file_mut();
-    client
-        .download("/api/v1/query", &record, accept, file)
-        .await?;
+    client.download(&path, found, accept, file).await?;
     Ok(replacement.persist()?)
-}
-
-/// The question whose answer is the weight of each labelled row.
-fn of_rows(found: &WeightsRecord) -> String {
-    let name = |it: &str| format!("\"{}\"", it.replace('"', "\"\""));
-    let text = |it: &str| format!("'{}'", it.replace('\'', "''"));
-    let when = |it: &WeightRecord| {
-        let groups = it.by.iter().map(|(column, value)| match value.as_str() {
-            // As the ledger tells them: a number that is missing is NaN, and a text may say so and be one; a text that is
-            // missing is empty.
-            NO_VALUE => format!(
-                "({0} is null or cast({0} as varchar) in ('', '{NO_VALUE}') \
-                 or arrow_typeof({0}) like 'Float%' and cast({0} as varchar) = 'NaN')",
-                name(column)
-            ),
-            value => format!("cast({} as varchar) = {}", name(column), text(value)),
-        });
-        let label = format!("label = {}", text(&it.label));
-        let all: Vec<String> = groups.chain([label]).collect();
-        format!("when {} then {}", all.join(" and "), it.weight)
-    };
-    let cases: Vec<String> = found.weights.iter().map(when).collect();
-    let case = match cases.is_empty() {
-        true => "cast(null as double)".to_owned(),
-        false => format!("case {} end", cases.join(" ")),
-    };
-    let mut sql = format!(
-        "select prediction_id, weight from (select prediction_id, {case} as weight from {} \
-         where version = {} and code is null and label is not null",
-        name(&format!("model:{}", found.model)),
-        found.version
-    );
-    for (bound, operator) in [(found.from_us, ">="), (found.to_us, "<")] {
-        if let Some(us) = bound {
-            // Writing to a string cannot fail.
-            let _ = write!(sql, " and cast(time as bigint) {operator} {us}");
-        }
-    }
-    sql + ") where weight is not null order by prediction_id"
 }
 
 /// CSV: the columns, the label, its rows and their weight.
@@ -326,19 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_lines_and_a_question() {
+    fn weights_are_lines() {
         assert_eq!(
             String::from_utf8(lines(&weights()).expect("CSV")).expect("text"),
             "\"Ho\"\"me\",label,rows,weight\n\"it's, own\",bad,7,1.5\n(none),good,7,0.5\n"
-        );
-        assert_eq!(
-            of_rows(&weights()),
-            "select prediction_id, weight from (select prediction_id, case \
-             when cast(\"Ho\"\"me\" as varchar) = 'it''s, own' and label = 'bad' then 1.5 \
-             when (\"Ho\"\"me\" is null or cast(\"Ho\"\"me\" as varchar) in ('', '(none)') or arrow_typeof(\"Ho\"\"me\") like 'Float%' \
-             and cast(\"Ho\"\"me\" as varchar) = 'NaN') and label = 'good' then 0.5 end as weight from \"model:credit\" \
-             where version = 2 and code is null and label is not null and cast(time as bigint) >= 5) \
-             where weight is not null order by prediction_id"
         );
     }
 }

@@ -127,7 +127,8 @@ pub struct OutcomeRecord {
 }
 
 /// Weights for training that make group and label independent:
-/// `GET /api/v1/models/MODEL/fairness/weights?by=&version=&from=&to=`.
+/// `GET /api/v1/models/MODEL/fairness/weights?by=&version=&from=&to=`. `POST` of it there answers with a file: the weight
+/// of each labelled row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsRecord {
     /// The model.
