@@ -31,7 +31,8 @@ pub(crate) async fn show(
     _: Permission<Read>,
     model: &ModelName,
 ) -> Result<api::AttributesRecord, Refusal> {
-    record(app, model).await
+    app.store.registry.model(model).await?;
+    Ok(record(model, app.store.registry.attributes(model).await?))
 }
 
 /// Adds some.
@@ -43,8 +44,8 @@ pub(crate) async fn add(
     change: registry::Change,
 ) -> Result<api::AttributesRecord, Refusal> {
     let registry = &app.store.registry;
-    registry.set_attributes(model, &table, &change).await?;
-    record(app, model).await
+    let all = registry.set_attributes(model, &table, &change).await?;
+    Ok(record(model, all))
 }
 
 /// Forgets all.
@@ -57,15 +58,13 @@ pub(crate) async fn remove(
     app.store.registry.remove_attributes(model, &change).await
 }
 
-async fn record(app: &App, model: &ModelName) -> Result<api::AttributesRecord, Refusal> {
-    app.store.registry.model(model).await?;
-    let all = app.store.registry.attributes(model).await?;
+fn record(model: &ModelName, all: Vec<registry::AttributeSummary>) -> api::AttributesRecord {
     let attribute = |it: registry::AttributeSummary| api::AttributeRecord {
         name: it.name,
         keys: it.keys,
     };
-    Ok(api::AttributesRecord {
+    api::AttributesRecord {
         model: model.to_string(),
         attributes: all.into_iter().map(attribute).collect(),
-    })
+    }
 }

@@ -22,13 +22,13 @@ pub struct AttributeSummary {
 }
 
 impl Registry {
-    /// Adds attributes to those of a model.
+    /// Adds attributes to those of a model, and tells which there are then.
     pub async fn set_attributes(
         &self,
         model: &ModelName,
         table: &Table,
         change: &Change,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<AttributeSummary>, Refusal> {
         let mut db = self.begin().await?;
         let id = model_id(&mut db, model).await?;
         for (place, name) in table.names.iter().enumerate() {
@@ -73,7 +73,8 @@ impl Registry {
         }
         let detail = json!({"attributes": table.names, "keys": table.rows.len()});
         tell(&mut db, model, "attributes_set", detail, change).await?;
-        db.commit().await.map_err(failure::of_sql)
+        db.commit().await.map_err(failure::of_sql)?;
+        Ok(all)
     }
 
     /// The attributes of a model, by name.

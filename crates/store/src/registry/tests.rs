@@ -112,9 +112,9 @@ async fn run(registry: &Registry, words: &[&str], now: i64) -> Result<String, Re
                 names: names.split(',').map(str::to_owned).collect(),
                 rows: rows.iter().map(row).collect(),
             };
-            registry
-                .set_attributes(&model.parse()?, &table, &change)
-                .await?;
+            let model = model.parse()?;
+            let told = registry.set_attributes(&model, &table, &change).await?;
+            assert_eq!(told, registry.attributes(&model).await?);
             "ok".to_owned()
         }
         ["known", model] => {
