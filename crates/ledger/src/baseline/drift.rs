@@ -31,6 +31,14 @@ pub struct Drift {
     pub segments: Vec<SegmentDrift>,
 }
 
+impl Drift {
+    /// Whether all rows have drifted in a column: then what a segment has of it is no news.
+    pub fn has_drifted(&self, column: &str) -> bool {
+        let mut columns = self.columns.iter();
+        columns.any(|it| it.name == column && it.verdict == Verdict::Drift)
+    }
+}
+
 /// The verdict about one segment of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentDrift {

@@ -41,16 +41,10 @@ pub(super) fn drifts(
     widened: &Widened,
 ) -> Vec<api::SegmentDriftRecord> {
     let is_moved = |it: &&ColumnDrift| it.verdict == Verdict::Drift;
-    let of_all: Vec<&str> = drift
-        .columns
-        .iter()
-        .filter(is_moved)
-        .map(|it| it.name.as_str())
-        .collect();
     let record = |it: &::ledger::baseline::SegmentDrift| {
         let moved = it.columns.iter().filter(is_moved);
         let (as_all, own): (Vec<&ColumnDrift>, Vec<&ColumnDrift>) =
-            moved.partition(|it| of_all.contains(&it.name.as_str()));
+            moved.partition(|it| drift.has_drifted(&it.name));
         let unsure = it.columns.iter();
         let unsure = unsure.filter(|it| it.verdict == Verdict::NotEnoughData);
         api::SegmentDriftRecord {

@@ -46,8 +46,9 @@ pub(super) async fn look(
     let of_segments = segments.flat_map(|of| of.columns.iter().map(|it| (Rows::of(of), it)));
     let reference = kept.source.as_str();
     let findings = all.chain(of_segments).map(|(rows, it)| {
-        let as_all = rows.segment.is_some() && has_drifted(&drift, &it.name);
+        let as_all = rows.segment.is_some() && drift.has_drifted(&it.name);
         let mut finding = finding(running, rows, it, (setting, &widened));
+        // It neither begins nor ends an alert.
         if as_all {
             finding.verdict = Verdict::Unknown;
         }
@@ -57,13 +58,6 @@ pub(super) async fn look(
         finding
     });
     Ok(findings.collect())
-}
-
-/// Whether all rows have drifted in a column: then what a segment has of it is no news, and neither begins nor ends an
-/// alert.
-fn has_drifted(drift: &Drift, column: &str) -> bool {
-    let mut columns = drift.columns.iter();
-    columns.any(|it| it.name == column && it.verdict == DriftVerdict::Drift)
 }
 
 /// The rows that something is found of.
