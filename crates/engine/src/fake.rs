@@ -20,7 +20,9 @@
 //! | `hold` | every run waits until [`Fake::release`] lets it go on, or until it is stopped |
 //! | `file: NAME` | the model needs this file beside it |
 //! | `refuse: SENTENCE` | it cannot be loaded |
+//! | `sessions: NUMBER` | of what is loaded so many sessions can be made, and no more |
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use domain::{DataType, Dimension, Elements, Refusal, Signature, Tensor, TensorSpec};
@@ -112,6 +114,7 @@ impl Engine for Fake {
             return Err(invalid(format!("the file `{name}` is not beside it")));
         }
         Ok(Box::new(FakeModel {
+            sessions_left: AtomicUsize::new(script.sessions.unwrap_or(usize::MAX)),
             script: Arc::new(script),
             gate: Arc::clone(&self.gate),
         }))
@@ -124,6 +127,7 @@ struct Script {
     hold: bool,
     files: Vec<String>,
     refuse: Option<String>,
+    sessions: Option<usize>,
 }
 
 enum Does {
@@ -135,6 +139,7 @@ enum Does {
 }
 
 struct FakeModel {
+    sessions_left: AtomicUsize,
     script: Arc<Script>,
     gate: Arc<Gate>,
 }
@@ -145,6 +150,11 @@ impl Loaded for FakeModel {
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Refusal> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let left = &self.sessions_left;
+        if left.fetch_update(Relaxed, Relaxed, one_less).is_err() {
+            return Err(invalid("no more sessions can be made of it"));
+        }
         let stopped = Arc::new(Mutex::new(false));
         let (flag, gate) = (Arc::clone(&stopped), Arc::clone(&self.gate));
         let stop: Stop = Arc::new(move || {
@@ -287,7 +297,8 @@ fn parse(bytes: &[u8]) -> Result<Script, Refusal> {
         });
     };
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    let (mut does, mut hold, mut files, mut refuse) = (None, false, Vec::new(), None);
+    let (mut does, mut hold, mut files) = (None, false, Vec::new());
+    let (mut refuse, mut sessions) = (None, None);
     for line in lines.lines().filter(|it| !it.is_empty()) {
         let unknown = || invalid(format!("`{line}` is no line of a fake model"));
         match line.split_once(": ") {
@@ -296,6 +307,9 @@ fn parse(bytes: &[u8]) -> Result<Script, Refusal> {
             Some(("does", what)) => does = Some(parse_does(what).ok_or_else(unknown)?),
             Some(("file", name)) => files.push(name.to_owned()),
             Some(("refuse", why)) => refuse = Some(why.to_owned()),
+            Some(("sessions", most)) => {
+                sessions = Some(most.parse().map_err(|_| unknown())?);
+            }
             None if line == "hold" => hold = true,
             _ => return Err(unknown()),
         }
@@ -315,6 +329,7 @@ fn parse(bytes: &[u8]) -> Result<Script, Refusal> {
         hold,
         files,
         refuse,
+        sessions,
     })
 }
 

@@ -9,6 +9,7 @@ use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::manifest::{BatchSetting, Manifest, Off};
 use domain::{ModelName, Refusal, Version};
+use engine::Loaded;
 use store::Store;
 use store::registry::VersionRecord;
 
@@ -23,7 +24,7 @@ use crate::package::{self, Opened, blocking};
 use crate::pool::{self, Ended, Pool};
 use crate::prepare::{Candidate, Prepared, engine_options, prepare};
 use crate::running::{Running, TIMEOUT};
-use crate::standing::Standing;
+use crate::standing::{Scaled, Standing};
 use crate::stats::Stats;
 use crate::task::Tasks;
 
@@ -80,7 +81,6 @@ impl Loader for StoreLoader {
         .await?;
         let standing = Standing::of(&self.store, &model).await?;
         let instances_own = self.instances(&manifest, opened.bytes);
-        let instances = standing.instances.unwrap_or(instances_own);
         let mode = manifest.ledger.mode.unwrap_or(self.ledger_mode);
         let keeper = Arc::clone(&self.keeper);
         if mode != Mode::Off {
@@ -125,6 +125,7 @@ impl Loader for StoreLoader {
                 rows_waiting_max,
             };
             let prepared = prepare(engine.as_ref(), source, &candidate, clock)?;
+            let scaled = standing.scaled;
             let Prepared {
                 loaded,
                 session,
@@ -134,13 +135,19 @@ impl Loader for StoreLoader {
             } = prepared;
             let options = pool::Options {
                 model: format!("{model}:{version}"),
-                instances,
+                instances: scaled.map_or(instances_own, |it| it.instances.min(instances_own)),
                 limits,
                 grouping,
                 clock,
                 tasks,
             };
-            let pool = Pool::start(loaded, session, options, ended)?;
+            let pool = Pool::start(loaded.as_ref(), session, options, ended)?;
+            if let Some(scaled) = scaled {
+                let room = room_for(&manifest, opened.bytes);
+                grow_as_wanted(&pool, loaded.as_ref(), scaled, room);
+            }
+            // It holds the model's bytes, which nobody needs until there are to be more sessions.
+            drop(loaded);
             let resident = memory::resident_bytes().zip(resident_before);
             let took = resident.map_or(0, |(after, before)| after.saturating_sub(before));
             let device = manifest.serve.device.as_deref();
@@ -203,30 +210,75 @@ pub(crate) async fn scale(
     let engine = blocking(move || engines.get()).await?;
     let (files, main) = (&record.files, &record.main);
     let opened = package::open(&app.store, Arc::clone(&engine), files, main, &manifest).await?;
-    let options = engine_options(&manifest);
     let running = Arc::clone(running);
     blocking(move || {
-        if options.device == engine::Options::CPU {
-            fits((instances - present) as u64, opened.bytes)?;
-        }
-        let loaded = engine.load(&opened.source, &options)?;
+        let room = room_for(&manifest, opened.bytes);
+        room.fits(instances - present)?;
+        let loaded = engine.load(&opened.source, &engine_options(&manifest))?;
         running.pool.grow(instances, || loaded.session())
     })
     .await
 }
 
-/// Refuses sessions that memory has no room for: each takes about as much as the model has bytes.
-fn fits(sessions: u64, bytes: u64) -> Result<(), Refusal> {
-    let (need, there) = (sessions.saturating_mul(bytes), memory::available_bytes());
-    match there {
-        Some(there) if there < need => Err(Refusal::Conflict {
-            why: format!(
-                "{sessions} more sessions need {} MiB of memory and {} MiB are available",
-                need >> 20,
-                there >> 20
-            ),
-        }),
-        _ => Ok(()),
+/// Makes what a version that was just loaded lacks of the sessions that an action wants. It is served with fewer where
+/// there cannot be so many: an action of an alert must not be what keeps a model from being loaded.
+fn grow_as_wanted(pool: &Pool, loaded: &dyn Loaded, scaled: Scaled, room: Room) {
+    let present = pool.instances();
+    let fitting = present.saturating_add(room.sessions());
+    let grown = pool.grow(scaled.instances.min(fitting), || loaded.session());
+    let instances = pool.instances();
+    if instances < scaled.instances {
+        let why = match grown {
+            Err(refusal) => refusal.to_string(),
+            Ok(()) => "memory has no room for more".to_owned(),
+        };
+        tracing::warn!(
+            model = pool.model(),
+            action = scaled.by,
+            wanted = scaled.instances,
+            instances,
+            why,
+            "a version has fewer sessions than an action wants"
+        );
+    }
+}
+
+/// The memory that sessions could take.
+#[derive(Clone, Copy)]
+struct Room {
+    /// None where nobody knows, as of an accelerator's.
+    bytes: Option<u64>,
+    /// Each takes about as much as the model has bytes.
+    of_session: u64,
+}
+
+fn room_for(manifest: &Manifest, bytes: u64) -> Room {
+    let on_cpu = engine_options(manifest).device == engine::Options::CPU;
+    Room {
+        bytes: memory::available_bytes().filter(|_| on_cpu),
+        of_session: bytes,
+    }
+}
+
+impl Room {
+    /// How many sessions it is enough for.
+    fn sessions(self) -> usize {
+        let sessions = self.bytes.map(|it| it / self.of_session.max(1));
+        sessions.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX))
+    }
+
+    /// Refuses sessions that it is not enough for.
+    fn fits(self, sessions: usize) -> Result<(), Refusal> {
+        match self.bytes {
+            Some(there) if self.sessions() < sessions => Err(Refusal::Conflict {
+                why: format!(
+                    "{sessions} more sessions need {} MiB of memory and {} MiB are available",
+                    (sessions as u64).saturating_mul(self.of_session) >> 20,
+                    there >> 20
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -257,13 +309,72 @@ fn keep_of(setting: &domain::ledger::Setting) -> ::ledger::Retain {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use engine::Engine as _;
+    use engine::fake::Fake;
+
     use super::*;
+    use crate::join::Grouping;
 
     #[test]
     fn sessions_that_memory_has_no_room_for_are_refused() {
-        assert_eq!(fits(255, 1024), Ok(()));
-        let refusal = fits(255, 1 << 60).expect_err("it has no room for them");
-        let text = refusal.to_string();
-        assert!(text.contains("255 more sessions need"), "{text}");
+        let room = |bytes| Room {
+            bytes,
+            of_session: 3 << 20,
+        };
+        assert_eq!(room(None).fits(255), Ok(()));
+        let ten = room(Some(32 << 20));
+        assert_eq!((ten.sessions(), ten.fits(10)), (10, Ok(())));
+        let refusal = ten.fits(11).expect_err("it has no room for them");
+        assert_eq!(
+            refusal.to_string(),
+            "11 more sessions need 33 MiB of memory and 32 MiB are available"
+        );
+    }
+
+    #[test]
+    fn a_version_has_as_many_sessions_of_those_that_are_wanted_as_fit() {
+        for (bytes, few, want) in [
+            (None, "", 5),
+            (Some(3), "", 4),
+            (Some(0), "", 1),
+            // Of what cannot be made at all there is nothing more.
+            (None, "\nsessions: 2", 1),
+        ] {
+            let fake = Fake::default();
+            let model = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
+            let source = Fake::model(&format!("{model}{few}"));
+            let options = engine::Options::one_thread();
+            let loaded = fake.load(&source, &options).expect("a model");
+            let session = loaded.session().expect("a session");
+            let options = pool::Options {
+                model: "m:1".to_owned(),
+                instances: 1,
+                limits: domain::batch::Limits {
+                    rows_max: 4,
+                    delay_max: Duration::ZERO,
+                    rows_waiting_max: 8,
+                },
+                grouping: Grouping::new(loaded.signature(), None),
+                clock: Clock::start(),
+                tasks: Tasks::default(),
+            };
+            let (ended, _) = tokio::sync::oneshot::channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.expect("a runtime");
+            let _entered = runtime.enter();
+            let pool = Pool::start(loaded.as_ref(), session, options, ended).expect("a pool");
+            let scaled = Scaled {
+                by: 7,
+                instances: 5,
+            };
+            let room = Room {
+                bytes,
+                of_session: 1,
+            };
+            grow_as_wanted(&pool, loaded.as_ref(), scaled, room);
+            assert_eq!(pool.instances(), want, "{bytes:?} {few}");
+        }
     }
 }

@@ -136,7 +136,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// Starts the threads. `first` is a session that has been made already, to measure with.
     pub(crate) fn start(
-        loaded: Box<dyn Loaded>,
+        loaded: &dyn Loaded,
         first: Box<dyn Session>,
         options: Options,
         ended: Ended,
@@ -169,8 +169,6 @@ impl Pool {
             arrived: Condvar::new(),
             places: RwLock::default(),
         });
-        // It holds the model's bytes, which nobody needs until there are to be more sessions.
-        drop(loaded);
         let pool = Self {
             shared,
             rows_waiting_max: limits.rows_waiting_max,
@@ -275,6 +273,11 @@ impl Pool {
     /// Rows that wait now.
     pub(crate) fn rows_waiting(&self) -> u32 {
         lock(&self.shared.queue).batcher.rows_waiting()
+    }
+
+    /// What it runs: `credit:3`.
+    pub(crate) fn model(&self) -> &str {
+        &self.shared.model
     }
 
     /// Whether requests of similar length are padded to share a run.

@@ -19,24 +19,31 @@ use crate::loading::scale;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) strict: Strict,
-    /// How many sessions each has; without it as many as its owner says.
-    pub(crate) instances: Option<usize>,
+    /// Without it each has as many sessions as its owner says.
+    pub(crate) scaled: Option<Scaled>,
+}
+
+/// How many sessions each version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scaled {
     /// The action that says so.
-    pub(crate) scaled_by: Option<i64>,
+    pub(crate) by: i64,
+    pub(crate) instances: usize,
 }
 
 impl Standing {
     pub(crate) async fn of(store: &Store, model: &ModelName) -> Result<Self, Refusal> {
         let actions = store.registry.standing_actions(model).await?;
         // The last one holds, until it is taken back; then the one before.
-        let last = actions
-            .iter()
-            .rev()
-            .find_map(|it| Some((it.id, it.instances?)));
+        let scaled = actions.iter().rev().find_map(|it| {
+            Some(Scaled {
+                by: it.id,
+                instances: usize::from(it.instances?),
+            })
+        });
         Ok(Self {
             strict: Strict::of(&actions),
-            instances: last.map(|(_, instances)| usize::from(instances)),
-            scaled_by: last.map(|(id, _)| id),
+            scaled,
         })
     }
 }
@@ -89,7 +96,9 @@ async fn apply(app: &App, model: &ModelName) -> Result<bool, Refusal> {
         }
         let mut scaled = Ok(());
         for running in found.ready.values() {
-            let instances = standing.instances.unwrap_or(running.instances_own);
+            let instances = standing
+                .scaled
+                .map_or(running.instances_own, |it| it.instances);
             scaled = scaled.and(scale(app, running, instances).await);
         }
         // Another action that was done meanwhile may have been overtaken by this one.

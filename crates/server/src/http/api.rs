@@ -375,7 +375,7 @@ fn serving_record(running: &Running, standing: &Standing) -> api::ServingRecord 
     let limits = running.limits;
     api::ServingRecord {
         instances: u32::try_from(running.pool.instances()).unwrap_or(u32::MAX),
-        scaled_by: standing.scaled_by,
+        scaled_by: standing.scaled.map(|it| it.by),
         rows_max: limits.rows_max,
         delay_max_us: u64::try_from(limits.delay_max.as_micros()).unwrap_or(u64::MAX),
         padded: running.pool.is_padded(),

@@ -37,7 +37,7 @@ fn bench(model: &str) -> Bench {
         clock,
         tasks: Tasks::default(),
     };
-    let pool = Pool::start(loaded, session, options, sender).expect("a pool");
+    let pool = Pool::start(loaded.as_ref(), session, options, sender).expect("a pool");
     Bench {
         fake,
         clock,

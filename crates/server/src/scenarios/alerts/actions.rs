@@ -330,6 +330,22 @@ async fn a_version_that_is_being_loaded_follows_when_it_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_cannot_have_so_many_sessions_is_loaded_with_its_own() {
+    let act = "{do: scale, instances: 3}";
+    let site = Site::two_versions(act).await;
+    site.found(Verdict::Bad, 2).await;
+    let action = site.acted().await;
+    assert_eq!(action["outcome"], "done", "{action}");
+    let few = format!("{COPY}\nsessions: 2");
+    let pushed = site.push_with("m", &few, &manifest(act)).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    assert_eq!(site.traffic("m", 3).await.status, StatusCode::OK);
+    assert_eq!(site.sessions(3).await.0, json!(1));
+    assert_eq!(show(&site.ask("m").await), "3 [1.0,2.0]");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_makes_no_sessions() {
     let site = Site::two_versions("{do: scale, instances: 2, dry_run: true}").await;
     site.found(Verdict::Bad, 2).await;
