@@ -11,7 +11,7 @@ use crate::margins::Widened;
 
 /// Has a baseline have the segments that are declared. It may be older than they are, or made by somebody who did not
 /// know of them.
-pub(crate) fn declare(
+pub(super) fn declare(
     baseline: &mut Baseline,
     setting: &Setting,
     model: &ModelName,

@@ -29,7 +29,8 @@ pub(super) async fn look(
 ) -> Result<Vec<Finding>, Refusal> {
     let (model, version) = (&running.model, running.version);
     let setting = &running.monitor;
-    let Some((kept, mut baseline)) = drift::baseline_of(app, model, version).await? else {
+    let found = drift::declared_baseline(app, (model, version), setting).await?;
+    let Some((kept, baseline)) = found else {
         first_baseline(app, running).await?;
         return Ok(Vec::new());
     };
@@ -37,7 +38,6 @@ pub(super) async fn look(
     if running.inputs.follows() != Some(kept.made_at) {
         running.inputs.follow(&kept, &baseline);
     }
-    drift::declare(&mut baseline, setting, model, version);
     let widened = Widened::of(app, model, drift::MONITOR).await?;
     let of = (kept.made_at, baseline, widened.clone());
     let drift = compared(app, running, counted, of).await?;
