@@ -120,6 +120,9 @@ def test_what_are_no_attributes_is_refused(start, tmp_path):
             assert got == status and want in answer["error"]["message"], answer
         got, answer = server.ask_json("POST", path, b"{}")
         assert got == 415, answer
+        kind = {"Content-Type": "Text/CSV; charset=utf-8"}
+        got, answer = server.ask_json("POST", path, b"key,Sex\nc1,f\n", kind)
+        assert (got, answer["attributes"]) == (200, [{"name": "Sex", "keys": 1}]), answer
         got, answer = server.ask_json("GET", "/api/v1/models/nobody/attributes")
         assert got == 404, answer
         for number, (more, want) in enumerate([

@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::routing::get;
 use domain::access::{Change, Read};
 use http::header::CONTENT_TYPE;
+use wire::labels::Kind;
 
 use super::Allowed;
 use super::api::{WHO, finished, respond};
@@ -44,7 +45,7 @@ async fn add(
             .get(CONTENT_TYPE)
             .and_then(|it| it.to_str().ok());
         let kind = kind.unwrap_or("nothing");
-        if kind.split(';').next().map(str::trim) != Some("text/csv") {
+        if Kind::of_content_type(kind) != Some(Kind::Csv) {
             return Err(domain::Refusal::UnsupportedMediaType {
                 got: kind.chars().take(80).collect(),
                 want: "`text/csv`",
