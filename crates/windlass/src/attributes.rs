@@ -1,11 +1,12 @@
 //! `windlass attributes`: what is known of those whom predictions are about.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use clap::Args;
 use domain::ModelName;
 use domain::attributes::KEY;
@@ -15,6 +16,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{count, table};
+use crate::predict::{self, Format};
 use crate::rows;
 
 /// Rows of a request.
@@ -108,21 +110,35 @@ fn read(path: &Path, key: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     parts.map(|part| write(&part, key)).collect()
 }
 
+/// As CSV whose column of keys is called so. Nested values are texts too.
 fn write(batch: &RecordBatch, key: &str) -> anyhow::Result<Vec<u8>> {
     let schema = batch.schema();
     let names = schema.fields().iter().map(|it| match it.name() {
         name if name == key => KEY,
         name => name,
     });
+    let fields: Vec<Field> = names
+        .map(|it| Field::new(it, DataType::Utf8, true))
+        .collect();
     let texts = batch.columns().iter().map(|it| cast(it, &DataType::Utf8));
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(names)?;
-    for row in 0..batch.num_rows() {
-        writer.write_record(texts.iter().map(|column| match column.is_valid(row) {
-            true => column.as_string::<i32>().value(row),
-            false => "",
-        }))?;
+    let texts = RecordBatch::try_new(Arc::new(Schema::new(fields)), texts)?;
+    predict::encode(&texts, Format::Csv)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_csv_with_the_column_of_keys() {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+        let sexes: ArrayRef = Arc::new(StringArray::from(vec![Some("f, \"x\""), None]));
+        let batch = RecordBatch::try_from_iter([("customer", ids), ("Sex", sexes)]);
+        let written = write(&batch.expect("a batch"), "customer").expect("CSV");
+        let written = String::from_utf8(written).expect("text");
+        assert_eq!(written, "key,Sex\n7,\"f, \"\"x\"\"\"\n8,\n");
     }
-    Ok(writer.into_inner()?)
 }
