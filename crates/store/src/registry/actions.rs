@@ -44,6 +44,14 @@ pub struct Action {
     pub reversed: Option<Acknowledgement>,
 }
 
+/// Of the actions those that still hold for whatever is loaded of their models.
+macro_rules! stands {
+    () => {
+        "deed IN ('stricter_inputs', 'scale') AND outcome = 'done'"
+    };
+}
+pub(super) use stands;
+
 impl Registry {
     /// Writes down that an action is begun.
     pub async fn begin_action(&self, plan: &Plan, now: Moment) -> Result<i64, Refusal> {
@@ -166,11 +174,11 @@ impl Registry {
     /// The actions that still hold for whatever is loaded of a model: those that were done and not taken back, the last
     /// one last.
     pub async fn standing_actions(&self, model: &ModelName) -> Result<Vec<Action>, Refusal> {
-        let rows = sqlx::query(
-            "SELECT * FROM alert_actions
-             WHERE model = ? AND deed IN ('stricter_inputs', 'scale') AND outcome = 'done'
-             ORDER BY id DESC LIMIT ?",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT * FROM alert_actions WHERE model = ? AND ",
+            stands!(),
+            " ORDER BY id DESC LIMIT ?"
+        ))
         .bind(model.as_str())
         .bind(limited(super::LIST_MAX))
         .fetch_all(&self.readers)
@@ -242,10 +250,11 @@ pub(super) async fn end_standing_actions(
     model: &ModelName,
     change: &Change,
 ) -> Result<(), Refusal> {
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE alert_actions SET outcome = 'reversed', reversed_at = ?, reversed_by = ?
-         WHERE model = ? AND deed IN ('stricter_inputs', 'scale') AND outcome = 'done'",
-    )
+         WHERE model = ? AND ",
+        stands!()
+    ))
     .bind(change.at.0)
     .bind(&change.who)
     .bind(model.as_str())

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::actions::stands;
 use super::{LIST_MAX, Registry, limited};
 use crate::failure;
 
@@ -308,8 +309,11 @@ impl Registry {
             ("DELETE FROM silences WHERE until < ?", older),
             (
                 // What still holds for a model is not forgotten.
-                "DELETE FROM alert_actions
-                 WHERE at < ? AND NOT (deed IN ('stricter_inputs', 'scale') AND outcome = 'done')",
+                concat!(
+                    "DELETE FROM alert_actions WHERE at < ? AND NOT (",
+                    stands!(),
+                    ")"
+                ),
                 older,
             ),
             (
