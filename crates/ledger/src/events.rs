@@ -1,8 +1,6 @@
 //! How many rows failed and how many requests took too long, by span of time: what objectives are made of.
 
-use arrow::array::AsArray;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::Int64Type;
 use domain::Refusal;
 
 use crate::read::{Range, Snapshot};
@@ -65,33 +63,19 @@ impl Snapshot<'_> {
             asked.range.from_us,
             asked.range.to_us,
         );
-        let batches = self
-            .query_of((asked.model, asked.range), &sql, limits)
-            .await?;
-        let mut all = Vec::new();
-        for batch in batches {
-            let columns: Result<Vec<_>, _> = batch
-                .columns()
-                .iter()
-                .map(|it| cast(it, &DataType::Int64))
-                .collect();
-            let columns =
-                columns.map_err(|error| crate::failure::of_library("counting rows", error))?;
-            for row in 0..batch.num_rows() {
-                let number = |index: usize| {
-                    let column = columns.get(index);
-                    column.map_or(0, |it| it.as_primitive::<Int64Type>().value(row))
-                };
-                let count = |index: usize| u64::try_from(number(index)).unwrap_or(0);
-                let events = Events {
-                    rows: count(1),
-                    failed: count(2),
-                    answered: count(3),
-                    slow: (4..columns.len()).map(count).collect(),
-                };
-                all.push((number(0), events));
-            }
-        }
-        Ok(all)
+        let of = (asked.model, asked.range);
+        let rows = self.numbers_of::<Int64Type>(of, &sql, limits).await?;
+        let events = rows.into_iter().map(|row| {
+            let count = |it: &Option<i64>| u64::try_from(it.unwrap_or(0)).unwrap_or(0);
+            let at = |index: usize| row.get(index).map_or(0, count);
+            let events = Events {
+                rows: at(1),
+                failed: at(2),
+                answered: at(3),
+                slow: row.iter().skip(4).map(count).collect(),
+            };
+            (row.first().copied().flatten().unwrap_or(0), events)
+        });
+        Ok(events.collect())
     }
 }

@@ -2,9 +2,7 @@
 //! answers, which is the mean of one of their numbers. It is what monitors watch: less than `kpi` tells, at a fraction of
 //! the time.
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::Float64Type;
 use domain::Refusal;
 
 use crate::layout::{Layout, Meaning};
@@ -90,38 +88,24 @@ impl Snapshot<'_> {
             range.from_us,
             range.to_us,
         );
-        let batches = self.query_of((model, range), &sql, limits).await?;
-        let mut all = Vec::new();
-        for batch in batches {
-            let columns: Result<Vec<_>, _> = batch
-                .columns()
-                .iter()
-                .map(|it| cast(it, &DataType::Float64))
-                .collect();
-            let columns =
-                columns.map_err(|error| crate::failure::of_library("counting rows", error))?;
-            for row in 0..batch.num_rows() {
-                let number = |index: usize| {
-                    let column = columns.get(index)?.as_primitive::<Float64Type>();
-                    column.is_valid(row).then(|| column.value(row))
-                };
-                let count = |index: usize| number(index).map_or(0, |it| it as u64);
-                let Some(span) = number(0) else { continue };
-                all.push(Served {
-                    span: span as i64,
-                    rows: count(1),
-                    requests: count(2),
-                    failed: count(3),
-                    p99_us: number(4).unwrap_or(0.0),
-                    cost: number(5),
-                    level: number(7).map(|mean| Level {
-                        rows: count(6),
-                        mean,
-                        deviation: number(8).unwrap_or(0.0),
-                    }),
-                });
-            }
-        }
-        Ok(all)
+        let rows = self.numbers_of::<Float64Type>((model, range), &sql, limits);
+        let served = rows.await?.into_iter().filter_map(|row| {
+            let number = |index: usize| *row.get(index)?;
+            let count = |index: usize| number(index).map_or(0, |it| it as u64);
+            Some(Served {
+                span: number(0)? as i64,
+                rows: count(1),
+                requests: count(2),
+                failed: count(3),
+                p99_us: number(4).unwrap_or(0.0),
+                cost: number(5),
+                level: number(7).map(|mean| Level {
+                    rows: count(6),
+                    mean,
+                    deviation: number(8).unwrap_or(0.0),
+                }),
+            })
+        });
+        Ok(served.collect())
     }
 }

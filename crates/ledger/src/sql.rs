@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch, StringBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType as Arrow, Field, Schema, UInt32Type};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ScalarValue};
@@ -151,6 +152,29 @@ impl Snapshot<'_> {
         };
         let stream = self.stream(sql, of, limits).await?;
         stream.try_collect().await.map_err(|error| refused(&error))
+    }
+
+    /// The same where every column is a number of one type: the values of each row.
+    pub(crate) async fn numbers_of<T: ArrowPrimitiveType>(
+        &self,
+        of: (&str, Range),
+        sql: &str,
+        limits: SqlLimits,
+    ) -> Result<Vec<Vec<Option<T::Native>>>, Refusal> {
+        let mut rows = Vec::new();
+        for batch in self.query_of(of, sql, limits).await? {
+            let columns = batch.columns().iter().map(|it| cast(it, &T::DATA_TYPE));
+            let columns: Result<Vec<ArrayRef>, _> = columns.collect();
+            let columns =
+                columns.map_err(|error| crate::failure::of_library("counting rows", error))?;
+            let value = |column: &ArrayRef, row| {
+                let column = column.as_primitive::<T>();
+                column.is_valid(row).then(|| column.value(row))
+            };
+            let row = |row| columns.iter().map(|it| value(it, row)).collect();
+            rows.extend((0..batch.num_rows()).map(row));
+        }
+        Ok(rows)
     }
 
     async fn stream(
