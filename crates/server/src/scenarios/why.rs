@@ -51,7 +51,7 @@ async fn actions_that_may_be_missing_are_said_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_spans_than_the_ledger_tells_are_refused() {
+async fn a_time_before_of_too_many_spans_is_refused() {
     let site = Site::open().await;
     site.serve("m", COPY).await;
     let most = site.moment("?before=31d").await;

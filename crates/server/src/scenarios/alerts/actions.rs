@@ -21,12 +21,25 @@ impl Site {
     }
 
     async fn acted(&self) -> Value {
+        self.acted_after(&Value::Null).await
+    }
+
+    /// What was done after an action.
+    async fn acted_after(&self, before: &Value) -> Value {
         let ended = |it: &Value| {
-            let outcome = it["items"][0]["outcome"].as_str();
-            outcome.is_some_and(|it| it != "trying")
+            let newest = &it["items"][0];
+            let outcome = newest["outcome"].as_str();
+            newest["id"] != *before && outcome.is_some_and(|it| it != "trying")
         };
         let actions = self.until("/api/v1/actions?model=m", ended).await;
         actions["items"][0].clone()
+    }
+
+    /// Waits until so many runs are held at once.
+    async fn held(&self, runs: usize) {
+        let fake = self.fake.clone();
+        let waited = tokio::task::spawn_blocking(move || fake.wait_until_held(runs));
+        waited.await.expect("held");
     }
 }
 
@@ -117,12 +130,10 @@ fn ranged(act: &str) -> String {
     format!("{inputs}\n{}", manifest(act))
 }
 
-const TWO: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
-
 impl Site {
     async fn ranged(act: &str) -> Self {
         let site = Self::telling(&json!([])).await;
-        site.serve_with("m", TWO, &ranged(act)).await;
+        site.serve_with("m", COPY, &ranged(act)).await;
         site
     }
 
@@ -159,7 +170,7 @@ async fn inputs_are_checked_more_strictly_until_that_is_taken_back() {
     assert_eq!(site.out_of_range().await, 400);
     // It is the model's and not the version's, and it outlives the server.
     let other = ranged(act).replace("rows_max: 4", "rows_max: 8");
-    let pushed = site.push_with("m", TWO, &other).await;
+    let pushed = site.push_with("m", COPY, &other).await;
     assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
     assert_eq!(site.traffic("m", 2).await.status, StatusCode::OK);
     assert_eq!(site.out_of_range().await, 400);
@@ -168,9 +179,7 @@ async fn inputs_are_checked_more_strictly_until_that_is_taken_back() {
     assert_eq!(site.out_of_range().await, 400);
     // Done again it would change nothing, and says so.
     site.found(Verdict::Bad, 2).await;
-    let again =
-        |it: &Value| it["items"][0]["id"] != action["id"] && it["items"][0]["outcome"] != "trying";
-    let again = site.until("/api/v1/actions?model=m", again).await["items"][0].clone();
+    let again = site.acted_after(&action["id"]).await;
     assert_eq!(
         (&again["outcome"], &again["why"]),
         (
@@ -247,9 +256,7 @@ async fn there_are_as_many_sessions_as_an_action_says_until_it_is_taken_back() {
     assert_eq!(site.sessions(2).await, scaled);
     // Done again it would change nothing, and says so.
     site.found(Verdict::Bad, 1).await;
-    let again =
-        |it: &Value| it["items"][0]["id"] != action["id"] && it["items"][0]["outcome"] != "trying";
-    let again = site.until("/api/v1/actions?model=m", again).await["items"][0].clone();
+    let again = site.acted_after(&action["id"]).await;
     assert_eq!(
         (&again["outcome"], &again["why"]),
         (&json!("failed"), &json!("m:2 has 3 sessions already"))
@@ -275,22 +282,15 @@ async fn a_request_that_runs_does_not_notice_that_sessions_come_and_go() {
     let site = Site::telling(&json!([])).await;
     site.serve_with("m", HELD, &manifest("{do: scale, instances: 2}"))
         .await;
-    let held = |runs| {
-        let fake = site.fake.clone();
-        async move {
-            let waited = tokio::task::spawn_blocking(move || fake.wait_until_held(runs));
-            waited.await.expect("held");
-        }
-    };
     let asked = async {
         let (first, ()) = tokio::join!(site.ask("m"), async {
-            held(1).await;
+            site.held(1).await;
             site.found(Verdict::Bad, 1).await;
             let action = site.acted().await;
             assert_eq!(action["outcome"], "done", "{action}");
             let (second, ()) = tokio::join!(site.ask("m"), async {
                 // Beside the first, which has not ended.
-                held(2).await;
+                site.held(2).await;
                 let path = format!("/api/v1/actions/{}/reverse", action["id"]);
                 let back = site.post(&path, json!({"who": "ann"})).await;
                 assert_eq!(back["outcome"], "reversed");
@@ -314,9 +314,7 @@ async fn a_version_that_is_being_loaded_follows_when_it_is_ready() {
     let alias = json!({"version": 3, "why": "test"}).to_string();
     let path = "/api/v1/models/m/aliases/other";
     let (loaded, ()) = tokio::join!(site.call(Method::PUT, path, alias), async {
-        let fake = site.fake.clone();
-        let held = tokio::task::spawn_blocking(move || fake.wait_until_held(1));
-        held.await.expect("held");
+        site.held(1).await;
         // It has asked how many it is to have, and the action does not wait for it.
         site.found(Verdict::Bad, 2).await;
         let action = site.acted().await;
