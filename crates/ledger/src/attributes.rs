@@ -58,6 +58,11 @@ impl Attributes {
         self.0.insert(name.to_owned(), Arc::new(attribute));
     }
 
+    /// Adds those of another.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

@@ -13,6 +13,7 @@ use domain::{Reference, Refusal, Selector};
 use store::Store;
 
 use crate::alerts::Alerts;
+use crate::attributes::Known;
 use crate::catalog::{Catalog, show_state};
 use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
@@ -82,6 +83,8 @@ pub(crate) struct App {
     pub(crate) questions: Arc<Questions>,
     pub(crate) alerts: Alerts,
     pub(crate) rollouts: Arc<Rollouts>,
+    /// Those that were read.
+    pub(crate) attributes: Known,
 }
 
 impl App {

@@ -152,6 +152,7 @@ impl Server {
             questions: Arc::new(Questions::new(cores)),
             alerts,
             rollouts,
+            attributes: Default::default(),
         };
         let app = Arc::new(app);
         office.start(&app.tasks);

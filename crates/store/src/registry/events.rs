@@ -87,6 +87,16 @@ impl Registry {
         rows.into_iter().map(read).collect()
     }
 
+    /// The last event of a model: what it has told of is not changed since. None where nothing was told.
+    pub async fn last_event(&self, model: &ModelName) -> Result<Option<EventId>, Refusal> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM events WHERE model = ?")
+            .bind(model.as_str())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failure::of_sql)?;
+        Ok(last.map(EventId))
+    }
+
     /// The events of one model after this one, oldest first. A removed model keeps its events; one
     /// that never was has none.
     pub async fn events_of(

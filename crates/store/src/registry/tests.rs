@@ -113,8 +113,10 @@ async fn run(registry: &Registry, words: &[&str], now: i64) -> Result<String, Re
                 rows: rows.iter().map(row).collect(),
             };
             let model = model.parse()?;
+            let before = registry.last_event(&model).await?;
             let told = registry.set_attributes(&model, &table, &change).await?;
             assert_eq!(told, registry.attributes(&model).await?);
+            assert!(registry.last_event(&model).await? > before);
             "ok".to_owned()
         }
         ["known", model] => {
