@@ -3,7 +3,7 @@
 //! R1. A statement holds at all times at once: with probability `alpha` at most is it ever wrong, however often it is
 //!     looked at and whenever one stops. So a controller may ask after every request.
 //! R2. State is a few plain numbers, whatever the traffic. Written down and read back, it goes on as if nothing
-//!     had happened.
+//!     had happened, but for the last bit of a number where the reader of the text rounds.
 //! R3. The two arms are compared at the same time: a candidate with a concurrent control of its size, window by window.
 //!     Then a base rate that changes changes both. Compared with all that the incumbent served, a ramp alone
 //!     makes a difference (Simpson's paradox).

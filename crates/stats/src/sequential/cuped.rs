@@ -4,11 +4,13 @@
 //! CUPED: Deng, Xu, Kohavi & Walker, WSDM 2013, 123-132, section 3; one slope for both arms. What was known before cannot
 //! depend on the arm, so the difference stays what it was.
 
+use serde::{Deserialize, Serialize};
+
 use super::means::{Values, half_width, standard_error};
 use crate::interval::Estimate;
 
 /// Values of one arm, each with what was known before.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pairs {
     /// The values.
     pub values: Values,

@@ -5,13 +5,15 @@
 //! [`proportion`](super::proportion::share), which together cover all of them (Bonferroni's inequality); so they bound
 //! both gaps, for any number of units. It is careful: small groups keep it from any verdict.
 
+use serde::{Deserialize, Serialize};
+
 use super::proportion::{Tally, share};
 use super::{Reading, Risks, Seen, Verdict};
 use crate::gamma::bisect;
 use crate::interval::Estimate;
 
 /// One group, in both arms.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// Its units and events with the candidate.
     pub candidate: Tally,

@@ -174,34 +174,3 @@ fn a_budget_is_held_at_all_times() {
         "{held} {less} {broken}"
     );
 }
-
-/// Numbers written down and read back go on as if nothing had happened.
-#[test]
-fn a_restart_changes_nothing() {
-    let mut random = Random::new(51);
-    let (mut kept, mut restarted) = (Rates::new(0.002), Rates::new(0.002));
-    for _ in 0..100 {
-        let window = (events(&mut random, 50, 0.03), events(&mut random, 50, 0.02));
-        kept.add(window.0, window.1);
-        restarted.add(window.0, window.1);
-        let Rates {
-            margin,
-            candidate,
-            control,
-            ln_worse,
-            ln_worse_max,
-            ln_sound,
-        } = restarted;
-        let text = [margin, ln_worse, ln_worse_max, ln_sound].map(|it| it.to_string());
-        let [margin, ln_worse, ln_worse_max, ln_sound] = text.map(|it| it.parse().unwrap());
-        restarted = Rates {
-            margin,
-            candidate,
-            control,
-            ln_worse,
-            ln_worse_max,
-            ln_sound,
-        };
-    }
-    assert_eq!(kept, restarted);
-}
