@@ -84,10 +84,21 @@ def wrk():
 def binary(package):
     """A release binary of this workspace, built."""
     say(f"building {package}")
-    run(["cargo", "build", "--release", "--package", package], cwd=ROOT)
+    return built("--package", package) / package
+
+
+def example(package, name):
+    """An example of a package of this workspace, built for release."""
+    say(f"building the example `{name}` of {package}")
+    return built("--package", package, "--example", name) / "examples" / name
+
+
+def built(*what):
+    """The folder of what was built for release."""
+    run(["cargo", "build", "--release", *what], cwd=ROOT)
     metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
     found = subprocess.run(metadata, check=True, capture_output=True, cwd=ROOT)
-    return Path(json.loads(found.stdout)["target_directory"]) / "release" / package
+    return Path(json.loads(found.stdout)["target_directory"]) / "release"
 
 
 def runtime_library(python):

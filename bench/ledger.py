@@ -84,7 +84,7 @@ def measure(arguments):
         runtime_library=install.runtime_library(client),
         pythons={},
     )
-    example = (arguments.ledger or built_example()).resolve()
+    example = (arguments.ledger or install.example("ledger", "ledger")).resolve()
     models = install.models(client)
     works = {it.name: it for it in bodies.WORKS}
     os.sched_setaffinity(0, {int(client_core)})
@@ -134,15 +134,6 @@ def measure(arguments):
         }
         tables.write(out, sections, titles)
         install.say(f"wrote {out}")
-
-
-def built_example():
-    install.say("building the example of the ledger")
-    command = ["cargo", "build", "--release", "--package", "ledger", "--example", "ledger"]
-    install.run(command, cwd=install.ROOT)
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    found = subprocess.run(metadata, check=True, capture_output=True, cwd=install.ROOT)
-    return Path(json.loads(found.stdout)["target_directory"]) / "release" / "examples" / "ledger"
 
 
 # The ledger alone.

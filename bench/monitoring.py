@@ -7,7 +7,6 @@ Real tables, the same windows for all. Everything that is missing is installed f
 import argparse
 import dataclasses
 import datetime
-import json
 import os
 import signal
 import subprocess
@@ -101,7 +100,7 @@ def measure(arguments):
         for peer in peers.values():
             peer.stop()
     if "estimates" in arguments.parts:
-        example = (arguments.estimate or built_example()).resolve()
+        example = (arguments.estimate or install.example("stats", "estimate")).resolve()
         found = estimates.compared(example)
         sections["estimates"] = estimates.table(found)
         sections["estimates-chunks"] = estimates.chunks_table(found[0])
@@ -115,15 +114,6 @@ def measure(arguments):
     if out:
         tables.write(out, sections, {it: it.capitalize() for it in sections})
         install.say(f"wrote {out}")
-
-
-def built_example():
-    install.say("building the example of the estimates")
-    command = ["cargo", "build", "--release", "--package", "stats", "--example", "estimate"]
-    install.run(command, cwd=install.ROOT)
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    found = subprocess.run(metadata, check=True, capture_output=True, cwd=install.ROOT)
-    return Path(json.loads(found.stdout)["target_directory"]) / "release" / "examples" / "estimate"
 
 
 def conditions_of(program, peers, note):

@@ -41,7 +41,8 @@ def main():
     if arguments.results:
         found = json.loads(arguments.results.read_text())
     else:
-        found = simulated(arguments.example or built_example(), 50 if arguments.quick else 1_000)
+        example = arguments.example or install.example("stats", "rollouts")
+        found = simulated(example, 50 if arguments.quick else 1_000)
         install.keep("rollouts", found)
     note = f"{datetime.date.today()}. {found['runs']:,} rollouts of a kind."
     sections = {
@@ -80,15 +81,6 @@ def parse():
         "--out", type=Path, help="the file with the markers, instead of docs/rollouts.md"
     )
     return parser.parse_args()
-
-
-def built_example():
-    install.say("building the example of the rollouts")
-    command = ["cargo", "build", "--release", "--package", "stats", "--example", "rollouts"]
-    install.run(command, cwd=install.ROOT)
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    found = subprocess.run(metadata, check=True, capture_output=True, cwd=install.ROOT)
-    return Path(json.loads(found.stdout)["target_directory"]) / "release" / "examples" / "rollouts"
 
 
 def simulated(example, runs):
