@@ -175,6 +175,11 @@ def passing_table(rows):
     return tables.table(head, lines)
 
 
+def runs_of(share):
+    """Those that are of fewer than the note under the table says."""
+    return f" ({share['of']:,} runs)"
+
+
 REFERENCE_MISSED = {0.001: ".009", 0.01: ".020", 0.1: ".029", 0.5: ".033"}
 
 
@@ -217,6 +222,7 @@ def figures_table(figures):
         ("peeked", "a z-test from 100 units on", ".51"),
     ):
         what = f"1 % in both, 10 % of traffic, a look after each request: {words} ever differ"
+        what += runs_of(burn_in[name])
         lines.append([what, reference, counted(burn_in[name])])
     for it, reference in zip(figures["assignment"], (".000", ".000", ".69", ".93"), strict=True):
         what = f"assignment meant {100 * it['meant']:g} %, is {100 * it['real']:g} %: alarm by 20,000 units"
@@ -227,6 +233,7 @@ def figures_table(figures):
         ("concurrent", "a concurrent control", "3.8 %, 0"),
     ):
         what = f"no difference, ramp 1-5-25-50 while both rise from 5 to 15 %: means against {words} differ"
+        what += runs_of(simpson[name])
         bias = 100 * simpson[f"{name}_bias"]
         lines.append([what, reference, f"{counted(simpson[name])}, {abs(bias):.1f} points"])
     return tables.table(["what", "when chosen", "here"], lines)

@@ -14,8 +14,9 @@ const RISKS: Risks = Risks {
     pass: 0.05,
 };
 
-pub(crate) fn all() -> Value {
-    let shares = [0.001, 0.01, 0.1, 0.5].map(|it| json!({"share": it, "missed": missed(it)}));
+/// The two that look after each of many requests are of half as many runs.
+pub(crate) fn all(runs: usize) -> Value {
+    let shares = [0.001, 0.01, 0.1, 0.5].map(|it| json!({"share": it, "missed": missed(runs, it)}));
     let rates = [
         (0.01, 0.01, 0.5, 0.0),
         (0.015, 0.01, 0.5, 0.005),
@@ -24,22 +25,22 @@ pub(crate) fn all() -> Value {
         (0.3, 0.01, 0.05, 0.0),
         (0.03, 0.01, 0.5, 0.005),
     ];
-    let rates = rates.map(|(one, other, weight, margin)| compared(one, other, weight, margin));
-    let assigned = [(0.1, 0.1), (0.5, 0.5), (0.1, 0.11), (0.5, 0.52)]
-        .map(|(meant, real)| json!({"meant": meant, "real": real, "found": assigned(meant, real)}));
+    let rates = rates.map(|it| compared(runs, it));
+    let assigned = [(0.1, 0.1), (0.5, 0.5), (0.1, 0.11), (0.5, 0.52)].map(
+        |(meant, real)| json!({"meant": meant, "real": real, "found": assigned(runs, meant, real)}),
+    );
     json!({
         "share": shares,
         "rates": rates,
-        "burn_in": burn_in(),
+        "burn_in": burn_in(runs.div_ceil(2)),
         "assignment": assigned,
-        "simpson": simpson(),
+        "simpson": simpson(runs.div_ceil(2)),
     })
 }
 
 /// How often the interval of a share is wrong at any of 20 000 looks.
-fn missed(rate: f64) -> Value {
+fn missed(runs: usize, rate: f64) -> Value {
     let mut random = Random::new(1);
-    let runs = 1_000;
     let missed = (0..runs).filter(|_| {
         let mut tally = Tally::default();
         (0..20_000).any(|_| {
@@ -52,9 +53,8 @@ fn missed(rate: f64) -> Value {
 }
 
 /// How often and when a candidate fails within 20 000 requests, of both arms: by its rate, by its mean.
-fn compared(one: f64, other: f64, weight: f64, margin: f64) -> Value {
+fn compared(runs: usize, (one, other, weight, margin): (f64, f64, f64, f64)) -> Value {
     let mut random = Random::new(2);
-    let runs = 1_000;
     let (mut by_rate, mut by_mean) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let (mut rates, mut values) = (Rates::new(margin), Means::new(margin, 5_000));
@@ -92,9 +92,8 @@ fn compared(one: f64, other: f64, weight: f64, margin: f64) -> Value {
 
 /// Events of 1 %, a tenth of the traffic, a look after each of 20 000 requests: how often no difference is called one by
 /// means with different rules for when to begin, and by a z-test.
-fn burn_in() -> Value {
+fn burn_in(runs: usize) -> Value {
     let mut random = Random::new(3);
-    let runs = 500;
     let mut failed = [0; 4];
     for _ in 0..runs {
         let mut values = Means::new(0.0, 5_000);
@@ -129,9 +128,8 @@ fn burn_in() -> Value {
     json!({"hundred": hundred, "thousand": thousand, "tails": tails, "peeked": peeked})
 }
 
-fn assigned(meant: f64, real: f64) -> Value {
+fn assigned(runs: usize, meant: f64, real: f64) -> Value {
     let mut random = Random::new(4);
-    let runs = 1_000;
     let found = (0..runs).filter(|_| {
         let mut counts = [0, 0];
         (0..20_000).any(|_| {
@@ -143,9 +141,8 @@ fn assigned(meant: f64, real: f64) -> Value {
 }
 
 /// A ramp 1-5-25-50 while the rate of both arms rises from 5 to 15 %: how often a difference is seen that is not there.
-fn simpson() -> Value {
+fn simpson(runs: usize) -> Value {
     let mut random = Random::new(5);
-    let runs = 500;
     let (mut pooled_failed, mut failed, mut bias) = (0, 0, [0.0; 2]);
     for _ in 0..runs {
         let (mut pooled, mut concurrent) = (Means::new(0.0, 5_000), Means::new(0.0, 5_000));
@@ -171,7 +168,7 @@ fn simpson() -> Value {
         }
         pooled_failed += usize::from(ever.0);
         failed += usize::from(ever.1);
-        let apart = |it: &Means| (it.candidate.mean - it.control.mean) / f64::from(runs as u32);
+        let apart = |it: &Means| (it.candidate.mean - it.control.mean) / runs as f64;
         bias[0] += apart(&pooled);
         bias[1] += apart(&concurrent);
     }

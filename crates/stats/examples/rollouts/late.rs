@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use stats::random::Random;
 use stats::sequential::bounded::Bounded;
-use stats::sequential::means::{Means, Values};
+use stats::sequential::means::Means;
 use stats::sequential::proportion::Tally;
 use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict};
@@ -134,7 +134,6 @@ fn run(random: &mut Random, auc: f64, days: u64) -> [Option<(f64, f64)>; 4] {
     let mut losses = Means::new(0.0, 20_000);
     let mut ordered = Rates::new(0.0);
     let mut paired = Bounded::new(ALPHA);
-    let mut peeked = (Values::default(), Values::default());
     let (mut pairs, mut pairs_control) = (Ordering::default(), Ordering::default());
     let z = stats::interval::normal_quantile(1.0 - ALPHA);
     let mut ends = [None; 4];
@@ -147,13 +146,11 @@ fn run(random: &mut Random, auc: f64, days: u64) -> [Option<(f64, f64)>; 4] {
                 let row = Row::drawn(&candidate, &incumbent, random);
                 rows += 1.0;
                 losses.candidate.add(row.log_loss());
-                peeked.0.add(row.log_loss());
                 pairs.add(&row);
                 paired.add_difference(row.difference());
             } else if roll >= 1.0 - weight {
                 let row = Row::drawn(&incumbent, &incumbent, random);
                 losses.control.add(row.log_loss());
-                peeked.1.add(row.log_loss());
                 pairs_control.add(&row);
             }
         }
@@ -168,7 +165,7 @@ fn run(random: &mut Random, auc: f64, days: u64) -> [Option<(f64, f64)>; 4] {
             losses.read(risks).verdict == Verdict::Fail,
             ordered.read(risks).verdict == Verdict::Fail,
             paired.read_difference(0.0, risks).verdict == Verdict::Fail,
-            ways::of_means(&peeked.0, &peeked.1) > z,
+            ways::of_means(&losses.candidate, &losses.control) > z,
         ];
         for (end, says) in ends.iter_mut().zip(says) {
             if says && end.is_none() {

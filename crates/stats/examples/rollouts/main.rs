@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "harm": traffic::harm(runs),
             "passing": traffic::passing(runs),
             "late": late::all(runs),
-            "figures": figures::all(),
+            "figures": figures::all(runs),
         })
     );
     Ok(())

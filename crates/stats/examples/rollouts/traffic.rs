@@ -52,7 +52,6 @@ fn minute(random: &mut Random, at: u64, truth: &Truth<'_>) -> Minute {
 /// When a way rolled back: after how many minutes, and after how many of the candidate's requests.
 struct End {
     minutes: f64,
-    requests: f64,
     candidate: f64,
 }
 
@@ -63,17 +62,15 @@ fn ends(runs: usize, seed: u64, truth: &Truth<'_>) -> Vec<(&'static str, Vec<End
         let mut random = Random::new(seed * 1_000_003 + run as u64);
         let mut ways = ways::all();
         let mut ended = vec![false; ways.len()];
-        let (mut requests, mut candidate) = (0.0, 0.0);
+        let mut candidate = 0.0;
         for at in 0..MINUTES {
             let minute = minute(&mut random, at, truth);
-            requests += REQUESTS as f64;
             candidate += minute.candidate.errors.units as f64;
             for (place, (_, way)) in ways.iter_mut().enumerate() {
                 if !ended[place] && way(&minute) {
                     ended[place] = true;
                     all[place].1.push(End {
                         minutes: (at + 1) as f64,
-                        requests,
                         candidate,
                     });
                 }
@@ -92,7 +89,6 @@ fn told(runs: usize, seed: u64, name: &str, truth: &Truth<'_>) -> Value {
         let told = json!({
             "rolled_back": share(ends.len(), runs),
             "minutes": of(|it| it.minutes),
-            "requests": of(|it| it.requests),
             "candidate": of(|it| it.candidate),
         });
         (way.to_owned(), told)
