@@ -1,6 +1,8 @@
 """A model's traffic moves to another version: who answers whom, what is tested, and the way back."""
 
+import http.server
 import itertools
+import json
 import threading
 from collections import Counter
 
@@ -192,3 +194,154 @@ def test_a_candidate_that_fails_is_rolled_back_and_it_says_by_which_guardrail(st
         assert others == 0
         shown = server.command("rollout", "list", "credit")
         assert "is rolled back (guardrail)" in shown, shown
+
+
+class Hook(http.server.ThreadingHTTPServer):
+    """A webhook on a free port, and what it was told."""
+
+    def __init__(self):
+        self.told = []
+        super().__init__(("127.0.0.1", 0), Heard)
+        self.thread = threading.Thread(target=self.serve_forever)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class Heard(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.told.append(json.loads(body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def stages(told):
+    return [it["to"].split()[0] for it in told]
+
+
+def test_people_steer_and_everybody_hears_of_it(start, tmp_path):
+    with Hook() as hook:
+        receivers = tmp_path / "receivers.yaml"
+        receivers.write_text(
+            "receivers:\n"
+            f"  - {{name: hook, kind: webhook, url: 'http://127.0.0.1:{hook.server_port}/', "
+            "allow_private: true, rollouts: true}\n"
+        )
+        with start("--alerts", receivers, paths=[copy(tmp_path / "one", KEY)]) as server:
+            server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+            listener = server.connect()
+            listener.request("GET", "/api/v1/events/stream?model=credit")
+            stream = listener.getresponse()
+            assert stream.headers["Content-Type"] == "text/event-stream"
+            begun = rollout(server, 2, hold={"min": "1h"}, deadline="1d")
+            until(lambda: told(server, begun["id"])["state"] == "step", "the first step", 60)
+            by = ["--who", "ann", "--why", "looking"]
+            assert "paused by ann" in server.command("rollout", "pause", "credit", *by)
+            said = server.command("rollout", "abort", "credit", *by, status=0)
+            assert "rolled back" in said or "was aborted by ann" in said, said
+            ended = over(server, begun["id"])
+            assert ended["state"] == "aborted" and not ended["missing"], ended
+            # Once more is refused in the words of the rollout itself.
+            server.command("rollout", "abort", "credit", status=3)
+            names = stages(ended["events"])
+            assert names == ["validating", "step", "step", "rolling_back", "aborted"], names
+            paused = ended["events"][2]
+            assert (paused["who"], paused["why"]) == ("ann", "looking")
+            assert paused["said"].endswith("is paused (by ann: looking)"), paused
+
+            # The webhook was told of each, in their order, and the stream of each and of its beginning.
+            until(lambda: len(hook.told) == 5, "the webhook was told")
+            assert [it["event"]["said"] for it in hook.told] == [it["said"] for it in ended["events"]]
+            assert hook.told[-1]["rollout"]["state"] == "aborted"
+            heard = []
+            while len(heard) < 6:
+                line = stream.readline().decode()
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    heard += [event["detail"]["said"]] if event["kind"] == "rollout" else []
+            assert heard[1:] == [it["said"] for it in ended["events"]]
+            listener.close()
+
+
+def test_what_cannot_be_rolled_out_is_refused_with_the_reason(start, tmp_path):
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+
+        def refused(body, status=409):
+            got, answer = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
+            assert got == status, answer
+            return answer["error"]["message"]
+
+        assert "`credit:9`" in refused({"version": 9}, 404)
+        assert "has all of the traffic already" in refused({"version": 1})
+        for spec, words in [
+            ({"steps": ["5%", "60%"]}, "over 50%"),
+            ({"steps": ["5%", "1%"]}, "must rise"),
+            ({"stesp": []}, "unknown field `stesp`"),
+            ({"guardrails": [{"metric": "cost_per_1k", "worse_by": "1%"}]}, "`--prices`"),
+            ({"guardrails": [{"metric": "posted.revenue", "worse_by": "1", "better": "higher"}]},
+             "nobody has posted `revenue`"),
+            ({"deadline": "1s"}, "not longer than shadow and steps take"),
+        ]:  # fmt: skip
+            assert words in refused({"version": 2, "spec": spec}, 400), words
+        begun = rollout(server, 2, hold={"min": "1h"}, deadline="1d")
+        assert "is not over" in refused({"version": 2})
+        status, answer = server.ask_json(
+            "PUT", "/api/v1/models/credit/traffic", {"version": 2, "why": ""}
+        )
+        assert status == 409 and "windlass rollout abort credit" in answer["error"]["message"]
+        # Another candidate may take its place.
+        server.command("push", copy(tmp_path / "three", KEY, **{"0.5": "0.3"}))
+        shown = server.command("rollout", "start", "credit:3", "--supersede", "--shadow", "off")
+        assert "credit:3 is" in shown, shown
+        assert over(server, begun["id"])["state"] == "superseded"
+
+
+@pytest.mark.parametrize("stage", ["shadow", "step", "baking"])
+def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start, tmp_path, stage):
+    rows, _ = applicants()
+    spec = {
+        "shadow": {"shadow": {"sample": "10%", "for": "1h"}, "deadline": "1d"},
+        "step": {"steps": ["50%"], "hold": {"min": "1h"}, "deadline": "1d"},
+        "baking": {"bake": "1h", "steps": ["50%"], "hold": {"min": "1h"}, "deadline": "1d"},
+    }[stage]
+
+    def asked(server):
+        connection, versions = server.connect(), []
+        for key in range(60):
+            headers = {"x-customer": f"c{key}"}.items()
+            _, _, answer = ask(connection, "/v2/models/credit/infer", infer_body(rows[:1]), headers)
+            versions.append(answer["model_version"])
+        connection.close()
+        return versions
+
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+        begun = rollout(server, 2, **spec)
+        if stage == "baking":
+            until(lambda: told(server, begun["id"])["state"] == "step", "the step", 60)
+            server.command("rollout", "promote", "credit", "--why", "a test")
+        until(lambda: told(server, begun["id"])["state"] == stage, stage, 60)
+        before = asked(server)
+        server.kill()
+    with start() as server:
+        assert asked(server) == before
+        found = told(server, begun["id"])
+        assert found["state"] == stage and not found["over"], found
+        if stage == "step":
+            assert set(before) == {"1", "2"}
+        # The incumbent is warm until the end, so that going back is at once.
+        server.command("rollout", "abort", "credit", "--why", "a test")
+        assert asked(server) == ["1"] * 60
+        assert over(server, begun["id"])["state"] == "aborted"

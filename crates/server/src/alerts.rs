@@ -21,10 +21,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::alert::notify::{Muted, Silence};
-use domain::alert::receiver::Receivers;
+use domain::alert::receiver::{Kind, Receivers};
 use domain::alert::{Alert, Book, Finding, Fingerprint, Matcher, Moment, Severity};
+use domain::rollout::{self, Rollout};
 use domain::{ModelName, Refusal};
 use store::Store;
+use store::registry::outbox::Telling;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::app::App;
@@ -114,6 +116,9 @@ pub(crate) struct Alerts {
     pub(crate) counts: Arc<Counts>,
     /// Wakes the courier.
     pub(crate) post: Arc<Notify>,
+    /// Who is told of rollouts, too, and how.
+    rollouts: Vec<(String, Kind)>,
+    external_url: String,
 }
 
 impl Alerts {
@@ -122,6 +127,19 @@ impl Alerts {
     pub(crate) async fn report(&self, findings: Vec<Finding>) {
         // It fails only when the task has ended.
         let _ = self.messages.send(Message::Report(findings)).await;
+    }
+
+    /// What receivers are told of an event that a rollout has followed. Whoever writes it down wakes the courier by
+    /// `post`.
+    pub(crate) fn tellings(&self, rollout: &Rollout, event: &rollout::Event) -> Vec<Telling> {
+        let told = self.rollouts.iter().filter_map(|(receiver, kind)| {
+            let body = wire::rollouts::telling(*kind, rollout, event, &self.external_url)?;
+            Some(Telling {
+                receiver: receiver.clone(),
+                body,
+            })
+        });
+        told.collect()
     }
 
     /// The alerts that are asked for, the most urgent first, then by their beginning.
@@ -239,6 +257,9 @@ pub(crate) async fn open(
         .check()
         .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
     let targets = target::of_all(&receivers)?;
+    let told = receivers.receivers.iter().filter(|it| it.rollouts);
+    let rollouts = told.map(|it| (it.name.clone(), it.kind)).collect();
+    let external_url = receivers.external_url.clone();
     let registry = &store.registry;
     let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
     let (remedy, remedies) = mpsc::channel(REMEDIES_MAX);
@@ -278,6 +299,8 @@ pub(crate) async fn open(
         messages,
         counts,
         post,
+        rollouts,
+        external_url,
     };
     let office = Office {
         desk,

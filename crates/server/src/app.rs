@@ -11,6 +11,7 @@ use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::{Reference, Refusal, Selector};
 use store::Store;
+use tokio::sync::Semaphore;
 
 use crate::alerts::Alerts;
 use crate::attributes::Known;
@@ -83,6 +84,8 @@ pub(crate) struct App {
     pub(crate) questions: Arc<Questions>,
     pub(crate) alerts: Alerts,
     pub(crate) rollouts: Arc<Rollouts>,
+    /// Places for those who listen to what happens.
+    pub(crate) streams: Arc<Semaphore>,
     /// Those that were read.
     pub(crate) attributes: Known,
 }

@@ -21,6 +21,7 @@ mod alerts;
 mod api;
 mod attributes;
 mod drift;
+pub(crate) mod events;
 mod inputs;
 mod ledger;
 mod metrics;
@@ -67,6 +68,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(oip::routes())
         .merge(rows::routes(&app.container))
         .merge(api::routes())
+        .merge(events::routes())
         .merge(ledger::routes())
         .merge(attributes::routes())
         .merge(drift::routes())

@@ -53,6 +53,7 @@ use domain::access::{self, Caller, Policy};
 use domain::{ModelName, Refusal};
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 pub use app::{Config, ContainerRoutes};
 pub use engines::EngineSource;
@@ -152,6 +153,7 @@ impl Server {
             questions: Arc::new(Questions::new(cores)),
             alerts,
             rollouts,
+            streams: Arc::new(Semaphore::new(http::events::STREAMS_MAX)),
             attributes: Default::default(),
         };
         let app = Arc::new(app);

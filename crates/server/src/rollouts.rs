@@ -20,7 +20,7 @@ use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::Evidence;
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
-use domain::rollout::{Event, Plan, RolloutId, Spec};
+use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
 use store::registry::rollouts::Kept;
@@ -264,9 +264,11 @@ async fn settle(
 async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal> {
     let measured = live.kept.measured.clone();
     let registry = &app.store.registry;
+    let tellings = |after: &Rollout| app.alerts.tellings(after, event);
     registry
-        .append_rollout_event(&mut live.kept, event, measured)
+        .append_rollout_event(&mut live.kept, event, measured, tellings)
         .await?;
+    app.alerts.post.notify_one();
     let plan = &live.kept.rollout.plan;
     let said = event.sentence(plan);
     tracing::info!(model = %plan.model(), rollout = %plan.id(), state = event.to.name(), "{said}");

@@ -89,8 +89,14 @@ pub struct MailRecord {
 }
 
 #[derive(Serialize)]
-struct SlackRecord {
-    text: String,
+pub(crate) struct SlackRecord {
+    pub(crate) text: String,
+}
+
+/// A text in which nothing is Slack's markup: these three are what that begins with.
+pub(crate) fn slack_text(text: &str) -> String {
+    let text = text.replace('&', "&amp;");
+    text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl<'a> Told<'a> {
@@ -141,14 +147,9 @@ impl<'a> Told<'a> {
 
     /// The body for a webhook of Slack's shape.
     pub fn slack(&self) -> String {
-        // These three are what its markup begins with.
-        let plain = |text: &str| {
-            let text = text.replace('&', "&amp;");
-            text.replace('<', "&lt;").replace('>', "&gt;")
-        };
-        let mut text = format!("*{}*", plain(&self.subject()));
+        let mut text = format!("*{}*", slack_text(&self.subject()));
         for line in self.lines() {
-            let _ = write!(text, "\n• {}", plain(&line));
+            let _ = write!(text, "\n• {}", slack_text(&line));
         }
         json(&SlackRecord { text })
     }
@@ -282,7 +283,7 @@ fn common<'a>(
     common
 }
 
-fn json(record: &impl Serialize) -> String {
+pub(crate) fn json(record: &impl Serialize) -> String {
     // Records of strings and numbers cannot fail to serialise.
     serde_json::to_string(record).unwrap_or_default()
 }

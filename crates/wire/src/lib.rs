@@ -14,4 +14,5 @@ pub mod code;
 pub mod labels;
 pub mod oip;
 pub mod proto;
+pub mod rollouts;
 pub mod rows;

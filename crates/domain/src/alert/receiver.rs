@@ -151,6 +151,9 @@ pub struct Receiver {
     /// Which severities it is told of; without it `page` and `ticket`.
     #[serde(default)]
     pub severities: Option<BTreeSet<Severity>>,
+    /// Whether it is told of what happens to rollouts, too; `alertmanager` cannot be.
+    #[serde(default)]
+    pub rollouts: bool,
     /// Whether it may have an address that is not of the public internet.
     #[serde(default)]
     pub allow_private: bool,
@@ -300,6 +303,10 @@ impl Receiver {
     fn check(&self) -> Result<(), (&'static str, String)> {
         if self.timeout().is_zero() || self.timeout() > TIMEOUT_MAX {
             return Err(("timeout", "it is not over 0 and at most 1m".to_owned()));
+        }
+        if self.rollouts && self.kind == Kind::Alertmanager {
+            let why = "an Alertmanager knows only alerts; tell a `webhook` of rollouts".to_owned();
+            return Err(("rollouts", why));
         }
         let mail = self.kind == Kind::Smtp;
         let unwanted = || match mail {

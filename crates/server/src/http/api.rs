@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::PackagePath;
 use store::format::DeclaredTensor;
-use store::registry::{self, EventId, File, Pushed, VersionSummary};
+use store::registry::{self, File, Pushed, VersionSummary};
 use wire::api;
 
 use super::{Allowed, done, json, refusal_with};
@@ -33,7 +33,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/status", get(status))
         .route("/api/v1/openapi.json", get(super::openapi::document))
         .route("/api/v1/manifest-schema.json", get(manifest_schema))
-        .route("/api/v1/events", get(events))
         .route("/api/v1/models", get(list))
         .route("/api/v1/models/{model}", get(show).delete(remove_model))
         .route("/api/v1/models/{model}/sample", get(sample))
@@ -127,13 +126,13 @@ async fn manifest_schema(_: Allowed<Read>) -> Response {
 }
 
 #[derive(Deserialize)]
-struct PageQuery {
-    after: Option<String>,
+pub(super) struct PageQuery {
+    pub(super) after: Option<String>,
     limit: Option<u32>,
 }
 
 impl PageQuery {
-    fn limit(&self) -> u32 {
+    pub(super) fn limit(&self) -> u32 {
         self.limit.unwrap_or(PAGE).clamp(1, registry::LIST_MAX)
     }
 
@@ -151,34 +150,6 @@ pub(super) fn page<T>(
     let full = u32::try_from(items.len()).is_ok_and(|count| count == limit);
     let next = if full { items.last().map(last) } else { None };
     api::PageRecord { items, next }
-}
-
-async fn events(
-    State(app): State<Arc<App>>,
-    _: Allowed<Read>,
-    Query(query): Query<PageQuery>,
-) -> Response {
-    let result = async {
-        let after = match &query.after {
-            None => EventId::START,
-            Some(text) => EventId(text.parse().map_err(|_| Refusal::Malformed {
-                what: "query parameter `after`",
-                why: format!("`{text}` is not an event's id"),
-            })?),
-        };
-        let events = app.store.registry.events(after, query.limit()).await?;
-        let records = events.into_iter().map(|event| api::EventRecord {
-            id: event.id.0,
-            at_ms: event.at.0,
-            model: event.model.to_string(),
-            kind: event.kind,
-            detail: event.detail,
-        });
-        Ok(page(records.collect(), query.limit(), |it| {
-            it.id.to_string()
-        }))
-    };
-    respond(result.await)
 }
 
 async fn list(

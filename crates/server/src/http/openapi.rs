@@ -80,6 +80,11 @@ const ROUTES: &[Route] = &[
     ("get", "/api/v1/events", "What happened, oldest first"),
     (
         "get",
+        "/api/v1/events/stream",
+        "What happens, as server-sent events: model, after",
+    ),
+    (
+        "get",
         "/api/v1/manifest-schema.json",
         "The JSON Schema of windlass.yaml",
     ),

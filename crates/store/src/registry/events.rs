@@ -66,6 +66,15 @@ impl Registry {
         rows.into_iter().map(read).collect()
     }
 
+    /// The last event; that before the first where there was none.
+    pub async fn newest_event(&self) -> Result<EventId, Refusal> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM events")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failure::of_sql)?;
+        Ok(last.map_or(EventId::START, EventId))
+    }
+
     /// The events of one model from a time up to another, newest first.
     pub async fn events_within(
         &self,

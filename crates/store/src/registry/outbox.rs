@@ -10,6 +10,7 @@ use std::time::Duration;
 use domain::Refusal;
 use domain::alert::notify::{Place, Sent};
 use domain::alert::{Fingerprint, Incident, Labels, Moment};
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::alerts::{get, stored, text};
@@ -32,6 +33,32 @@ pub struct NewDelivery {
     pub alerts: u32,
     /// What the receiver knows then.
     pub sent: Sent,
+}
+
+/// Something else than alerts to be told to a receiver, in the transaction of what it tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// To whom.
+    pub receiver: String,
+    /// What is sent, as JSON.
+    pub body: String,
+}
+
+/// Writes down what receivers are told about these labels.
+pub(super) async fn tell_receivers(
+    db: &mut SqliteConnection,
+    tellings: Vec<Telling>,
+    about: &Labels,
+    now: Moment,
+) -> Result<(), Refusal> {
+    for Telling { receiver, body } in tellings {
+        let place = Place {
+            receiver,
+            group: about.clone(),
+        };
+        insert(db, &place, (&body, 0), now).await?;
+    }
+    make_room(db).await
 }
 
 /// A delivery that waits, or a dead letter.
@@ -77,24 +104,11 @@ impl Registry {
     ) -> Result<(), Refusal> {
         let mut db = self.begin().await?;
         for delivery in deliveries {
-            let (grouped, receiver) = (group_text(&delivery.place)?, &delivery.place.receiver);
-            sqlx::query(
-                "INSERT INTO deliveries
-                 (receiver, grouped, at, body, alerts, state, attempts, next_at, why)
-                 VALUES (?, ?, ?, ?, ?, 'waiting', 0, ?, '')",
-            )
-            .bind(receiver)
-            .bind(&grouped)
-            .bind(now.0)
-            .bind(&delivery.body)
-            .bind(delivery.alerts)
-            .bind(now.0)
-            .execute(&mut *db)
-            .await
-            .map_err(failure::of_sql)?;
+            let (place, content) = (&delivery.place, (&delivery.body[..], delivery.alerts));
+            insert(&mut db, place, content, now).await?;
             sqlx::query("INSERT OR REPLACE INTO alert_told VALUES (?, ?, ?, ?)")
-                .bind(receiver)
-                .bind(&grouped)
+                .bind(&place.receiver)
+                .bind(group_text(place)?)
                 .bind(delivery.sent.at.0)
                 .bind(firing_text(&delivery.sent)?)
                 .execute(&mut *db)
@@ -109,18 +123,7 @@ impl Registry {
                 .await
                 .map_err(failure::of_sql)?;
         }
-        for statement in [
-            "UPDATE deliveries SET state = 'dead', why = 'too many others waited' WHERE id IN
-             (SELECT id FROM deliveries WHERE state = 'waiting' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-            "DELETE FROM deliveries WHERE id IN
-             (SELECT id FROM deliveries WHERE state = 'dead' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-        ] {
-            sqlx::query(statement)
-                .bind(DELIVERIES_MAX)
-                .execute(&mut *db)
-                .await
-                .map_err(failure::of_sql)?;
-        }
+        make_room(&mut db).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 
@@ -265,4 +268,44 @@ fn read_delivery(row: &SqliteRow) -> Result<Delivery, Refusal> {
         next_at: Moment(get(row, "next_at")?),
         why: get(row, "why")?,
     })
+}
+
+async fn insert(
+    db: &mut SqliteConnection,
+    place: &Place,
+    (body, alerts): (&str, u32),
+    now: Moment,
+) -> Result<(), Refusal> {
+    sqlx::query(
+        "INSERT INTO deliveries
+         (receiver, grouped, at, body, alerts, state, attempts, next_at, why)
+         VALUES (?, ?, ?, ?, ?, 'waiting', 0, ?, '')",
+    )
+    .bind(&place.receiver)
+    .bind(group_text(place)?)
+    .bind(now.0)
+    .bind(body)
+    .bind(alerts)
+    .bind(now.0)
+    .execute(db)
+    .await
+    .map_err(failure::of_sql)?;
+    Ok(())
+}
+
+/// The oldest give way where there are too many.
+async fn make_room(db: &mut SqliteConnection) -> Result<(), Refusal> {
+    for statement in [
+        "UPDATE deliveries SET state = 'dead', why = 'too many others waited' WHERE id IN
+         (SELECT id FROM deliveries WHERE state = 'waiting' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+        "DELETE FROM deliveries WHERE id IN
+         (SELECT id FROM deliveries WHERE state = 'dead' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+    ] {
+        sqlx::query(statement)
+            .bind(DELIVERIES_MAX)
+            .execute(&mut *db)
+            .await
+            .map_err(failure::of_sql)?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! R2. A model has one rollout that is not over, at most.
 //! R3. While a rollout is not over, the model's traffic is its own, and its versions stay.
 
-use domain::alert::Moment;
+use domain::alert::{Labels, Moment, label};
 use domain::rollout::command::Person;
 use domain::rollout::plan::{Parts, Progress};
 use domain::rollout::traffic::Split;
@@ -16,6 +16,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{get, parsed, stored, text};
+use super::outbox::{Telling, tell_receivers};
 use super::traffic::give_traffic;
 use super::write::tell;
 use super::{Change, Registry, UnixMillis, limited, version_of};
@@ -98,13 +99,14 @@ impl Registry {
         })
     }
 
-    /// Follows an event: it, where the rollout is since, what was measured and the model's traffic are kept at once (R1).
-    /// Refused where the event is not the next one, also where somebody else was faster.
+    /// Follows an event: it, where the rollout is since, what was measured, the model's traffic and what receivers are told
+    /// are kept at once (R1). Refused where the event is not the next one, also where somebody else was faster.
     pub async fn append_rollout_event(
         &self,
         kept: &mut Kept,
         event: &Event,
         measured: Option<String>,
+        tellings: impl FnOnce(&Rollout) -> Vec<Telling>,
     ) -> Result<(), Refusal> {
         let mut after = kept.rollout.clone();
         after.apply(event)?;
@@ -143,6 +145,13 @@ impl Registry {
             "from": plan.incumbent().number(), "to": plan.candidate().number(), "said": said,
         });
         tell(&mut db, plan.model(), "rollout", detail, &change).await?;
+        let about = [
+            (label::MODEL, plan.model().as_str()),
+            ("rollout", plan.id().as_str()),
+        ];
+        let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let about = Labels::new(about.into());
+        tell_receivers(&mut db, tellings(&after), &about, Moment(event.at.0)).await?;
         db.commit().await.map_err(failure::of_sql)?;
         kept.rollout = after;
         kept.measured = measured.or(kept.measured.take());

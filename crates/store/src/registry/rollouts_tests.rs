@@ -7,6 +7,7 @@ use domain::rollout::recorded::Recorded;
 use domain::rollout::traffic::Traffic;
 use domain::rollout::{Event, Plan, Rollout, Spec};
 
+use super::outbox::Telling;
 use super::rollouts::Kept;
 use super::tests::new_version;
 use super::*;
@@ -38,6 +39,14 @@ async fn registry() -> (tempfile::TempDir, Registry) {
         .await
         .expect("traffic");
     (folder, registry)
+}
+
+/// One receiver is told of every event.
+fn told(rollout: &Rollout) -> Vec<Telling> {
+    vec![Telling {
+        receiver: "hook".to_owned(),
+        body: rollout.progress.events.to_string(),
+    }]
 }
 
 fn change() -> Change {
@@ -119,12 +128,14 @@ async fn after_every_event_what_is_read_is_one_state_and_its_traffic_is_the_mode
     while let Some(event) = next(&kept.rollout, Moment(2000)) {
         let number = event.number;
         registry
-            .append_rollout_event(&mut kept, &event, measured.clone())
+            .append_rollout_event(&mut kept, &event, measured.clone(), told)
             .await
             .expect("appended");
         found(&registry, &kept).await;
         // Who decided at the same time comes too late.
-        let late = registry.append_rollout_event(&mut kept, &event, None).await;
+        let late = registry
+            .append_rollout_event(&mut kept, &event, None, told)
+            .await;
         assert!(late.is_err(), "event {number} twice");
         found(&registry, &kept).await;
     }
@@ -136,20 +147,25 @@ async fn after_every_event_what_is_read_is_one_state_and_its_traffic_is_the_mode
             .command(deed, person(), &evidence, Moment(3000))
             .expect("it can be done");
         registry
-            .append_rollout_event(&mut kept, &event, None)
+            .append_rollout_event(&mut kept, &event, None, told)
             .await
             .expect("appended");
         found(&registry, &kept).await;
     }
     while let Some(event) = next(&kept.rollout, Moment(4000)) {
         registry
-            .append_rollout_event(&mut kept, &event, None)
+            .append_rollout_event(&mut kept, &event, None, told)
             .await
             .expect("appended");
         found(&registry, &kept).await;
     }
     assert!(kept.rollout.progress.state.is_over());
     let moves = registry.traffic_moves(&model()).await.expect("moves");
+    let waiting = registry.deliveries(false, 100).await.expect("deliveries");
+    let bodies: Vec<String> = waiting.into_iter().map(|it| it.body).collect();
+    let events = kept.rollout.progress.events;
+    let wanted: Vec<String> = (1..=events).map(|it| it.to_string()).collect();
+    assert_eq!(bodies, wanted);
     let numbers: Vec<u32> = moves.iter().map(|it| it.number()).collect();
     assert_eq!(numbers, [1, 2, 1]);
     registry.close().await;
@@ -179,12 +195,12 @@ async fn what_is_rolled_out_stays_and_its_traffic_is_the_rollouts() {
         .command(Deed::Abort, person(), &Evidence::default(), Moment(3000))
         .expect("it can be done");
     registry
-        .append_rollout_event(&mut kept, &event, None)
+        .append_rollout_event(&mut kept, &event, None, told)
         .await
         .expect("appended");
     while let Some(event) = next(&kept.rollout, Moment(4000)) {
         registry
-            .append_rollout_event(&mut kept, &event, None)
+            .append_rollout_event(&mut kept, &event, None, told)
             .await
             .expect("appended");
     }
