@@ -278,12 +278,12 @@ def test_what_cannot_be_rolled_out_is_refused_with_the_reason(start, tmp_path):
     with start(paths=[copy(tmp_path / "one", KEY)]) as server:
         server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
 
-        def refused(body, status=409):
+        def refused(body, status=(409,)):
             got, answer = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
-            assert got == status, answer
+            assert got in status, answer
             return answer["error"]["message"]
 
-        assert "`credit:9`" in refused({"version": 9}, 404)
+        assert "`credit:9`" in refused({"version": 9}, (404,))
         assert "has all of the traffic already" in refused({"version": 1})
         for spec, words in [
             ({"steps": ["5%", "60%"]}, "over 50%"),
@@ -294,7 +294,7 @@ def test_what_cannot_be_rolled_out_is_refused_with_the_reason(start, tmp_path):
              "nobody has posted `revenue`"),
             ({"deadline": "1s"}, "not longer than shadow and steps take"),
         ]:  # fmt: skip
-            assert words in refused({"version": 2, "spec": spec}, 400), words
+            assert words in refused({"version": 2, "spec": spec}, (400, 422)), words
         begun = rollout(server, 2, hold={"min": "1h"}, deadline="1d")
         assert "is not over" in refused({"version": 2})
         status, answer = server.ask_json(
@@ -326,7 +326,8 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
         connection.close()
         return versions
 
-    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+    server = start(paths=[copy(tmp_path / "one", KEY)])
+    try:
         server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
         begun = rollout(server, 2, **spec)
         if stage == "baking":
@@ -334,6 +335,7 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
             server.command("rollout", "promote", "credit", "--why", "a test")
         until(lambda: told(server, begun["id"])["state"] == stage, stage, 60)
         before = asked(server)
+    finally:
         server.kill()
     with start() as server:
         assert asked(server) == before

@@ -9,24 +9,22 @@
 //! R4. Who was assigned where is told by when requests came, once all of them have ended: told by when they end, a slow
 //!     arm would look like one that is given fewer.
 
+mod labelled;
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatch, StringArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType as Arrow, Float32Type, Float64Type, Int32Type, TimestampMicrosecondType, UInt32Type,
-};
+use arrow::array::RecordBatch;
 use domain::Refusal;
-use domain::rollout::assign::Place;
 use domain::rollout::traffic::Arm;
 
-use crate::failure;
 use crate::files::Kind;
-use crate::layout::{Kept, Layout, Meaning, unheard_of};
+use crate::layout::{Layout, unheard_of};
 use crate::read::{Ids, Range, Snapshot, number_of, within};
+use labelled::values_of;
+pub use labelled::{Labelled, LabelledRow};
+use rows::{Cell, Rows, answer_columns, same};
 
 /// What is asked of a model's rows.
 #[derive(Clone, Debug)]
@@ -55,6 +53,8 @@ pub struct ArmsAsked<'a> {
     pub over_us: &'a [u64],
     /// Whether the candidate's unheard answers are compared with those that callers got.
     pub pairs: bool,
+    /// Columns whose values are told.
+    pub by: &'a [String],
 }
 
 /// What is answered.
@@ -118,6 +118,10 @@ pub struct Did {
     pub cost: Option<f64>,
     /// One of its answers.
     pub answer: Option<Answer>,
+    /// Whether that called positive, where there is such a class.
+    pub called_positive: Option<bool>,
+    /// The value that its row has in each column asked for; none where it has none.
+    pub groups: Vec<Option<String>>,
 }
 
 /// An answer, as far as distributions of answers are told.
@@ -128,10 +132,6 @@ pub enum Answer {
     /// Its class.
     Class(Arc<str>),
 }
-
-/// Numbers that differ by less than this part of themselves are the same answer: other runtimes and batches round
-/// otherwise.
-const SAME: f64 = 1e-6;
 
 /// Columns that are read of every row.
 const COLUMNS: [&str; 8] = [
@@ -213,7 +213,7 @@ impl Snapshot<'_> {
                     continue;
                 }
                 let answers = answer_columns(&layout);
-                let answers = answers.iter().map(String::as_str);
+                let answers = answers.iter().chain(asked.by).map(String::as_str);
                 let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
                 self.read(&entry, &columns, Ids::ALL, scan, |batch| {
                     take(&layout, &batch)
@@ -241,26 +241,6 @@ fn side(asked: &ArmsAsked<'_>, version: u32, arm: &str) -> Option<Side> {
         return Some(Side::After);
     }
     (version == asked.incumbent && arm == Arm::Control.to_string()).then_some(Side::Control)
-}
-
-/// The columns by which answers are compared: the class, the number, or all that was answered.
-fn compared_columns(layout: &Layout) -> Vec<String> {
-    match &layout.meaning {
-        Meaning::Classes { .. } => vec!["class".to_owned()],
-        Meaning::Value { column } => vec![column.clone()],
-        Meaning::None => {
-            let columns = layout.outputs.iter().map(|it| match &it.kept {
-                Kept::Columns(columns) => columns.clone(),
-                Kept::Summary(name) => vec![format!("{name}_digest")],
-            });
-            columns.flatten().collect()
-        }
-    }
-}
-
-fn answer_columns(layout: &Layout) -> Vec<String> {
-    let level = layout.level_column().map(str::to_owned);
-    level.into_iter().chain(compared_columns(layout)).collect()
 }
 
 /// What is counted so far.
@@ -299,6 +279,7 @@ impl Counting<'_> {
     fn take(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
         let asked = self.asked;
         let rows = Rows::of(layout, batch)?;
+        let groups = values_of(batch, asked.by)?;
         let shadow = Arm::Shadow.to_string();
         let mut request: Option<(u128, Unit)> = None;
         for row in 0..batch.num_rows() {
@@ -340,6 +321,8 @@ impl Counting<'_> {
                             && let Some(answer) = rows.answer(row)
                         {
                             (sum.chosen, sum.did.answer) = (hash, Some(answer));
+                            sum.did.called_positive = rows.called_positive(layout, row);
+                            sum.did.groups = groups.iter().map(|it| it[row].clone()).collect();
                         }
                     }
                     Some(_) if !is_mistake => {
@@ -450,6 +433,8 @@ impl Sum {
                 over: 0,
                 cost: None,
                 answer: None,
+                called_positive: None,
+                groups: Vec::new(),
             },
             rows: 0,
             cost: 0.0,
@@ -473,167 +458,4 @@ fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
-}
-
-/// A part of an answer.
-#[derive(Clone, Debug, PartialEq)]
-enum Cell {
-    Nothing,
-    Number(f64),
-    Text(String),
-}
-
-fn same(one: &[Cell], other: &[Cell]) -> bool {
-    let near = |(one, other): (&Cell, &Cell)| match (one, other) {
-        (Cell::Number(a), Cell::Number(b)) => {
-            a == b || (a - b).abs() <= SAME * a.abs().max(b.abs()) || a.is_nan() && b.is_nan()
-        }
-        (one, other) => one == other,
-    };
-    one.len() == other.len() && one.iter().zip(other).all(near)
-}
-
-/// A column of words.
-struct Words<'a> {
-    keys: &'a arrow::array::Int32Array,
-    words: &'a StringArray,
-}
-
-impl<'a> Words<'a> {
-    fn of(column: &'a ArrayRef) -> Self {
-        let column = column.as_dictionary::<Int32Type>();
-        Self {
-            keys: column.keys(),
-            words: column.values().as_string::<i32>(),
-        }
-    }
-
-    fn at(&self, row: usize) -> Option<&'a str> {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
-        Some(self.words.value(usize::try_from(key).ok()?))
-    }
-}
-
-/// The columns of a batch.
-struct Rows<'a> {
-    ids: &'a [u8],
-    numbers: &'a [u32],
-    times: &'a [i64],
-    arms: Words<'a>,
-    keys: &'a StringArray,
-    codes: Words<'a>,
-    took: &'a arrow::array::UInt32Array,
-    costs: &'a Float32Array,
-    level: Option<Float64Array>,
-    /// The class of each word, where the level is none.
-    classes: Option<(Words<'a>, Vec<Arc<str>>)>,
-    cells: Vec<Cells<'a>>,
-}
-
-enum Cells<'a> {
-    Numbers(Float64Array),
-    Words(Words<'a>),
-    Texts(ArrayRef),
-}
-
-impl<'a> Rows<'a> {
-    fn of(layout: &Layout, batch: &'a RecordBatch) -> Result<Self, Refusal> {
-        let failed = |why: String| failure::of_library("reading predictions", why);
-        let column = |name: &str| {
-            let found = batch.column_by_name(name);
-            found.ok_or_else(|| failed(format!("no column `{name}`")))
-        };
-        let as_type = |column: &ArrayRef, datatype: &Arrow| {
-            cast(column, datatype).map_err(|error| failed(error.to_string()))
-        };
-        let numbers = |column: &ArrayRef| {
-            let numbers = as_type(column, &Arrow::Float64)?;
-            Ok::<_, Refusal>(numbers.as_primitive::<Float64Type>().clone())
-        };
-        let level = layout.level_column().map(column).transpose()?;
-        let classes = match (&layout.meaning, level) {
-            (Meaning::Classes { .. }, None) => {
-                let words = Words::of(column("class")?);
-                let each = words.words.iter().map(|it| it.unwrap_or_default().into());
-                let each = each.collect();
-                Some((words, each))
-            }
-            _ => None,
-        };
-        let mut cells = Vec::new();
-        for name in compared_columns(layout) {
-            let column = column(&name)?;
-            cells.push(match column.data_type() {
-                Arrow::Dictionary(..) => Cells::Words(Words::of(column)),
-                Arrow::Utf8 => Cells::Texts(Arc::clone(column)),
-                _ => Cells::Numbers(numbers(column)?),
-            });
-        }
-        Ok(Self {
-            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
-            numbers: column("row")?.as_primitive::<UInt32Type>().values(),
-            times: column("time")?
-                .as_primitive::<TimestampMicrosecondType>()
-                .values(),
-            arms: Words::of(column("arm")?),
-            keys: column("key")?.as_string::<i32>(),
-            codes: Words::of(column("code")?),
-            took: column("total_us")?.as_primitive::<UInt32Type>(),
-            costs: column("cost")?.as_primitive::<Float32Type>(),
-            level: level.map(numbers).transpose()?,
-            classes,
-            cells,
-        })
-    }
-
-    fn id(&self, row: usize) -> u128 {
-        number_of(&self.ids[row * 16..row * 16 + 16])
-    }
-
-    fn total_us(&self, row: usize) -> u64 {
-        u64::from(self.took.value(row))
-    }
-
-    fn cost(&self, row: usize) -> Option<f64> {
-        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
-        cost.is_finite().then(|| f64::from(cost))
-    }
-
-    fn unit(&self, row: usize) -> Unit {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row));
-        let id = self.id(row);
-        Unit {
-            // No rollout has an empty name, so that this has nothing to do with who was assigned where.
-            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
-                Place::of("", it).0
-            }),
-            is_key: key.is_some(),
-            came_us: self.times[row],
-        }
-    }
-
-    fn answer(&self, row: usize) -> Option<Answer> {
-        if let Some(level) = &self.level {
-            let number = level.is_valid(row).then(|| level.value(row))?;
-            return number.is_finite().then_some(Answer::Number(number));
-        }
-        let (words, each) = self.classes.as_ref()?;
-        let key = words.keys.is_valid(row).then(|| words.keys.value(row))?;
-        let class = each.get(usize::try_from(key).ok()?)?;
-        Some(Answer::Class(Arc::clone(class)))
-    }
-
-    fn cells(&self, row: usize) -> Vec<Cell> {
-        let text = |it: Option<&str>| it.map_or(Cell::Nothing, |it| Cell::Text(it.to_owned()));
-        let cell = |cells: &Cells<'_>| match cells {
-            Cells::Numbers(numbers) if numbers.is_valid(row) => Cell::Number(numbers.value(row)),
-            Cells::Numbers(_) => Cell::Nothing,
-            Cells::Words(words) => text(words.at(row)),
-            Cells::Texts(texts) => {
-                let texts = texts.as_string::<i32>();
-                text(texts.is_valid(row).then(|| texts.value(row)))
-            }
-        };
-        self.cells.iter().map(cell).collect()
-    }
 }

@@ -50,7 +50,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
-pub use arms::{Answer, Arms, ArmsAsked, ArmsWindow, Did, Side, Unit};
+pub use arms::{Answer, Arms, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Side, Unit};
 pub use attributes::Attributes;
 pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};
@@ -60,8 +60,8 @@ pub use kpi::{Kpi, KpiBy};
 pub use label::{LABEL_BYTES_MAX, Label, Target};
 pub use layout::{Layout, VALUES_MAX, Version, unheard_of};
 pub use quality::{
-    Called, Example, Examples, Group, LabelCounts, Loss, Losses, Quality, Question, Report, Scored,
-    Spans,
+    Called, Example, Examples, Group, Judged, LabelCounts, Loss, Losses, Quality, Question, Report,
+    Scored, Spans,
 };
 pub use read::{Range, Snapshot};
 pub use record::{Rows, Spent};

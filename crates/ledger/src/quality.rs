@@ -35,7 +35,8 @@ use tally::{Counted, Counter, Key, Tally, add};
 pub use examples::{Example, Examples};
 pub(crate) use labels::{Truths, windows};
 pub use losses::{Loss, Losses};
-pub(crate) use rows::{answer_columns, losses};
+pub use rows::Judged;
+pub(crate) use rows::{Judging, answer_columns, losses};
 pub(crate) use slices::{Interner, Slicer, numbered, told};
 
 /// What is asked.
@@ -661,6 +662,11 @@ fn time_us(id: u128) -> i64 {
     i64::try_from(id >> 80)
         .unwrap_or(i64::MAX)
         .saturating_mul(1000)
+}
+
+/// What a label says of an answer that means this: the place of a class, or a number. NaN where it is neither.
+pub(crate) fn read_label(meaning: &Meaning, text: &str) -> f64 {
+    Reads(meaning).read(text)
 }
 
 /// Whether labels are read alike for two layouts.

@@ -188,6 +188,17 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
+    /// The labels of a model that are not sealed.
+    pub(crate) fn labels_of_log(&self, model: &str) -> Result<Vec<Kept>, Refusal> {
+        let mut labels = BTreeMap::new();
+        for segment in &self.segments {
+            let pieces = segment.pieces_of(|it| it == model)?;
+            let labels = Some(&mut labels);
+            seal::read_some(&pieces.all(), |it| it == model, &|_, _| false, labels);
+        }
+        Ok(labels.into_values().flatten().collect())
+    }
+
     /// The models that the ledger has rows of, or expects some of.
     pub fn models(&self) -> Result<Vec<String>, Refusal> {
         let known = self.catalog.layouts.iter().map(|it| it.model.as_str());
@@ -333,14 +344,42 @@ impl Snapshot<'_> {
         {
             return Ok(());
         }
+        self.read_groups_while(
+            entry,
+            columns,
+            |group| may_have(group, ids, range),
+            |batch| {
+                let batch = within(&batch, ids, range)?;
+                Ok(batch.num_rows() == 0 || take(batch)?)
+            },
+        )
+    }
+
+    /// Calls `take` with all rows of those groups of a file that are wanted.
+    pub(crate) fn read_groups(
+        &self,
+        entry: &Entry,
+        columns: &[&str],
+        wanted: impl Fn(&RowGroupMetaData) -> bool,
+        mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.read_groups_while(entry, columns, wanted, |batch| take(batch).map(|()| true))
+    }
+
+    fn read_groups_while(
+        &self,
+        entry: &Entry,
+        columns: &[&str],
+        wanted: impl Fn(&RowGroupMetaData) -> bool,
+        mut take: impl FnMut(RecordBatch) -> Result<bool, Refusal>,
+    ) -> Result<(), Refusal> {
         let path = self.checked(entry)?;
-        let reader = open(&path, columns, ids, range)
+        let reader = open(&path, columns, wanted)
             .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
         for batch in reader.into_iter().flatten() {
             let batch = batch
                 .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
-            let batch = within(&batch, ids, range)?;
-            if batch.num_rows() > 0 && !take(batch)? {
+            if !take(batch)? {
                 break;
             }
         }
@@ -354,8 +393,7 @@ type Reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 fn open(
     path: &Path,
     columns: &[&str],
-    ids: Ids,
-    range: Range,
+    wanted: impl Fn(&RowGroupMetaData) -> bool,
 ) -> Result<Option<Reader>, parquet::errors::ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let metadata = Arc::clone(builder.metadata());
@@ -363,7 +401,7 @@ fn open(
         .row_groups()
         .iter()
         .enumerate()
-        .filter(|(_, group)| may_have(group, ids, range))
+        .filter(|(_, group)| wanted(group))
         .map(|(index, _)| index)
         .collect();
     if groups.is_empty() {

@@ -140,6 +140,10 @@ impl Recorded<'_> {
                     Some(_) => format!("the model's `task` has no `{}`", quality.name()),
                 })
             }
+            Measure::Estimated(_) => nobody(format!(
+                "`{metric}` is told by scores that are calibrated with labels, which a new version has none of yet; \
+                 `prediction_drift` needs no labels"
+            )),
             Measure::Loss | Measure::PredictionDrift
                 if matches!(self.task, None | Some(Task::Embedding { .. })) =>
             {
@@ -324,6 +328,11 @@ mod tests {
         );
         let mae = r#"{"metric":"estimated.mae","worse_by":"1"}"#;
         of(mae, &known, "the model's `task` has no `mae`");
+        of(
+            r#"{"metric":"estimated.accuracy","worse_by":"1pp"}"#,
+            &known,
+            "`estimated.accuracy` is told by scores that are calibrated with labels",
+        );
         let free = Recorded {
             prices: false,
             ..known.clone()

@@ -1,5 +1,7 @@
 //! The columns of a batch that are counted, and what is counted of a row.
 
+mod judged;
+
 use arrow::array::{Array, AsArray, Float64Array, Int32Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -14,6 +16,9 @@ use super::{Counter, Example, Loss, Scored, Truths};
 use crate::failure;
 use crate::layout::{Layout, Meaning};
 use crate::read::number_of;
+
+pub use judged::Judged;
+pub(crate) use judged::Judging;
 
 /// The columns of a batch that are counted.
 pub(super) struct Rows<'a> {

@@ -13,6 +13,7 @@ struct Request<'a> {
     version: u32,
     arm: &'a str,
     key: Option<&'a str>,
+    request_id: Option<&'a str>,
     /// When it came, in milliseconds since the start, and how long it took.
     came_ms: i64,
     took_ms: u32,
@@ -31,6 +32,7 @@ fn request(number: u64, arm: &str, came_ms: i64) -> Request<'_> {
         },
         arm,
         key: None,
+        request_id: None,
         came_ms,
         took_ms: 10,
         code: None,
@@ -70,7 +72,7 @@ impl Arena {
             arm: request.arm,
             key: request.key,
             caller: None,
-            request_id: None,
+            request_id: request.request_id,
             code: request.code,
             spent: Spent {
                 total_us: request.took_ms * 1000,
@@ -90,8 +92,35 @@ impl Arena {
         put.expect("there is room");
     }
 
+    /// Labels that came so many milliseconds after the start.
+    fn label(&self, came_ms: i64, labels: &[(Target, &str)]) {
+        let labels: Vec<Label> = labels
+            .iter()
+            .map(|(target, value)| Label {
+                target: target.clone(),
+                value: (*value).to_owned(),
+                at_us: START,
+            })
+            .collect();
+        let ledger = &self.site.ledger;
+        let added = ledger.add_labels("credit", &labels, NOW_MS + came_ms);
+        added.expect("room for labels");
+    }
+
     fn ask(&self, windows: std::ops::Range<i64>, came_s: (i64, i64)) -> Arms {
-        let asked = ArmsAsked {
+        let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        let arms = snapshot.arms(&Self::asked(windows, came_s));
+        arms.expect("an answer")
+    }
+
+    fn labelled(&self, windows: std::ops::Range<i64>) -> Vec<Labelled> {
+        let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        let labelled = snapshot.arms_labelled(&Self::asked(windows, (0, 0)));
+        labelled.expect("an answer")
+    }
+
+    fn asked(windows: std::ops::Range<i64>, came_s: (i64, i64)) -> ArmsAsked<'static> {
+        ArmsAsked {
             model: "credit",
             incumbent: 1,
             candidate: 2,
@@ -107,9 +136,8 @@ impl Arena {
             gave_up: "cancelled",
             over_us: BUDGETS,
             pairs: true,
-        };
-        let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
-        snapshot.arms(&asked).expect("an answer")
+            by: &[],
+        }
     }
 }
 
@@ -300,5 +328,91 @@ fn what_the_candidate_answers_unheard_is_compared_with_what_the_caller_heard() {
     };
     check();
     arena.site.settle(NOW_MS);
+    check();
+}
+
+#[test]
+fn a_row_counts_when_its_first_label_comes_and_once() {
+    let arena = Arena::new();
+    let (bad, good) = (&[0.75], &[0.25]);
+    for it in [
+        Request {
+            scores: bad,
+            ..request(1, "candidate", 0)
+        },
+        Request {
+            scores: good,
+            request_id: Some("r2"),
+            ..request(2, "control", 10)
+        },
+        Request {
+            scores: bad,
+            key: Some("ann"),
+            ..request(3, "control", 20)
+        },
+        Request {
+            scores: &[0.25, 0.25],
+            ..request(4, "candidate", 30)
+        },
+        // Those that are not compared, or have no answer.
+        request(5, "incumbent", 40),
+        Request {
+            code: Some("model_failed"),
+            ..request(6, "candidate", 50)
+        },
+        request(7, "shadow", 60),
+    ] {
+        arena.put(&it);
+    }
+    let request_of = |id: &str| Target::Request {
+        id: id.to_owned(),
+        row: 0,
+    };
+    let key_of = |key: &str, from_ms: i64| Target::Key {
+        key: key.to_owned(),
+        from_us: START + from_ms * 1000,
+        to_us: START + SECOND,
+    };
+    // Of a key, but of another time.
+    arena.label(1_000, &[(key_of("ann", 30), "good")]);
+    arena.label(2_100, &[(by_id(1, 0, 0), "good"), (by_id(5, 0, 0), "bad")]);
+    arena.label(2_900, &[(by_id(1, 0, 0), "bad"), (request_of("r2"), "bad")]);
+    arena.label(3_500, &[(by_id(4, 0, 1), "bad"), (by_id(6, 0, 0), "bad")]);
+    arena.label(4_500, &[(key_of("ann", 0), "bad"), (by_id(7, 0, 0), "bad")]);
+    // Again, and what is no class.
+    arena.label(
+        6_000,
+        &[(by_id(1, 0, 0), "good"), (request_of("r2"), "good")],
+    );
+    arena.label(6_500, &[(by_id(4, 0, 0), "nonsense")]);
+    let check = || {
+        let all = arena.labelled(0..10);
+        let of: Vec<(i64, Vec<String>)> = all
+            .iter()
+            .map(|window| {
+                let row = |it: &LabelledRow| {
+                    let right = it.judged.right.expect("classes");
+                    let loss = it.judged.log_loss.expect("scores");
+                    format!("{:?} {right} {:.4}", it.side, loss)
+                };
+                (window.number, window.rows.iter().map(row).collect())
+            })
+            .collect();
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        // -ln 0.75 and -ln 0.25.
+        let want = [
+            (2, texts(&["Candidate true 0.2877", "Control false 1.3863"])),
+            (3, texts(&["Candidate false 1.3863"])),
+            (4, texts(&["Control true 0.2877"])),
+        ];
+        assert_eq!(of, want);
+        let each = (0..10).flat_map(|it| arena.labelled(it..it + 1));
+        assert_eq!(each.collect::<Vec<_>>(), all);
+    };
+    check();
+    arena.site.settle(NOW_MS);
+    check();
+    // Some in files, some in the log.
+    arena.label(7_500, &[(by_id(4, 0, 1), "good")]);
     check();
 }

@@ -13,12 +13,12 @@ mod distinct;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{Arms, ArmsAsked, Ledger, Range, Side};
-use domain::Refusal;
+use ::ledger::{Arms, ArmsAsked, Labelled, Ledger, Range, Side};
 use domain::alert::Moment;
 use domain::rollout::evidence::{Evidence, Role, SplitCheck, Tested, Verdict};
 use domain::rollout::test::{Measure, Test};
 use domain::rollout::{Plan, Rollout};
+use domain::{ModelName, Refusal};
 use serde::{Deserialize, Serialize};
 use stats::sequential::{Risks, assignment};
 
@@ -35,6 +35,8 @@ const WINDOW_US: i64 = 1_000_000;
 const LATE: Duration = Duration::from_secs(1);
 /// A request takes no longer than it may, and so much to be refused.
 const REFUSING: Duration = Duration::from_secs(1);
+/// How long a window of labels is: they are fewer, and each is looked for.
+const LABELS_US: i64 = 5_000_000;
 /// Windows of one question, which bounds its memory.
 const WINDOWS_MAX: i64 = 300;
 
@@ -43,6 +45,8 @@ const WINDOWS_MAX: i64 = 300;
 pub(crate) struct Watch {
     /// The number of the first window that is not counted yet.
     through: i64,
+    /// The same of the windows of labels.
+    labels_through: i64,
     /// Before then the units that came are counted, in microseconds since 1970.
     came_through_us: i64,
     /// What the counts below began with.
@@ -74,6 +78,13 @@ fn tests(plan: &Plan) -> impl Iterator<Item = (Role, &Test)> {
     guardrails.chain(tests.signals.iter().map(|it| (Role::Signal, it)))
 }
 
+/// The columns of groups among a plan's tests, in the order of the tests.
+fn columns(plan: &Plan) -> Vec<String> {
+    tests(plan)
+        .filter_map(|(_, test)| test.by.clone())
+        .collect()
+}
+
 /// The budgets of latency among a plan's tests, in the order of the tests, in microseconds.
 fn budgets(plan: &Plan) -> Vec<u64> {
     let over = tests(plan).filter_map(|(_, test)| test.over);
@@ -88,15 +99,22 @@ fn us(duration: Duration) -> i64 {
 impl Watch {
     /// Nothing measured yet.
     pub(crate) fn new(plan: &Plan) -> Self {
-        let mut budget = 0..;
-        let states = tests(plan).map(|(_, test)| State {
-            // Each test with a budget takes the next one.
-            counted: Counted::new(test, test.over.and_then(|_| budget.next()).unwrap_or(0)),
-            errors: 0,
+        // Each test with a budget takes the next one, and so does each with a column.
+        let (mut budget, mut column) = (0.., 0..);
+        let states = tests(plan).map(|(_, test)| {
+            let places = (
+                test.over.and_then(|_| budget.next()).unwrap_or(0),
+                test.by.as_ref().and_then(|_| column.next()).unwrap_or(0),
+            );
+            State {
+                counted: Counted::new(test, places),
+                errors: 0,
+            }
         });
         let from_us = plan.started().0.saturating_mul(1000);
         Self {
             through: 0,
+            labels_through: 0,
             came_through_us: from_us,
             since: None,
             since_us: from_us,
@@ -181,34 +199,42 @@ impl Watch {
                 // All that came before has ended.
                 to_us: to_us.saturating_sub(us(longest)).max(self.came_through_us),
             };
-            let (ledger, model) = (Arc::clone(ledger), plan.model().clone());
-            let versions = (plan.incumbent().number(), plan.candidate().number());
-            let (windows, over_us) = (self.through..to, budgets(plan));
-            let pairs = tests(plan).any(|(_, it)| it.metric == Measure::Disagreement);
-            // Not as the questions of people are asked: a guardrail must not wait for those.
-            let arms = blocking(move || {
-                let blameless: Vec<&str> = wire::code::callers_own().collect();
-                let asked = ArmsAsked {
-                    model: model.as_str(),
-                    incumbent: versions.0,
-                    candidate: versions.1,
-                    from_us,
-                    every_us: WINDOW_US,
-                    windows,
-                    came,
-                    longest_us: us(longest),
-                    blameless: &blameless,
-                    gave_up: wire::code::code(&Refusal::Cancelled).name,
-                    over_us: &over_us,
-                    pairs,
-                };
-                ledger.snapshot(wall_ms())?.arms(&asked)
+            let windows = self.through..to;
+            let arms = ask(ledger, plan, move |question, blameless| {
+                let asked = question.asked((windows, WINDOW_US), (came, longest), blameless);
+                question.ledger.snapshot(wall_ms())?.arms(&asked)
             });
             self.count(&arms.await?);
             self.through = to;
             self.came_through_us = came.to_us;
         }
+        if !tests(plan).any(|(_, it)| it.metric.needs_labels()) {
+            return Ok(());
+        }
+        let until = over_us.saturating_sub(from_us).div_euclid(LABELS_US);
+        while self.labels_through < until {
+            let to = until.min(self.labels_through + WINDOWS_MAX);
+            let windows = self.labels_through..to;
+            let nobody = Range {
+                from_us,
+                to_us: from_us,
+            };
+            let labelled = ask(ledger, plan, move |question, blameless| {
+                let asked = question.asked((windows, LABELS_US), (nobody, longest), blameless);
+                question.ledger.snapshot(wall_ms())?.arms_labelled(&asked)
+            });
+            self.count_labelled(&labelled.await?);
+            self.labels_through = to;
+        }
         Ok(())
+    }
+
+    fn count_labelled(&mut self, windows: &[Labelled]) {
+        for window in windows {
+            for state in &mut self.tests {
+                state.counted.add_labelled(window);
+            }
+        }
     }
 
     fn count(&mut self, arms: &Arms) {
@@ -276,6 +302,66 @@ impl Watch {
             tests: tested.collect(),
         }
     }
+}
+
+/// What is asked of the ledger at every look.
+struct Question {
+    ledger: Arc<Ledger>,
+    model: ModelName,
+    incumbent: u32,
+    candidate: u32,
+    from_us: i64,
+    over_us: Vec<u64>,
+    by: Vec<String>,
+    pairs: bool,
+}
+
+impl Question {
+    fn asked<'a>(
+        &'a self,
+        (windows, every_us): (std::ops::Range<i64>, i64),
+        (came, longest): (Range, Duration),
+        blameless: &'a [&'a str],
+    ) -> ArmsAsked<'a> {
+        ArmsAsked {
+            model: self.model.as_str(),
+            incumbent: self.incumbent,
+            candidate: self.candidate,
+            from_us: self.from_us,
+            every_us,
+            windows,
+            came,
+            longest_us: us(longest),
+            blameless,
+            gave_up: wire::code::code(&Refusal::Cancelled).name,
+            over_us: &self.over_us,
+            pairs: self.pairs,
+            by: &self.by,
+        }
+    }
+}
+
+/// Asks on a thread that may take its time. Not as people's questions are asked: a guardrail must not wait for those.
+async fn ask<T: Send + 'static>(
+    ledger: &Arc<Ledger>,
+    plan: &Plan,
+    question: impl FnOnce(&Question, &[&str]) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let asked = Question {
+        ledger: Arc::clone(ledger),
+        model: plan.model().clone(),
+        incumbent: plan.incumbent().number(),
+        candidate: plan.candidate().number(),
+        from_us: plan.started().0.saturating_mul(1000),
+        over_us: budgets(plan),
+        by: columns(plan),
+        pairs: tests(plan).any(|(_, it)| it.metric == Measure::Disagreement),
+    };
+    blocking(move || {
+        let blameless: Vec<&str> = wire::code::callers_own().collect();
+        question(&asked, &blameless)
+    })
+    .await
 }
 
 #[cfg(test)]

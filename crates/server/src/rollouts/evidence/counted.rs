@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ::ledger::{Answer, ArmsWindow, Did, Side};
+use ::ledger::{Answer, ArmsWindow, Did, Judged, Labelled, LabelledRow, Side};
+use domain::monitor::{fairness, quality};
 use domain::rollout::evidence::{Figure, Interval, Role, Tested, Verdict};
 use domain::rollout::test::{Better, Demand, Margin, Measure, Test};
 use serde::{Deserialize, Serialize};
 use stats::sequential::divergence::Cell;
+use stats::sequential::gaps::{self, Group};
 use stats::sequential::means::{Means, Values};
 use stats::sequential::proportion::{self, Tally};
 use stats::sequential::rates::Rates;
@@ -20,6 +22,8 @@ const FIRST: usize = 200;
 const BINS: usize = 10;
 /// Classes that are told apart; the others are one.
 const CLASSES_MAX: usize = 32;
+/// Groups that are compared.
+const GROUPS_MAX: usize = 20;
 
 /// What a test has counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,9 +34,11 @@ pub(super) enum Counted {
     /// Events of the candidate alone.
     Share { of: Event, tally: Tally },
     /// Numbers of both arms.
-    Means(Compared),
+    Means { of: Number, means: Compared },
     /// Answers of both arms.
     Answers(Answers),
+    /// Rates of groups in both arms.
+    Gaps(Gaps),
     /// What cannot be counted.
     Not { why: String },
 }
@@ -47,6 +53,37 @@ pub(super) enum Event {
     Over(u32),
     /// It got another answer than it would have had from the incumbent.
     Differs,
+    /// It was called another class than it is.
+    Wrong,
+    /// Of what was called positive: it is not.
+    WronglyCalled,
+    /// Of what is positive: it was not called that.
+    Missed,
+}
+
+/// What a unit has, the less the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Number {
+    Cost,
+    Loss,
+    LogLoss,
+    Brier,
+    Off,
+    OffPart,
+}
+
+impl Number {
+    fn of(self, judged: &Judged) -> Option<f64> {
+        match self {
+            Self::Cost => None,
+            Self::Loss => judged.log_loss.or(judged.off),
+            Self::LogLoss => judged.log_loss,
+            Self::Brier => judged.brier,
+            Self::Off => judged.off,
+            Self::OffPart => judged.off_part,
+        }
+    }
 }
 
 /// Two means.
@@ -184,9 +221,91 @@ impl Answers {
     }
 }
 
+/// Rates of groups in both arms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Gaps {
+    metric: fairness::Metric,
+    /// The number of the column of groups.
+    column: u32,
+    margin: f64,
+    /// By value the candidate's rate and the control's, and the second rate of a metric that has two.
+    groups: BTreeMap<String, [(Tally, Tally); 2]>,
+    too_many: bool,
+}
+
+impl Gaps {
+    fn add(&mut self, side: Side, groups: &[Option<String>], judged: &Judged) {
+        use fairness::Metric;
+        let (called, positive) = (judged.called_positive, judged.positive);
+        let of = |wanted: bool| called.filter(|_| positive == Some(wanted));
+        let events = match self.metric {
+            Metric::Selection => [called, None],
+            Metric::TruePositive => [of(true), None],
+            Metric::FalsePositive => [of(false), None],
+            Metric::EqualisedOdds => [of(true), of(false)],
+            Metric::Accuracy => [judged.right, None],
+        };
+        let group = groups.get(self.column as usize).and_then(Option::as_ref);
+        let Some(group) = group.filter(|_| events != [None, None]) else {
+            return;
+        };
+        if !self.groups.contains_key(group) && self.groups.len() >= GROUPS_MAX {
+            self.too_many = true;
+            return;
+        }
+        let rates = self.groups.entry(group.clone()).or_default();
+        for (rate, event) in rates.iter_mut().zip(events) {
+            let Some(event) = event else { continue };
+            let tally = match side {
+                Side::Candidate => &mut rate.0,
+                Side::Control => &mut rate.1,
+                Side::After => continue,
+            };
+            *tally = tally.plus(Tally::new(1, u64::from(event)));
+        }
+    }
+
+    fn read(&self, risks: Risks) -> Reading {
+        let rate = |place: usize, risks| {
+            let groups = self.groups.values().map(|it| Group {
+                candidate: it[place].0,
+                control: it[place].1,
+            });
+            gaps::read(&groups.collect::<Vec<_>>(), self.margin, risks)
+        };
+        if self.metric != fairness::Metric::EqualisedOdds {
+            return rate(0, risks);
+        }
+        // Either may fail it, and both must pass.
+        let each = Risks {
+            fail: risks.fail / 2.0,
+            ..risks
+        };
+        use sequential::Verdict;
+        let (one, other) = (rate(0, each), rate(1, each));
+        let order = [
+            Verdict::Fail,
+            Verdict::NoData,
+            Verdict::Inconclusive,
+            Verdict::Pass,
+        ];
+        let place = |it: &Reading| order.iter().position(|verdict| *verdict == it.verdict);
+        let worse = if place(&other) < place(&one) {
+            other
+        } else {
+            one
+        };
+        Reading {
+            // Of two statements at half the risk.
+            ln_evidence: (worse.ln_evidence - std::f64::consts::LN_2).max(0.0),
+            ..worse
+        }
+    }
+}
+
 impl Counted {
-    /// Nothing yet. The test's budget, where it has one, has this number.
-    pub(super) fn new(test: &Test, budget: u32) -> Self {
+    /// Nothing yet. The test's budget and its column of groups, where it has them, have these numbers.
+    pub(super) fn new(test: &Test, (budget, column): (u32, u32)) -> Self {
         let demand = match test.demand() {
             Ok(demand) => demand,
             Err((_, why)) => return Self::Not { why },
@@ -196,17 +315,32 @@ impl Counted {
             Measure::Latency => Event::Over(budget),
             Measure::Disagreement => Event::Differs,
             Measure::PredictionDrift => return Self::Answers(Answers::default()),
-            Measure::CostPer1k => {
+            Measure::CostPer1k => return Self::means(test, demand, Number::Cost),
+            Measure::Loss => return Self::means(test, demand, Number::Loss),
+            Measure::Quality(metric) => match metric {
+                quality::Metric::Accuracy => Event::Wrong,
+                quality::Metric::Precision => Event::WronglyCalled,
+                quality::Metric::Recall => Event::Missed,
+                quality::Metric::LogLoss => return Self::means(test, demand, Number::LogLoss),
+                quality::Metric::Brier => return Self::means(test, demand, Number::Brier),
+                quality::Metric::Mae => return Self::means(test, demand, Number::Off),
+                quality::Metric::Mape => return Self::means(test, demand, Number::OffPart),
+                // What is no mean over rows was refused when the test was read.
+                _ => return Self::not(test),
+            },
+            Measure::Fairness(metric) => {
                 return match demand {
-                    Demand::NoWorse(margin) => Self::Means(Compared::new(margin)),
-                    Demand::AtMost(_) => Self::not(test),
+                    Demand::NoWorse(Margin::Absolute(margin)) => Self::Gaps(Gaps {
+                        metric: *metric,
+                        column,
+                        margin,
+                        groups: BTreeMap::new(),
+                        too_many: false,
+                    }),
+                    Demand::NoWorse(Margin::Relative(_)) | Demand::AtMost(_) => Self::not(test),
                 };
             }
-            Measure::Loss
-            | Measure::Quality(_)
-            | Measure::Estimated(_)
-            | Measure::Fairness(_)
-            | Measure::Posted(_) => return Self::not(test),
+            Measure::Estimated(_) | Measure::Posted(_) => return Self::not(test),
         };
         match demand {
             Demand::NoWorse(Margin::Absolute(margin)) => Self::Rates {
@@ -221,6 +355,16 @@ impl Counted {
         }
     }
 
+    fn means(test: &Test, demand: Demand, of: Number) -> Self {
+        match demand {
+            Demand::NoWorse(margin) => Self::Means {
+                of,
+                means: Compared::new(margin),
+            },
+            Demand::AtMost(_) => Self::not(test),
+        }
+    }
+
     fn not(test: &Test) -> Self {
         Self::Not {
             why: format!("`{}` cannot be measured yet", test.metric),
@@ -231,13 +375,21 @@ impl Counted {
     pub(super) fn why_not(&self) -> Option<&str> {
         match self {
             Self::Not { why } => Some(why),
-            Self::Rates { .. } | Self::Share { .. } | Self::Means(_) | Self::Answers(_) => None,
+            Self::Gaps(gaps) if gaps.too_many => Some(
+                "the column of its groups has more than 20 values, so that it tells no groups apart",
+            ),
+            Self::Rates { .. }
+            | Self::Share { .. }
+            | Self::Means { .. }
+            | Self::Answers(_)
+            | Self::Gaps(_) => None,
         }
     }
 
     /// Counts a window.
     pub(super) fn add(&mut self, window: &ArmsWindow) {
         match self {
+            Self::Rates { of, .. } if of.needs_labels() => {}
             Self::Rates { of, rates } => {
                 let side = |side: Side| {
                     let of_side = window.sides.iter().filter(move |it| it.0 == side);
@@ -255,11 +407,23 @@ impl Counted {
                 let new = tally(of_candidate.filter_map(|it| of.seen(&it.1)));
                 *sum = sum.plus(new);
             }
-            Self::Means(compared) => {
+            Self::Means {
+                of: Number::Cost,
+                means,
+            } => {
                 for (side, did) in &window.sides {
                     if let Some(cost) = did.cost {
-                        compared.add(*side, 1000.0 * cost);
+                        means.add(*side, 1000.0 * cost);
                     }
+                }
+            }
+            Self::Gaps(gaps) if gaps.metric == fairness::Metric::Selection => {
+                for (side, did) in &window.sides {
+                    let judged = Judged {
+                        called_positive: did.called_positive,
+                        ..Judged::default()
+                    };
+                    gaps.add(*side, &did.groups, &judged);
                 }
             }
             Self::Answers(answers) => {
@@ -274,7 +438,38 @@ impl Counted {
                     }
                 }
             }
-            Self::Not { .. } => {}
+            Self::Means { .. } | Self::Gaps(_) | Self::Not { .. } => {}
+        }
+    }
+
+    /// Counts a window of labels.
+    pub(super) fn add_labelled(&mut self, window: &Labelled) {
+        match self {
+            Self::Rates { of, rates } if of.needs_labels() => {
+                let side = |side: Side| {
+                    let of_side = window.rows.iter().filter(move |it| it.side == side);
+                    tally(of_side.filter_map(|it| of.judged(&it.judged)))
+                };
+                let (candidate, control) = (side(Side::Candidate), side(Side::Control));
+                rates.add(candidate, control);
+            }
+            Self::Means { of, means } => {
+                for LabelledRow { side, judged, .. } in &window.rows {
+                    if let Some(value) = of.of(judged) {
+                        means.add(*side, value);
+                    }
+                }
+            }
+            Self::Gaps(gaps) if gaps.metric != fairness::Metric::Selection => {
+                for row in &window.rows {
+                    gaps.add(row.side, &row.groups, &row.judged);
+                }
+            }
+            Self::Rates { .. }
+            | Self::Share { .. }
+            | Self::Answers(_)
+            | Self::Gaps(_)
+            | Self::Not { .. } => {}
         }
     }
 
@@ -287,8 +482,9 @@ impl Counted {
         let read = match self {
             Self::Rates { rates, .. } => Some(rates.read(risks)),
             Self::Share { tally, .. } => Some(proportion::over(*tally, most, risks)),
-            Self::Means(compared) => Some(compared.read(risks)),
+            Self::Means { means, .. } => Some(means.read(risks)),
             Self::Answers(answers) => Some(answers.read(most, risks)),
+            Self::Gaps(gaps) => Some(gaps.read(risks)),
             Self::Not { .. } => None,
         };
         tested(test, read)
@@ -304,7 +500,25 @@ impl Event {
                 let is_over = did.over.checked_shr(budget).unwrap_or(0) & 1 == 1;
                 (did.counts || is_over).then_some(is_over)
             }
-            Self::Differs => None,
+            Self::Differs | Self::Wrong | Self::WronglyCalled | Self::Missed => None,
+        }
+    }
+
+    fn needs_labels(self) -> bool {
+        match self {
+            Self::Failed | Self::Over(_) | Self::Differs => false,
+            Self::Wrong | Self::WronglyCalled | Self::Missed => true,
+        }
+    }
+
+    /// Whether a row had it; none where it is not asked of it.
+    fn judged(self, judged: &Judged) -> Option<bool> {
+        let (called, positive) = (judged.called_positive, judged.positive);
+        match self {
+            Self::Failed | Self::Over(_) | Self::Differs => None,
+            Self::Wrong => judged.right.map(|it| !it),
+            Self::WronglyCalled => positive.filter(|_| called == Some(true)).map(|it| !it),
+            Self::Missed => called.filter(|_| positive == Some(true)).map(|it| !it),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Evidence of rollouts whose truth is known, from rows in a ledger.
 
-use ::ledger::{Layout, Rows, Settings, Spent, Version, Writer};
+use ::ledger::{Label, Layout, Rows, Settings, Spent, Target, Version, Writer};
 use domain::rollout::command::Person;
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
-use domain::{DataType, Dimension, Elements, Signature, Tensor, TensorSpec};
+use domain::{DataType, Dimension, Elements, PredictionId, Signature, Tensor, TensorSpec};
 use serde_json::Value;
 use stats::random::Random;
 
@@ -76,6 +76,8 @@ struct Truth {
     cost: f32,
     /// What is added to scores.
     raised: f32,
+    /// Scores say nothing of the truth for this part of the second group.
+    blind: f64,
 }
 
 const SOUND: Truth = Truth {
@@ -83,6 +85,7 @@ const SOUND: Truth = Truth {
     slow: 0.05,
     cost: 0.001,
     raised: 0.0,
+    blind: 0.0,
 };
 
 struct World {
@@ -92,6 +95,8 @@ struct World {
     random: Random,
     requests: u64,
     candidate: Truth,
+    /// Rows whose label is to come.
+    unlabelled: Vec<(Target, bool)>,
 }
 
 fn open(folder: &std::path::Path) -> (Arc<Ledger>, [Writer; 2]) {
@@ -124,6 +129,7 @@ impl World {
             random: Random::new(seed),
             requests: 0,
             candidate,
+            unlabelled: Vec::new(),
         }
     }
 
@@ -140,7 +146,14 @@ impl World {
         let fails = self.random.uniform() < truth.fails;
         let is_slow = self.random.uniform() < truth.slow;
         let key = format!("k{}", self.random.below(5_000));
-        let bad = (score + truth.raised).min(1.0);
+        // Whether it is bad is as probable as the score says, unless the version is blind for it.
+        let is_bad = self.random.uniform() < f64::from(score);
+        let group = self.random.below(2) as f32;
+        let is_blind = group > 0.5 && self.random.uniform() < truth.blind;
+        let said = if is_blind { 1.0 - score } else { score };
+        let bad = (said + truth.raised).min(1.0);
+        let x = Tensor::new(vec![1, 1], Elements::from_slice(&[group])).expect("fits");
+        let inputs = [x];
         let p = Tensor::new(vec![1, 2], Elements::from_slice(&[1.0 - bad, bad])).expect("fits");
         let outputs = [(0, &p)];
         let rows = Rows {
@@ -157,13 +170,20 @@ impl World {
                 cost: truth.cost * (0.5 + self.random.uniform() as f32),
                 ..Spent::default()
             },
-            inputs: None,
+            inputs: Some(&inputs),
             outputs: if fails { &[] } else { &outputs },
             sample: domain::ledger::Share::default(),
         };
         let writer = &self.writers[version - 1];
         while self.ledger.record(writer, &rows, 0, START.0).is_err() {
             self.ledger.make_room();
+        }
+        if of.is_none() {
+            let target = Target::Id(PredictionId {
+                request: id,
+                row: 0,
+            });
+            self.unlabelled.push((target, is_bad));
         }
         if arm == "traffic" {
             self.request(second, (2, "shadow"), Some((id, score)));
@@ -177,6 +197,20 @@ impl World {
             self.request(second, (1, "control"), None);
             self.request(second, (1, "traffic"), None);
         }
+    }
+
+    /// The labels of all rows so far come in that second.
+    fn label(&mut self, second: i64) {
+        let labels = self.unlabelled.drain(..).map(|(target, is_bad)| Label {
+            target,
+            value: if is_bad { "bad" } else { "good" }.to_owned(),
+            at_us: 0,
+        });
+        let labels: Vec<Label> = labels.collect();
+        self.ledger.make_room();
+        let now_ms = START.0 + second * 1_000;
+        let added = self.ledger.add_labels("m", &labels, now_ms);
+        added.expect("room for labels");
     }
 
     async fn look(&self, watch: &mut Watch, plan: &Plan, second: i64) -> Evidence {
@@ -331,6 +365,7 @@ async fn a_look_that_fails_loses_nothing() {
         random: Random::new(1),
         requests: 0,
         candidate: SOUND,
+        unlabelled: Vec::new(),
     };
     let mut watch = Watch::new(&plan);
     for count in 1..=2 {
@@ -390,14 +425,92 @@ async fn a_slow_candidate_is_no_wrong_split_and_another_split_is() {
     assert!(evidence.is_mismatch(), "{:?}", evidence.split);
 }
 
+/// All tests that need labels, and the one of groups that needs none.
+const LABELLED: &str = r#"{"alpha":0.05,"guardrails":[
+    {"metric":"loss","worse_by":"0.2"},
+    {"metric":"accuracy","worse_by":"10pp"},
+    {"metric":"precision","worse_by":"10pp"},
+    {"metric":"recall","worse_by":"10pp"},
+    {"metric":"log_loss","worse_by":"30%"},
+    {"metric":"brier","worse_by":"0.1"},
+    {"metric":"fairness.accuracy","by":"x","worse_by":"20pp"},
+    {"metric":"fairness.equalised_odds","by":"x","worse_by":"22pp"},
+    {"metric":"fairness.selection","by":"x","worse_by":"20pp"}
+  ]}"#;
+
+#[tokio::test]
+async fn labels_tell_a_wrong_candidate_from_a_sound_one_however_one_looks() {
+    let plan = plan(LABELLED);
+    for (truth, is_sound) in [
+        (SOUND, true),
+        (
+            Truth {
+                blind: 1.0,
+                ..SOUND
+            },
+            false,
+        ),
+    ] {
+        let mut world = World::new(11, truth);
+        let (mut often, mut late) = (Watch::new(&plan), Watch::new(&plan));
+        for second in 0..100 {
+            world.second(second, 50);
+            if second % 4 == 3 {
+                world.label(second + 1);
+            }
+            if second % 12 == 0 {
+                world.look(&mut often, &plan, second).await;
+                let text = serde_json::to_string(&often).expect("it can be written");
+                often = serde_json::from_str(&text).expect("it can be read");
+            }
+        }
+        let evidence = world.look(&mut late, &plan, 120).await;
+        let often = world.look(&mut often, &plan, 120).await;
+        let json = |it: &Evidence| serde_json::to_value(it).expect("it can be written");
+        assert!(
+            near(&json(&often), &json(&evidence)),
+            "{often:?}\n{evidence:?}"
+        );
+        let guardrails = evidence.tests.iter();
+        for test in guardrails.filter(|it| it.role == Role::Guardrail) {
+            let want = match (is_sound, test.name.as_str()) {
+                (true, _) | (false, "fairness.selection by x") => Verdict::Pass,
+                (false, _) => Verdict::Fail,
+            };
+            assert_eq!(test.verdict, want, "{test:?}");
+        }
+        let accuracy = &evidence.tests[1];
+        let value = accuracy.control.and_then(|it| it.value).expect("a share");
+        assert!((0.72..0.78).contains(&value), "{accuracy:?}");
+        let low = accuracy.interval.expect("an interval").low;
+        assert_eq!(low < -0.1, !is_sound, "{accuracy:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_measured_says_so() {
-    let plan = plan(r#"{"guardrails":[{"metric":"loss","worse_by":"0.01"}]}"#);
-    let world = World::new(8, SOUND);
+    let plan =
+        plan(r#"{"guardrails":[{"metric":"fairness.selection","by":"p","worse_by":"1pp"}]}"#);
+    let mut world = World::new(8, SOUND);
     let mut watch = Watch::new(&plan);
-    for looks in 1..=3 {
-        let evidence = world.look(&mut watch, &plan, 10).await;
-        let why = "`loss` cannot be measured yet".to_owned();
-        assert_eq!(evidence.tests[0].verdict, Verdict::Error { why, looks });
+    let nothing = world.look(&mut watch, &plan, 10).await;
+    assert_eq!(nothing.tests[0].verdict, Verdict::NoData);
+    world.second(11, 10);
+    let unknown = world.look(&mut watch, &plan, 20).await;
+    assert_eq!(unknown.tests[0].verdict, Verdict::NoData);
+    let plan = self::plan(
+        r#"{"guardrails":[{"metric":"fairness.selection","by":"score_bad","worse_by":"1pp"}]}"#,
+    );
+    world.second(1, 50);
+    let mut watch = Watch::new(&plan);
+    for count in 1..=3 {
+        let evidence = world.look(&mut watch, &plan, 20).await;
+        let Verdict::Error { why, looks } = &evidence.tests[0].verdict else {
+            panic!("{evidence:?}");
+        };
+        assert!(
+            *looks == count && why.contains("more than 20 values"),
+            "{why}"
+        );
     }
 }
