@@ -6,7 +6,10 @@ import json
 import threading
 from collections import Counter
 
+import numpy
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from credit import applicants, ask, by_infer, copy, infer_body
 from server import until
 
@@ -347,3 +350,87 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
         server.command("rollout", "abort", "credit", "--why", "a test")
         assert asked(server) == ["1"] * 60
         assert over(server, begun["id"])["state"] == "aborted"
+
+
+def slower(folder):
+    """A candidate that answers the same, later: what it computes besides comes to nothing."""
+    folder = copy(folder, KEY)
+    model = onnx.load(folder / "model.onnx")
+    graph = model.graph
+    matrix = numpy.random.default_rng(7).standard_normal((500, 500)).astype("float32") / 500
+    graph.initializer.append(numpy_helper.from_array(matrix, "slow_matrix"))
+    graph.initializer.append(numpy_helper.from_array(numpy.float32(0), "slow_zero"))
+    scores = next(it for it in graph.output if it.name == "probabilities")
+    for node in graph.node:
+        node.output[:] = ["fast" if it == scores.name else it for it in node.output]
+        node.input[:] = ["fast" if it == scores.name else it for it in node.input]
+    nodes = [("ReduceSum", ["Age"], "slow_sum", {"keepdims": 0}),
+             ("Mul", ["slow_matrix", "slow_sum"], "slow_0", {})]  # fmt: skip
+    nodes += [("MatMul", [f"slow_{it}", "slow_matrix"], f"slow_{it + 1}", {}) for it in range(12)]
+    nodes += [("ReduceSum", ["slow_12"], "slow_all", {"keepdims": 0}),
+              ("Mul", ["slow_all", "slow_zero"], "slow_nothing", {}),
+              ("Add", ["fast", "slow_nothing"], scores.name, {})]  # fmt: skip
+    for kind, inputs, output, attributes in nodes:
+        graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def test_a_candidate_that_is_slower_is_rolled_back(start, tmp_path):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", slower(tmp_path / "two"))
+        # From so many requests on it is known how long the incumbent takes.
+        server.predict_many(rows[:150], each=1)
+        begun = rollout(server, 2, shadow="off")
+        names = [it["name"] for it in begun["tests"]]
+        assert names[0] == "error_rate" and names[1].startswith("latency over "), names
+        with Callers(server, rows) as callers:
+            ended = over(server, begun["id"])
+        assert ended["state"] == "rolled_back", ended
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert f"guardrail `{names[1]}` fails: " in back["said"], back
+        assert {status for status, _ in callers.counts} == {200}, callers.counts
+
+
+class Labelled(Callers):
+    """Those who tell afterwards how each turned out."""
+
+    def __init__(self, server, rows, truths):
+        super().__init__(server, rows)
+        self.truths = truths
+
+    def work(self):
+        connection, labels = self.server.connect(), []
+        while not self.stop.is_set():
+            key = next(self.keys)
+            place = key % len(self.rows)
+            headers = {"x-customer": f"customer-{key}"}
+            answer = by_infer(connection, [self.rows[place]], headers.items())
+            labels.append({"prediction_id": f"{answer.id}.0", "label": self.truths[place]})
+            if len(labels) == 50:
+                status, told, _ = ask(connection, "/api/v1/labels?model=credit", labels)
+                assert status == 200, told
+                labels.clear()
+        connection.close()
+
+
+def test_a_candidate_that_is_wrong_about_a_slice_is_rolled_back_when_labels_come(start, tmp_path):
+    rows, truths = applicants()
+    one = copy(tmp_path / "one", KEY)
+    # Whoever is married is taken to be bad: most of them, and most of those are good.
+    wrong = "threshold: 0.5, by_group: {column: Marital, thresholds: {married: 0.0}}"
+    two = copy(tmp_path / "two", KEY, **{"threshold: 0.5": wrong})
+    with start(paths=[one]) as server:
+        server.command("push", two)
+        guardrails = [
+            {"metric": "error_rate", "worse_by": "1pp"},
+            {"metric": "accuracy", "worse_by": "2pp"},
+        ]
+        begun = rollout(server, 2, steps=["50%"], hold={"min": "1h"}, deadline="1d",
+                        guardrails=guardrails)  # fmt: skip
+        with Labelled(server, rows, truths):
+            ended = over(server, begun["id"])
+        assert ended["state"] == "rolled_back", ended
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert "guardrail `accuracy` fails: " in back["said"], back
