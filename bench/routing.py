@@ -1,0 +1,281 @@
+"""Measures what it costs that two versions share a model's traffic, and how soon a bad one has none, and writes the
+tables of docs/benchmarks.md.
+
+One server answers with one version, another with two at a step of 50 %; both record, in windows that take turns. Then a
+candidate that fails is rolled out again and again under load, and the ledger says when it answered last.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import install  # noqa: E402
+
+SECONDS = 20
+HELD = {"shadow": "off", "steps": ["50%"], "hold": {"min": "1d"}, "signals": []}
+"""A rollout that stays at its step, whatever is measured."""
+BAD = {
+    "shadow": "off",
+    "steps": ["5%"],
+    "hold": {"min": "1h"},
+    "signals": [],
+    "guardrails": [{"metric": "error_rate", "worse_by": "0.5pp"}],
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument("--times", type=int, default=20, help="how often a bad candidate is rolled out")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one pair of short windows, three rollouts; prints, writes no file unless --out is given",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the file with the markers, instead of docs/benchmarks.md"
+    )
+    arguments = parser.parse_args()
+    python = install.client()
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        os.execv(python, [str(python), *sys.argv])
+    # A polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; nothing was written") from None
+
+
+def measure(arguments):
+    import bodies
+    import ledger
+    import machine
+    import servers
+    import tables
+
+    quick = arguments.quick
+    server_core, client_core = machine.cores()
+    install.wrk()
+    client = install.client()
+    tools = servers.Tools(
+        windlass=(arguments.windlass or install.binary("windlass")).resolve(),
+        limit=None,
+        runtime_library=install.runtime_library(client),
+        pythons={},
+    )
+    models = install.models(client)
+    works = {it.name: it for it in bodies.WORKS}
+    os.sched_setaffinity(0, {int(client_core)})
+    watch = machine.Watch([])
+    bench = ledger.Bench(tools, None, server_core, client_core, quick)
+    found, back = [], []
+    for name, connections, pairs in (("tabular", 64, 3), ("minilm", 16, 2)):
+        work = works[name]
+        with tempfile.TemporaryDirectory(prefix="wrouting") as folder:
+            model, other = models / work.folder, Path(folder) / "other" / work.folder
+            again(model, other, "serve: {timeout: 59s}")
+            variants = {it: (model, ["--ledger", "buffered"]) for it in ("alone", "shared")}
+            with ledger.Servers(tools, work, variants, server_core) as running:
+                port, *_ = running.by_mode["shared"]
+                push(tools, port, other)
+                roll_out(port, work.folder, 2, HELD)
+                until(lambda: live(port)["state"] == "step", "the step")
+                pairs = 1 if quick else pairs
+                setup = ledger.ONE_CORE
+                found.append(
+                    bench.compare(
+                        running, work, setup, connections, "shared", pairs, SECONDS, "alone"
+                    )
+                )
+                if name == "tabular":
+                    bad = Path(folder) / "bad" / work.folder
+                    again(model, bad, "serve: {timeout: 1us}")
+                    push(tools, port, bad)
+                    post(port, f"/api/v1/rollouts/{live(port)['id']}/abort", {"why": "measured"})
+                    times = 3 if quick else arguments.times
+                    path = servers.V2.format(model=work.folder)
+                    asked = [bodies.body("v2", row) for row in bodies.rows(work)]
+                    for number in range(times):
+                        install.say(f"  a bad candidate, {number + 1} of {times}")
+                        back.append(rolled_back(port, work.folder, path, asked))
+    stray = watch.stop([]).stray
+    note = "Callers without keys, so that each is given a token."
+    conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
+    content = "\n\n".join([aims(found), sharing_table(found), back_table(back), conditions])
+    print(content)
+    install.keep("routing", {"sharing": [vars(it) for it in found], "back": back})
+    out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
+    if out:
+        tables.write(out, {"routing": content}, {"routing": "What a rollout costs"})
+
+
+def again(model, to, line):
+    """The same model as another version."""
+    shutil.copytree(model, to)
+    (to / "windlass.yaml").write_text(f"model: {model.name}\n{line}\n")
+
+
+def push(tools, port, folder):
+    import subprocess
+
+    subprocess.run(
+        [tools.windlass, "--server", f"http://127.0.0.1:{port}", "push", folder],
+        check=True,
+        capture_output=True,
+    )
+
+
+def call(port, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    body = None if body is None else json.dumps(body)
+    connection.request(method, path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    if response.status >= 300:
+        raise SystemExit(f"{method} {path}: {response.status} {answer}")
+    return answer
+
+
+def post(port, path, body):
+    return call(port, "POST", path, body)
+
+
+def roll_out(port, model, version, spec):
+    return post(port, f"/api/v1/models/{model}/rollouts", {"version": version, "spec": spec})
+
+
+def live(port):
+    return call(port, "GET", "/api/v1/rollouts?limit=1")["items"][0]
+
+
+def until(attempt, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not attempt():
+        if time.monotonic() > end:
+            raise SystemExit(f"after {seconds} s still not: {what}")
+        time.sleep(0.02)
+
+
+def rolled_back(port, model, path, asked):
+    """A bad candidate under load until it is rolled back: how long it answered after the verdict, and how many failed."""
+    stop, counts, lock = threading.Event(), {"asked": 0, "failed": 0}, threading.Lock()
+
+    def work(place):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while not stop.is_set():
+            place = (place + 1) % len(asked)
+            connection.request("POST", path, asked[place], {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            with lock:
+                counts["asked"] += 1
+                counts["failed"] += response.status != 200
+        connection.close()
+
+    callers = [threading.Thread(target=work, args=(it * 7,)) for it in range(4)]
+    for caller in callers:
+        caller.start()
+    began = roll_out(port, model, 3, BAD)
+    # Who answered is looked at while they still ask.
+    until(lambda: live(port)["over"], "it is rolled back")
+    time.sleep(0.5)
+    stop.set()
+    for caller in callers:
+        caller.join()
+    told = call(port, "GET", f"/api/v1/rollouts/{began['id']}")
+    if told["state"] != "rolled_back":
+        raise SystemExit(f"the bad candidate is {told['status']}")
+    event = next(it for it in told["events"] if it["to"] == "rolling_back")
+    first = next(it for it in told["events"] if it["to"].startswith("step"))
+    sql = (
+        "select max(cast(time as bigint) + total_us) filter (where arm = 'candidate'), "
+        "count(*) filter (where arm = 'candidate'), "
+        "count(*) filter (where arm = 'candidate' and code is not null) "
+        f"from \"{model}\" where cast(time as bigint) >= {began['started_ms'] * 1000}"
+    )
+    [[last_us, rows, failed]] = post(port, "/api/v1/query", {"sql": sql})["rows"]
+    return {
+        "after_verdict_ms": max(0.0, last_us / 1000 - event["at_ms"]),
+        "until_verdict_s": (event["at_ms"] - first["at_ms"]) / 1000,
+        "candidate": rows,
+        "failed": counts["failed"],
+        # As callers saw it, less what the ledger has of the candidate.
+        "others_failed": counts["failed"] - failed,
+    }
+
+
+def aims(found):
+    import tables
+
+    lines = []
+    for it in found:
+        cost, (low, high) = 1 - it.ratio(), it.spread()
+        noise = max(it.noise(), 0.01)
+        text = (
+            f"{it.model}, {it.connections} connections, all on one core: no more than the windows of one version differ "
+            f"among themselves ({noise:.1%})"
+        )
+        measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
+        lines.append(tables.aim(text, measured, cost <= noise))
+    return tables.table(["aim", "measured", ""], lines)
+
+
+def sharing_table(found):
+    import ledger
+    import tables
+
+    head = ["model", "connections", "req/s one version", "two", "two / one (by pair)"]
+    head += ["p50 ms one version", "two", "p99 ms one version", "two", "µs of serving a request, one", "two"]
+    rows = []
+    for it in found:
+        low, high = it.spread()
+        rows.append(
+            [
+                it.model,
+                str(it.connections),
+                *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
+                f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
+                *(
+                    tables.milliseconds(ledger.median(each, name))
+                    for name in ("p50_s", "p99_s")
+                    for each in (it.off, it.on)
+                ),
+                *(f"{ledger.median(each, 'serving_s') * 1e6:.1f}" for each in (it.off, it.on)),
+            ]
+        )
+    return tables.table(head, rows)
+
+
+def back_table(back):
+    import tables
+
+    def spread(name, shown="{:.0f}"):
+        found = [it[name] for it in back]
+        parts = (statistics.median(found), min(found), max(found))
+        return [shown.format(it) for it in parts]
+
+    head = [f"{len(back)} bad candidates, all requests fail, at 5 %", "median", "least", "most"]
+    rows = [
+        ["from the step to the verdict, s", *spread("until_verdict_s", "{:.1f}")],
+        ["requests that it answered", *spread("candidate")],
+        ["from the verdict to its last answer, ms", *spread("after_verdict_ms")],
+        ["requests that failed and were not its own", *spread("others_failed")],
+    ]
+    return tables.table(head, rows)
+
+
+if __name__ == "__main__":
+    main()
