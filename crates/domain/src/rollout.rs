@@ -8,7 +8,7 @@
 //!     must be there and is not hold.
 //! R4. Only a passed test promotes: not failing is not passing.
 //! R5. Every live state ends: by its tests, by its deadline, or by a person, whom every live state obeys. What goes back
-//!     does so when its incumbent answers, and at once where that cannot be loaded and nobody hears the candidate.
+//!     does so when its incumbent answers, and at once where that cannot be loaded and nobody hears the candidate; where the candidate is heard, a person may end it.
 //! R6. A clock that was set back never moves a rollout on.
 //! R7. Every change is an [`Event`] with what it rests on; the events in their order are the rollout.
 //!

@@ -333,9 +333,7 @@ pub(crate) async fn start(
         Some(running) => latency_of(app, running).await?,
         None => None,
     };
-    let columns = running
-        .as_ref()
-        .map(|it| columns_of(it, &manifest.ledger.attributes));
+    let columns = running.as_ref().map(|it| columns_of(it));
     let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
     let plan = Plan::new(
         Ask {
@@ -370,10 +368,10 @@ pub(crate) async fn start(
 }
 
 /// The columns by which groups can be told.
-fn columns_of(running: &Running, attributes: &[String]) -> Vec<String> {
+fn columns_of(running: &Running) -> Vec<String> {
     let layout = running.recorder.layout();
     let columns = layout.input_columns().flat_map(|(_, names)| names.iter());
-    columns.chain(attributes).cloned().collect()
+    columns.cloned().collect()
 }
 
 /// What the manifest says with what somebody says in its place (JSON merge patch, RFC 7396).
@@ -439,17 +437,16 @@ pub(crate) async fn command(
     let kept = app.store.registry.rollout(id).await?;
     let mut live = app.rollouts.lock().await;
     let model = kept.rollout.plan.model().clone();
-    let is_live = live
-        .get(&model)
-        .is_some_and(|it| it.kept.number == kept.number);
-    if !is_live {
-        // It is over, which is said in its own words.
-        let evidence = Evidence::default();
-        let event = kept.rollout.command(deed, person, &evidence, now(app))?;
-        let what = format!("event {} of a rollout that nobody follows", event.number);
-        return Err(Refusal::Internal { what });
+    let is_it = |it: &Live| it.kept.number == kept.number;
+    if live.get(&model).is_some_and(is_it) {
+        return command_locked(app, &mut live, &model, deed, person).await;
     }
-    command_locked(app, &mut live, &model, deed, person).await
+    // It is over, which it says in its own words.
+    let evidence = Evidence::default();
+    let refused = kept.rollout.command(deed, person, &evidence, now(app));
+    Err(refused.err().unwrap_or_else(|| Refusal::Internal {
+        what: format!("rollout `{id}` is not over, and nobody follows it"),
+    }))
 }
 
 async fn command_locked(
@@ -501,7 +498,7 @@ pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Resu
     Ok(Told { kept, evidence })
 }
 
-/// When it must be looked at again by itself; nothing else is of now.
+/// What must come before it goes on, in words; nothing where it is over.
 pub(crate) fn missing(app: &App, told: &Told) -> Vec<String> {
     let rollout = &told.kept.rollout;
     if rollout.progress.state.is_over() {

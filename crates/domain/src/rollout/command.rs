@@ -57,7 +57,8 @@ pub enum Deed {
     Resume,
     /// The candidate gets all of the traffic whatever tests say, or has proved itself where it bakes.
     Promote,
-    /// The incumbent gets all of the traffic.
+    /// The incumbent gets all of the traffic. Where it goes back already, and waits for an incumbent that cannot be loaded,
+    /// it is over at once.
     Abort,
     /// The same, as another candidate is to be rolled out.
     Supersede {
@@ -102,10 +103,13 @@ impl Rollout {
             return refuse("it is over; `windlass rollout start` begins another");
         }
         let to = match (deed, state, state.phase()) {
-            (Deed::Abort, State::RollingBack { .. }, _)
-            | (Deed::Supersede { .. }, State::RollingBack { .. }, _) => {
+            (Deed::Supersede { .. }, State::RollingBack { .. }, _) => {
                 return refuse("it goes back already");
             }
+            // It waits for an incumbent that cannot be loaded; until that can, who answers goes on.
+            (Deed::Abort, State::RollingBack { .. }, _) => State::Aborted {
+                person: person.clone(),
+            },
             (Deed::Abort, ..) => State::RollingBack {
                 reason: Reason::Aborted {
                     person: person.clone(),

@@ -183,6 +183,11 @@ impl Event {
                     "`{model}:{candidate}` gets all of the traffic from {stage}, whatever tests say: {tests}"
                 )
             }
+            Deed::Abort if self.to.is_over() => format!(
+                "the rollout of `{model}:{candidate}` is ended before `{model}:{}` could be loaded, which has all of the \
+                 traffic once it is",
+                plan.incumbent()
+            ),
             Deed::Abort => format!("`{model}:{candidate}` is rolled back from {stage}"),
             Deed::Supersede { by } => {
                 format!("`{model}:{candidate}` is rolled back from {stage}, for `{model}:{by}`")

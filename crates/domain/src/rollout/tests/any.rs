@@ -277,13 +277,14 @@ proptest! {
             ended.rollout = world.rollout.clone();
             (ended.facts, ended.now) = (world.facts.clone(), world.now);
             let abort = ended.rollout.command(Deed::Abort, person("ann", ""), &Evidence::default(), ended.now);
-            match abort {
-                Ok(event) => ended.follow(event),
-                Err(_) => prop_assert_eq!(ended.rollout.progress.state.name(), "rolling_back"),
-            }
+            let goes_back = ended.rollout.progress.state.name() == "rolling_back";
+            ended.follow(abort.expect("every live state obeys"));
             ended.heal();
             prop_assert!(ended.is_over());
-            prop_assert_eq!(ended.facts.serving, Some(Traffic::all(version(3))));
+            // What is over is routed by whoever loads its incumbent at last.
+            if !goes_back {
+                prop_assert_eq!(ended.facts.serving, Some(Traffic::all(version(3))));
+            }
         }
 
         // Time ends it, unless it was asked to hold.
@@ -350,8 +351,9 @@ proptest! {
             world.age(loads);
         }
         if world.has_nothing_to_go_back_to() {
-            world.facts.incumbent = Loaded::Ready;
-            world.look();
+            let evidence = world.facts.evidence.clone();
+            let abort = world.rollout.command(Deed::Abort, person("ann", ""), &evidence, world.now);
+            world.follow(abort.expect("a person ends it"));
         }
         prop_assert!(world.is_over(), "{:?} {:?}", world.rollout.progress, world.facts);
     }
