@@ -416,3 +416,30 @@ fn a_row_counts_when_its_first_label_comes_and_once() {
     arena.label(7_500, &[(by_id(4, 0, 1), "good")]);
     check();
 }
+
+#[test]
+fn without_a_task_all_that_was_answered_is_compared() {
+    let site = Site::new();
+    let mut signature = credit(&["age", "income"]);
+    signature.task = None;
+    let writers = [1, 2].map(|version| site.ledger.writer(layout(&signature, version)));
+    let arena = Arena { site, writers };
+    for (number, score) in [(1, 0.25), (2, 0.250_000_1), (3, 0.26)] {
+        arena.put(&Request {
+            version: 1,
+            ..request(number, "traffic", 0)
+        });
+        arena.put(&Request {
+            scores: &[score],
+            ..request(number, "shadow", 0)
+        });
+    }
+    let windows = arena.ask(0..1, (0, 0)).windows;
+    // The last bits of a number are no other answer.
+    let differs = windows[0].differs.iter().filter(|it| it.1).count();
+    assert_eq!((windows[0].differs.len(), differs), (3, 1));
+    // What has no meaning has no distribution, and is not judged.
+    assert!(windows[0].sides.iter().all(|it| it.1.answer.is_none()));
+    arena.label(500, &[(by_id(1, 0, 0), "1")]);
+    assert_eq!(arena.labelled(0..1), []);
+}
