@@ -3,7 +3,10 @@
 import http.server
 import itertools
 import json
+import os
+import random
 import threading
+import time
 from collections import Counter
 
 import numpy
@@ -434,3 +437,55 @@ def test_a_candidate_that_is_wrong_about_a_slice_is_rolled_back_when_labels_come
         assert ended["state"] == "rolled_back", ended
         back = next(it for it in ended["events"] if it["to"] == "rolling_back")
         assert "guardrail `accuracy` fails: " in back["said"], back
+
+
+def test_kills_at_any_moment_let_nobody_change_sides(start, tmp_path):
+    """One rollout under load, its server killed again and again: it ends as if nothing had been, and whoever heard the
+    candidate once hears no other version again."""
+    rows, _ = applicants()
+    dice, sides = random.Random(5), {}
+    spec = {**QUICK, "hold": {"min": "2s", "min_keys": 10}, "approval": "before-promote"}
+    body = {"version": 2, "spec": spec}
+    id = None
+
+    def ask_all(server):
+        connection = server.connect()
+        for key in range(300):
+            headers = {"x-customer": f"c{key}"}.items()
+            status, _, answer = ask(
+                connection, "/v2/models/credit/infer", infer_body(rows[key : key + 1]), headers
+            )
+            assert status == 200, answer
+            version = answer["model_version"]
+            assert sides.setdefault(key, version) != "2" or version == "2", (key, version)
+            sides[key] = version
+        connection.close()
+
+    kills = min(int(os.environ.get("WINDLASS_TEST_KILLS", "4")), 6)
+    for kill in range(kills):
+        server = start(paths=[copy(tmp_path / "one", KEY)] if kill == 0 else [])
+        try:
+            if id is None:
+                server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
+                status, begun = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
+                assert status == 201, begun
+                id = begun["id"]
+            ends = time.monotonic() + dice.uniform(0, 4)
+            while time.monotonic() < ends:
+                ask_all(server)
+        finally:
+            server.kill()
+    with start() as server:
+        def awaits():
+            ask_all(server)
+            return told(server, id).get("phase") == "awaiting_approval"
+
+        until(awaits, "it awaits approval", 120)
+        assert "2" in sides.values()
+        server.command("rollout", "approve", "credit", "--who", "ann")
+        ended = over(server, id)
+        assert ended["state"] == "succeeded", ended
+        ask_all(server)
+        assert set(sides.values()) == {"2"}
+        status, events = server.ask_json("GET", f"/api/v1/rollouts/{id}/events?limit=1000")
+        assert [it["number"] for it in events["items"]] == list(range(len(events["items"])))

@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{moment, table};
+use crate::output::{moment, moment_us, table};
 use crate::range::asked;
 
 /// How often a watched rollout is asked about.
@@ -249,10 +249,11 @@ fn spec(args: &StartArgs) -> anyhow::Result<Option<Value>> {
             }
         }
     };
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            spec.insert(name.to_owned(), value);
-        }
+    let mut set = |name: &str, value: Option<Value>| match (spec.get_mut(name), value) {
+        (_, None) => {}
+        // A flag says one of a section's settings, and the file may say the others.
+        (Some(Value::Object(said)), Some(Value::Object(value))) => said.extend(value),
+        (_, Some(value)) => drop(spec.insert(name.to_owned(), value)),
     };
     set("steps", (!args.steps.is_empty()).then(|| json!(args.steps)));
     let shadow = |it: &String| match it.as_str() {
@@ -272,12 +273,7 @@ fn spec(args: &StartArgs) -> anyhow::Result<Option<Value>> {
     if let Some(keys) = args.min_keys {
         hold.insert("min_keys".to_owned(), json!(keys));
     }
-    if !hold.is_empty() {
-        match spec.get_mut("hold") {
-            Some(Value::Object(said)) => said.extend(hold),
-            _ => drop(spec.insert("hold".to_owned(), Value::Object(hold))),
-        }
-    }
+    set("hold", (!hold.is_empty()).then_some(Value::Object(hold)));
     Ok((!spec.is_empty()).then_some(Value::Object(spec)))
 }
 
@@ -323,7 +319,11 @@ async fn watch(client: &Client, context: &Context, id: &str) -> anyhow::Result<E
 }
 
 fn event_line(event: &RolloutEventRecord) -> String {
-    format!("{}  {}", moment(event.at_ms), event.said)
+    format!(
+        "{}  {}",
+        moment_us(event.at_ms.saturating_mul(1000)),
+        event.said
+    )
 }
 
 fn headline(rollout: &RolloutRecord) -> String {

@@ -380,7 +380,7 @@ impl Figure {
             }
             (None, Some(value)) if is_share => format!("{:.2}% (of {n})", value * 100.0),
             (None, Some(value)) => format!("{value:.4} (of {n})"),
-            (None, None) => format!("nothing (of {n})"),
+            (None, None) => format!("{n}"),
         }
     }
 }
