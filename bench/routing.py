@@ -1,8 +1,9 @@
 """Measures what it costs that two versions share a model's traffic, and how soon a bad one has none, and writes the
 tables of docs/benchmarks.md.
 
-One server answers with one version, another with two at a step of 50 %; both record, in windows that take turns. Then a
-candidate that fails is rolled out again and again under load, and the ledger says when it answered last.
+One server answers with one version, one chooses for each request and hardly ever takes the other, one has two at a step of
+50 %; all record, in windows that take turns. Then a candidate that fails is rolled out again and again under load, and the
+ledger says when it answered last.
 """
 
 import argparse
@@ -23,8 +24,15 @@ sys.dont_write_bytecode = True
 import install  # noqa: E402
 
 SECONDS = 20
-HELD = {"shadow": "off", "steps": ["50%"], "hold": {"min": "1d"}, "signals": []}
-"""A rollout that stays at its step, whatever is measured."""
+SHARES = {"chosen": "0.01%", "shared": "50%"}
+"""What the candidate has: so little that it is about choosing alone, or half."""
+
+
+def held(step):
+    """A rollout that stays at its step, whatever is measured."""
+    return {"shadow": "off", "steps": [step], "hold": {"min": "1d"}, "signals": []}
+
+
 BAD = {
     "shadow": "off",
     "steps": ["5%"],
@@ -86,19 +94,20 @@ def measure(arguments):
         with tempfile.TemporaryDirectory(prefix="wrouting") as folder:
             model, other = models / work.folder, Path(folder) / "other" / work.folder
             again(model, other, "serve: {timeout: 59s}")
-            variants = {it: (model, ["--ledger", "buffered"]) for it in ("alone", "shared")}
+            variants = {it: (model, ["--ledger", "buffered"]) for it in ("alone", *SHARES)}
             with ledger.Servers(tools, work, variants, server_core) as running:
-                port, *_ = running.by_mode["shared"]
-                push(tools, port, other)
-                roll_out(port, work.folder, 2, HELD)
-                until(lambda: live(port)["state"] == "step", "the step")
-                pairs = 1 if quick else pairs
-                setup = ledger.ONE_CORE
-                found.append(
-                    bench.compare(
-                        running, work, setup, connections, "shared", pairs, SECONDS, "alone"
+                for mode, step in SHARES.items():
+                    port, *_ = running.by_mode[mode]
+                    push(tools, port, other)
+                    roll_out(port, work.folder, 2, held(step))
+                    until(lambda: live(port)["state"] == "step", "the step")
+                    pairs = 1 if quick else pairs
+                    setup = ledger.ONE_CORE
+                    found.append(
+                        bench.compare(
+                            running, work, setup, connections, mode, pairs, SECONDS, "alone"
+                        )
                     )
-                )
                 if name == "tabular":
                     bad = Path(folder) / "bad" / work.folder
                     again(model, bad, "serve: {timeout: 1us}")
@@ -177,7 +186,7 @@ def rolled_back(port, model, path, asked):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while not stop.is_set():
             place = (place + 1) % len(asked)
-            connection.request("POST", path, asked[place], {"Content-Type": "application/json"})
+            connection.request("POST", path, asked[place].content, asked[place].headers)
             response = connection.getresponse()
             response.read()
             with lock:
@@ -221,12 +230,13 @@ def aims(found):
     import tables
 
     lines = []
-    for it in found:
+    # With half of the traffic each version groups fewer requests into a run, which no routing could help.
+    for it in (it for it in found if it.mode == "chosen"):
         cost, (low, high) = 1 - it.ratio(), it.spread()
         noise = max(it.noise(), 0.01)
         text = (
-            f"{it.model}, {it.connections} connections, all on one core: no more than the windows of one version differ "
-            f"among themselves ({noise:.1%})"
+            f"{it.model}, {it.connections} connections, all on one core: choosing costs no more than the windows of one "
+            f"version differ among themselves ({noise:.1%})"
         )
         measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
         lines.append(tables.aim(text, measured, cost <= noise))
@@ -237,7 +247,7 @@ def sharing_table(found):
     import ledger
     import tables
 
-    head = ["model", "connections", "req/s one version", "two", "two / one (by pair)"]
+    head = ["model", "connections", "the candidate has", "req/s one version", "two", "two / one (by pair)"]
     head += ["p50 ms one version", "two", "p99 ms one version", "two", "µs of serving a request, one", "two"]
     rows = []
     for it in found:
@@ -246,6 +256,7 @@ def sharing_table(found):
             [
                 it.model,
                 str(it.connections),
+                SHARES[it.mode],
                 *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
                 f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
                 *(

@@ -18,8 +18,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use domain::Refusal;
 use domain::rollout::traffic::Arm;
+use stats::random::mixed;
 
 use crate::files::Kind;
+use crate::index::Times;
 use crate::layout::{Layout, unheard_of};
 use crate::read::{Ids, Range, Snapshot, number_of, within};
 use labelled::values_of;
@@ -173,15 +175,18 @@ impl Snapshot<'_> {
         };
         // Of the log only that is turned into columns which is counted.
         let counts = |version: u32, arm: &str, time_us: i64, end_us: i64| {
-            let is_shadow = version == asked.candidate && arm == Arm::Shadow.to_string();
+            let is_shadow = version == asked.candidate && arm == Arm::Shadow.name();
             match side(asked, version, arm) {
                 Some(_) => ended.has(end_us) || asked.came.has(time_us),
                 None => is_shadow && (asked.pairs || ended.has(end_us)),
             }
         };
+        // An unheard answer waits for what its caller heard, and the other way about.
+        let may = |it: Times| asked.pairs || ended.meets(it.ended) || asked.came.meets(it.came);
         self.each(
             asked,
             scan,
+            may,
             |layout, _, arm, times| counts(layout.version, arm, times.0, times.1),
             |layout, batch| counting.take(layout, batch),
         )?;
@@ -190,6 +195,7 @@ impl Snapshot<'_> {
             self.each(
                 asked,
                 scan,
+                |_| true,
                 |layout, id, _, _| layout.version == asked.incumbent && ids.contains(&id),
                 |layout, batch| counting.pair(layout, batch),
             )?;
@@ -203,6 +209,7 @@ impl Snapshot<'_> {
         &self,
         asked: &ArmsAsked<'_>,
         scan: Range,
+        may: impl Fn(Times) -> bool,
         wanted: impl Fn(&Layout, u128, &str, (i64, i64)) -> bool,
         mut take: impl FnMut(&Layout, &RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
@@ -219,7 +226,7 @@ impl Snapshot<'_> {
                     take(&layout, &batch)
                 })?;
             }
-            let rows = self.of_log_some(table, scan, |layout, head| {
+            let rows = self.of_log_some(table, scan, &may, |layout, head| {
                 let (came, took) = (head.place.time_us, i64::from(head.total_us()));
                 let id = number_of(&head.place.id);
                 let times = (came, came.saturating_add(took));
@@ -234,13 +241,13 @@ impl Snapshot<'_> {
 }
 
 fn side(asked: &ArmsAsked<'_>, version: u32, arm: &str) -> Option<Side> {
-    if version == asked.candidate && arm == Arm::Candidate.to_string() {
+    if version == asked.candidate && arm == Arm::Candidate.name() {
         return Some(Side::Candidate);
     }
-    if version == asked.candidate && arm == Arm::Traffic.to_string() {
+    if version == asked.candidate && arm == Arm::Traffic.name() {
         return Some(Side::After);
     }
-    (version == asked.incumbent && arm == Arm::Control.to_string()).then_some(Side::Control)
+    (version == asked.incumbent && arm == Arm::Control.name()).then_some(Side::Control)
 }
 
 /// What is counted so far.
@@ -280,7 +287,7 @@ impl Counting<'_> {
         let asked = self.asked;
         let rows = Rows::of(layout, batch)?;
         let groups = values_of(batch, asked.by)?;
-        let shadow = Arm::Shadow.to_string();
+        let shadow = Arm::Shadow.name();
         let mut request: Option<(u128, Unit)> = None;
         for row in 0..batch.num_rows() {
             let (id, came_us) = (rows.id(row), rows.times[row]);
@@ -451,11 +458,4 @@ impl Sum {
 /// What has nothing to do with what is in a row. The lower half of an id of version 7 is random.
 fn chance(id: u128, row: u32) -> u64 {
     mixed((id as u64) ^ u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-/// The finaliser of SplitMix64: Steele, Lea & Flood, OOPSLA 2014, figure 15.
-fn mixed(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

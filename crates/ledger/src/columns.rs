@@ -17,7 +17,7 @@ use domain::DataType;
 use domain::decision::Groups;
 
 use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot, words};
-pub(crate) use reader::{Head, Place, Read, Reader, Unreadable};
+pub(crate) use reader::{Head, Place, Read, Reader, Unreadable, total_us};
 use tensor::{Column, Numbers, Raw};
 use words::Words;
 

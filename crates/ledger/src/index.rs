@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::columns::Place;
+use crate::columns::{Place, total_us};
 use crate::label;
 use crate::log::{Found, Frames, framed_bytes};
 use crate::record;
 
+/// A piece ends after so many bytes: it is told of each when its requests came and ended.
+const PIECE_BYTES: usize = 128 << 10;
 /// Other models' bytes between two records of a model that are read with them: asking the system twice costs more.
 const GAP_BYTES: usize = 4096;
 
@@ -29,9 +31,33 @@ pub(crate) struct Index {
 struct OfModel {
     name: String,
     /// Where its records lie, ascending.
-    pieces: Vec<Range<usize>>,
-    /// When the first and the last of its predictions were asked for.
-    times_us: Option<(i64, i64)>,
+    pieces: Vec<Piece>,
+    /// Of all of its predictions.
+    times: Option<Times>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Range<usize>,
+    /// Of predictions; none of other records, which have pieces of their own.
+    times: Option<Times>,
+}
+
+/// When the first and the last of some requests came, and when they ended, in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) came: (i64, i64),
+    pub(crate) ended: (i64, i64),
+}
+
+impl Times {
+    fn with(self, other: Self) -> Self {
+        let both = |(a, b): (i64, i64), (c, d): (i64, i64)| (a.min(c), b.max(d));
+        Self {
+            came: both(self.came, other.came),
+            ended: both(self.ended, other.ended),
+        }
+    }
 }
 
 impl Index {
@@ -46,28 +72,37 @@ impl Index {
             let Found::Record { at, record, .. } = found else {
                 continue;
             };
-            let Some((model, time_us)) = self.about(record) else {
+            let Some((model, times)) = self.about(record) else {
                 continue;
             };
             let from = self.to + at;
             let to = from + framed_bytes(record.len());
-            let OfModel {
-                pieces, times_us, ..
-            } = &mut self.models[model];
-            if let Some(time) = time_us {
-                let (first, last) = times_us.unwrap_or((time, time));
-                *times_us = Some((first.min(time), last.max(time)));
-            }
-            match pieces.last_mut() {
-                Some(last) if from - last.end <= GAP_BYTES => last.end = to,
-                _ => pieces.push(from..to),
+            let of = &mut self.models[model];
+            let joined = |before: Option<Times>| match (before, times) {
+                (Some(before), Some(times)) => Some(before.with(times)),
+                (before, times) => before.or(times),
+            };
+            of.times = joined(of.times);
+            match of.pieces.last_mut() {
+                Some(last)
+                    if from - last.bytes.end <= GAP_BYTES
+                        && to - last.bytes.start <= PIECE_BYTES
+                        && last.times.is_some() == times.is_some() =>
+                {
+                    last.bytes.end = to;
+                    last.times = joined(last.times);
+                }
+                _ => of.pieces.push(Piece {
+                    bytes: from..to,
+                    times,
+                }),
             }
         }
         self.to += bytes.len();
     }
 
-    /// The place of the model that a record is about, and the time of its predictions.
-    fn about(&mut self, record: &[u8]) -> Option<(usize, Option<i64>)> {
+    /// The place of the model that a record is about, and the times of its predictions.
+    fn about(&mut self, record: &[u8]) -> Option<(usize, Option<Times>)> {
         match *record.first()? {
             record::LAYOUT => {
                 let (number, layout) = record::read_layout(record)?;
@@ -78,7 +113,13 @@ impl Index {
             record::PREDICTIONS => {
                 let place = Place::read(record).ok()?;
                 let model = self.layouts.get(&place.layout)?;
-                Some((*model, Some(place.time_us)))
+                let came = place.time_us;
+                let ended = came.saturating_add(i64::from(total_us(record)));
+                let times = Times {
+                    came: (came, came),
+                    ended: (ended, ended),
+                };
+                Some((*model, Some(times)))
             }
             record::LABELS => Some((self.place_of(label::model_of(record)?), None)),
             _ => None,
@@ -98,7 +139,8 @@ impl Index {
 
     /// When the first and the last prediction of a model were asked for; none where it has none.
     pub(crate) fn times_us(&self, model: &str) -> Option<(i64, i64)> {
-        self.models.iter().find(|it| it.name == model)?.times_us
+        let of = self.models.iter().find(|it| it.name == model)?;
+        of.times.map(|it| it.came)
     }
 
     /// The models that there are records of.
@@ -106,16 +148,26 @@ impl Index {
         self.models.iter().map(|it| it.name.as_str())
     }
 
-    /// What to read of the first `end` bytes to have all records of some models, and little else.
-    pub(crate) fn pieces(&self, end: usize, wanted: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
-        let wanted = self.models.iter().filter(|it| wanted(&it.name));
-        let mut all: Vec<Range<usize>> = wanted.flat_map(|it| it.pieces.iter().cloned()).collect();
+    /// What to read of the first `end` bytes to have all records of some models, and little else. Of predictions those
+    /// pieces suffice that `may` have what is wanted.
+    pub(crate) fn pieces(
+        &self,
+        end: usize,
+        wanted: impl Fn(&str) -> bool,
+        may: impl Fn(Times) -> bool,
+    ) -> Vec<Range<usize>> {
+        let models = self.models.iter().filter(|it| wanted(&it.name));
+        let pieces = models.flat_map(|it| it.pieces.iter());
+        let pieces = pieces.filter(|it| it.times.is_none_or(&may));
+        let mut all: Vec<Range<usize>> = pieces.map(|it| it.bytes.clone()).collect();
         all.sort_unstable_by_key(|it| it.start);
         let mut pieces: Vec<Range<usize>> = Vec::new();
         for piece in all.into_iter().take_while(|it| it.start < end) {
             let piece = piece.start..piece.end.min(end);
             match pieces.last_mut() {
-                Some(last) if piece.start <= last.end => last.end = last.end.max(piece.end),
+                Some(last) if piece.start <= last.end + GAP_BYTES => {
+                    last.end = last.end.max(piece.end)
+                }
                 _ => pieces.push(piece),
             }
         }
@@ -182,7 +234,7 @@ mod tests {
         for index in [&whole, &grown] {
             assert_eq!(index.to(), bytes.len());
             assert_eq!(index.models().collect::<Vec<_>>(), ["a", "b"]);
-            let of = |end: usize, model: &str| index.pieces(end, |it| it == model);
+            let of = |end: usize, model: &str| index.pieces(end, |it| it == model, |_| true);
             // What lies between is read with them where it is little.
             assert_eq!(of(bytes.len(), "a"), [ends[0]..ends[3], ends[4]..ends[5]]);
             // The record of a layout that nobody knows is nobody's.
@@ -191,7 +243,7 @@ mod tests {
             // Who asked for less reads no further.
             assert_eq!(of(ends[3], "a").last(), Some(&(0..ends[3])));
             assert_eq!(
-                index.pieces(bytes.len(), |_| true),
+                index.pieces(bytes.len(), |_| true, |_| true),
                 [0..ends[6], ends[7]..ends[8]]
             );
             assert!(of(bytes.len(), "c").is_empty());
@@ -199,6 +251,26 @@ mod tests {
             assert_eq!(index.times_us("b"), Some((60, 70)));
             assert_eq!(index.times_us("c"), None);
         }
+    }
+
+    #[test]
+    fn pieces_that_cannot_have_what_is_wanted_are_left_out() {
+        // Each is a piece of its own; it came at its number and took as many microseconds as 0x0101_0101.
+        let took = 0x0101_0101;
+        let mut records = vec![layout(1, "a")];
+        records.extend((0..4).map(|it| predictions(1, it, PIECE_BYTES)));
+        let bytes = framed(&records);
+        let mut index = Index::default();
+        index.extend(&bytes);
+        let first = framed_bytes(records[0].len());
+        let size = framed_bytes(records[1].len());
+        let of = |may: &dyn Fn(Times) -> bool| index.pieces(bytes.len(), |_| true, may);
+        assert_eq!(of(&|_| false), vec![0..first; 1]);
+        let came = of(&|it| it.came.0 == 1);
+        assert_eq!(came, [0..first, first + size..first + 2 * size]);
+        assert_eq!(of(&|it| it.ended == (1 + took, 1 + took)), came);
+        let all = of(&|it| it.ended.1 > took || it.came.0 == 0);
+        assert_eq!(all, vec![0..bytes.len(); 1]);
     }
 
     #[test]

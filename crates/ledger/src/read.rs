@@ -15,6 +15,7 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use crate::columns::{Collector, Head};
 use crate::files::{Catalog, Entry, Files, Kind};
+use crate::index::Times;
 use crate::label::Kept;
 use crate::layout::Layout;
 use crate::log::Readable;
@@ -154,7 +155,7 @@ impl Snapshot<'_> {
     pub(crate) fn of_logs(&self, wanted: impl Fn(&str) -> bool) -> Result<OfLogs, Refusal> {
         let mut found = OfLogs::default();
         for segment in &self.segments {
-            let pieces = segment.pieces_of(&wanted)?;
+            let pieces = segment.pieces_of(&wanted, |_| true)?;
             let contents = seal::read(&pieces.all(), &wanted);
             for collector in contents.predictions {
                 found.rows.push(Unsealed::of(collector)?);
@@ -167,11 +168,12 @@ impl Snapshot<'_> {
     }
 
     /// The rows of a model that are not sealed, of those requests within a range of time that `counts` wants by what
-    /// stands before their tensors. The others cost little.
+    /// stands before their tensors. The others cost little, and nothing where they lie in pieces that `may` not have any.
     pub(crate) fn of_log_some(
         &self,
         model: &str,
         range: Range,
+        may: impl Fn(Times) -> bool,
         counts: impl Fn(&Layout, &Head<'_>) -> bool,
     ) -> Result<Vec<Unsealed>, Refusal> {
         let mut found = Vec::new();
@@ -179,7 +181,8 @@ impl Snapshot<'_> {
             if !segment.has(model, range)? {
                 continue;
             }
-            let pieces = segment.pieces_of(|it| it == model)?;
+            let pieces =
+                segment.pieces_of(|it| it == model, |it| range.meets(it.came) && may(it))?;
             let contents = seal::read_some(&pieces.all(), |it| it == model, &counts, None);
             for collector in contents.predictions {
                 found.push(Unsealed::of(collector)?);
@@ -192,7 +195,8 @@ impl Snapshot<'_> {
     pub(crate) fn labels_of_log(&self, model: &str) -> Result<Vec<Kept>, Refusal> {
         let mut labels = BTreeMap::new();
         for segment in &self.segments {
-            let pieces = segment.pieces_of(|it| it == model)?;
+            // No piece of predictions has labels.
+            let pieces = segment.pieces_of(|it| it == model, |_| false)?;
             let labels = Some(&mut labels);
             seal::read_some(&pieces.all(), |it| it == model, &|_, _| false, labels);
         }

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use domain::ledger::Source;
 use domain::request::{NamedTensor, value_of};
@@ -16,6 +17,7 @@ use domain::rollout::assign::{self, RouteToken};
 use domain::rollout::traffic::Traffic;
 use domain::{Refusal, Selector, Version};
 use http::HeaderMap;
+use stats::random::nth;
 use uuid::Uuid;
 
 use crate::catalog::Model;
@@ -43,6 +45,8 @@ pub(crate) struct Routes {
     pub(crate) sharing: Sharing,
     versions: BTreeMap<Version, Arc<Running>>,
     shadows: Shadows,
+    /// Which token is next.
+    tokens: AtomicU64,
 }
 
 impl Routes {
@@ -58,6 +62,7 @@ impl Routes {
             sharing: sharing.clone(),
             versions: versions.collect::<Option<_>>()?,
             shadows: shadows.clone(),
+            tokens: AtomicU64::new(Uuid::now_v7().as_u128() as u64),
         })
     }
 
@@ -90,8 +95,7 @@ impl Routes {
             None => {
                 let token = match headers.get(ROUTE_TOKEN) {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
-                    // Whatever is left when the time is cut off is random.
-                    None => RouteToken(Uuid::now_v7().as_u128() as u64),
+                    None => RouteToken(nth(self.tokens.fetch_add(1, Relaxed))),
                 };
                 (assign::Place::of(salt, &token.to_string()), Some(token))
             }
@@ -101,7 +105,7 @@ impl Routes {
         Ok(Chosen {
             // It has every version of its traffic.
             running: running.ok_or(Refusal::Draining)?,
-            arm: arm.to_string(),
+            arm: arm.name(),
             key,
             token,
         })
@@ -111,7 +115,7 @@ impl Routes {
 /// Who answers one request.
 struct Chosen<'a> {
     running: &'a Arc<Running>,
-    arm: String,
+    arm: Cow<'static, str>,
     key: Option<String>,
     token: Option<RouteToken>,
 }

@@ -118,7 +118,7 @@ async fn work(mut waiting: mpsc::Receiver<Unheard>, counts: Arc<Counts>, tasks: 
         else {
             return;
         };
-        let arm = Arm::Shadow.to_string();
+        let arm = Arm::Shadow.name();
         let answered = running.answer_unheard(inputs, id, &arm, key.as_deref());
         let answered: Result<(), Refusal> = answered.await;
         let count = match answered {

@@ -5,6 +5,7 @@
 //!     look like an effect (`docs/rollouts.md`; Simpson's paradox).
 //! R3. A larger step takes in every key of a smaller one, and no key goes from one of the two arms to the other.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -165,16 +166,23 @@ pub enum Arm {
     Shadow,
 }
 
+impl Arm {
+    /// Its name in the ledger.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::Traffic => "traffic".into(),
+            Self::Incumbent => "incumbent".into(),
+            Self::Control => "control".into(),
+            Self::Candidate => "candidate".into(),
+            Self::Version(place) => format!("arm {place}").into(),
+            Self::Shadow => "shadow".into(),
+        }
+    }
+}
+
 impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Traffic => f.write_str("traffic"),
-            Self::Incumbent => f.write_str("incumbent"),
-            Self::Control => f.write_str("control"),
-            Self::Candidate => f.write_str("candidate"),
-            Self::Version(place) => write!(f, "arm {place}"),
-            Self::Shadow => f.write_str("shadow"),
-        }
+        f.write_str(&self.name())
     }
 }
 

@@ -186,10 +186,15 @@ impl Snapshot<'_> {
             };
             self.read_groups(&entry, &columns, may_have, |batch| keep(&layout, &batch))?;
         }
-        let of_log = self.of_log_some(asked.model, since, |layout, head| {
-            side(asked, layout.version, head.arm()).is_some()
-                && (!new.is_by_id_alone() || new.ids.contains(&number_of(&head.place.id)))
-        })?;
+        let of_log = self.of_log_some(
+            asked.model,
+            since,
+            |_| true,
+            |layout, head| {
+                side(asked, layout.version, head.arm()).is_some()
+                    && (!new.is_by_id_alone() || new.ids.contains(&number_of(&head.place.id)))
+            },
+        )?;
         for unsealed in of_log {
             keep(&unsealed.layout, &unsealed.batch)?;
         }

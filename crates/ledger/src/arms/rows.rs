@@ -13,7 +13,9 @@ use arrow::datatypes::{
 use domain::Refusal;
 use domain::rollout::assign::Place;
 
-use super::{Answer, Unit, mixed};
+use super::{Answer, Unit};
+use stats::random::mixed;
+
 use crate::failure;
 use crate::layout::{Kept, Layout, Meaning};
 use crate::read::number_of;

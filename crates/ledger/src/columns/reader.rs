@@ -108,6 +108,14 @@ impl Place {
     }
 }
 
+/// How long a record's request took, in microseconds; 0 where it is too short to say.
+pub(crate) fn total_us(record: &[u8]) -> u32 {
+    // Its kind, layout, id, time, first row, how many rows, in the queue, in the run.
+    const AT: usize = 1 + 4 + 16 + 8 + 4 * 4;
+    let bytes = record.get(AT..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |it| u32::from_le_bytes(*it))
+}
+
 impl<'a> Head<'a> {
     /// Without reading the tensors behind it.
     pub(crate) fn of(record: &'a [u8]) -> Read<Self> {

@@ -12,7 +12,7 @@ use domain::Refusal;
 
 use super::AHEAD_BYTES;
 use super::map::Map;
-use crate::index::Index;
+use crate::index::{Index, Times};
 use crate::{failure, lock, read};
 
 /// A file of the log.
@@ -81,9 +81,14 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
-    /// Pieces that have all records of some models, each from the beginning of a record to the end of one.
-    pub(crate) fn pieces_of(&self, wanted: impl Fn(&str) -> bool) -> Result<Pieces, Refusal> {
-        let ranges = self.indexed()?.pieces(self.end, wanted);
+    /// Pieces that have all records of some models, each from the beginning of a record to the end of one; of predictions
+    /// those that `may` have what is wanted.
+    pub(crate) fn pieces_of(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        may: impl Fn(Times) -> bool,
+    ) -> Result<Pieces, Refusal> {
+        let ranges = self.indexed()?.pieces(self.end, wanted, may);
         let mut bytes = vec![0; ranges.iter().map(Range::len).sum()];
         let mut rest = &mut bytes[..];
         let mut ends = Vec::with_capacity(ranges.len());
