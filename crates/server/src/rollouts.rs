@@ -62,17 +62,17 @@ pub(crate) struct Rollouts {
 /// One of them.
 struct Live {
     kept: Kept,
-    /// What the last look measured.
-    evidence: Evidence,
+    /// What the last look measured; of what another process left none before the first.
+    evidence: Option<Evidence>,
     /// When a version may be asked for again.
     retry: HashMap<Version, Instant>,
 }
 
 impl Live {
-    fn new(kept: Kept) -> Self {
+    fn new(kept: Kept, evidence: Option<Evidence>) -> Self {
         Self {
             kept,
-            evidence: Evidence::default(),
+            evidence,
             retry: HashMap::new(),
         }
     }
@@ -101,7 +101,7 @@ impl Rollouts {
         let live = store.registry.live_rollouts().await?;
         let live = live.into_iter().map(|kept| {
             let model = kept.rollout.plan.model().clone();
-            (model, Live::new(kept))
+            (model, Live::new(kept, None))
         });
         Ok(Self {
             live: Mutex::new(live.collect()),
@@ -190,7 +190,7 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
         if let Some(live) = live.get_mut(plan.model())
             && live.kept.number == kept.number
         {
-            live.evidence = evidence;
+            live.evidence = Some(evidence);
             live.kept.measured = serde_json::to_string(&watched.watch).ok();
         }
     }
@@ -229,7 +229,10 @@ async fn settle(
         let Some(live) = all.get_mut(model) else {
             return Ok(());
         };
-        let facts = facts(app, live);
+        // Nothing measured yet is not nothing to measure.
+        let Some(facts) = facts(app, live) else {
+            return Ok(());
+        };
         match live.kept.rollout.next(&facts, now(app)) {
             Next::Append(event) => append(app, live, &event).await?,
             Next::Route(traffic) => {
@@ -275,15 +278,16 @@ async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal
     Ok(())
 }
 
-fn facts(app: &App, live: &Live) -> Facts {
+/// None before the first look.
+fn facts(app: &App, live: &Live) -> Option<Facts> {
     let plan = &live.kept.rollout.plan;
     let model = app.catalog.model(plan.model()).unwrap_or_default();
-    Facts {
+    Some(Facts {
         incumbent: loaded(&model, plan.incumbent()),
         candidate: loaded(&model, plan.candidate()),
         serving: model.serving(),
-        evidence: live.evidence.clone(),
-    }
+        evidence: live.evidence.clone()?,
+    })
 }
 
 fn loaded(model: &Model, version: Version) -> Loaded {
@@ -357,7 +361,10 @@ pub(crate) async fn start(
         live.get(&model).map(|it| &it.kept.rollout),
     )?;
     let kept = registry.begin_rollout(&plan).await?;
-    live.insert(model.clone(), Live::new(kept.clone()));
+    live.insert(
+        model.clone(),
+        Live::new(kept.clone(), Some(Evidence::default())),
+    );
     settle(app, &mut live, &model).await?;
     app.rollouts.changed.notify_one();
     let kept = live.get(&model).map_or(kept, |it| it.kept.clone());
@@ -460,12 +467,11 @@ async fn command_locked(
         let id = model.to_string();
         return Err(Refusal::UnknownRollout { id });
     };
-    let event = live
-        .kept
-        .rollout
-        .command(deed, person, &live.evidence, now(app))?;
+    let evidence = live.evidence.clone().unwrap_or_default();
+    let rollout = &live.kept.rollout;
+    let event = rollout.command(deed, person, &evidence, now(app))?;
     append(app, live, &event).await?;
-    let (number, evidence) = (live.kept.number, live.evidence.clone());
+    let number = live.kept.number;
     let id = live.kept.rollout.plan.id().clone();
     settle(app, all, model).await?;
     app.rollouts.changed.notify_one();
@@ -484,7 +490,7 @@ pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Resu
         let live = app.rollouts.lock().await;
         let live = live.get(kept.rollout.plan.model());
         live.filter(|it| it.kept.number == kept.number)
-            .map(|it| it.evidence.clone())
+            .and_then(|it| it.evidence.clone())
     };
     let evidence = match measured {
         Some(evidence) => evidence,
