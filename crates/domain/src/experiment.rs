@@ -4,6 +4,12 @@
 //! R2. An answer may be looked for at any time: the intervals hold at all times at once, for all versions together.
 //! R3. A difference that is too small to matter is none, however surely it is there.
 //! R4. Where keys are not split as intended there is no answer.
+//!
+//! This module says what is asked and what an answer is, [`plan`] which versions are compared, and [`course`] where an
+//! experiment is and what is next.
+
+pub mod course;
+pub mod plan;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +21,7 @@ use crate::ledger::{Share, Source};
 use crate::manifest::Span;
 use crate::name::{ModelName, Version};
 use crate::refusal::Refusal;
-use crate::rollout::evidence::{Evidence, Figure, Interval};
+use crate::rollout::evidence::{Figure, Interval, MISMATCH};
 use crate::rollout::spec::check_alpha;
 use crate::rollout::test::{Better, Margin, Measure};
 use crate::rollout::traffic::{ARMS_MAX, WHOLE};
@@ -29,6 +35,9 @@ pub struct Spec {
     /// For `posted`: which way is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub better: Option<Better>,
+    /// For `latency`: the budget of an answer. Counted are those that take longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Span>,
     /// How small a difference does not matter: `0.5pp`, `0.01`, or of means `1%` of the control's.
     pub equivalent_within: Margin,
     /// Whose requests stay together. Without it the ledger's `key`.
@@ -41,6 +50,9 @@ pub struct Spec {
     /// When it ends at the latest.
     #[serde(default = "Spec::deadline_default")]
     pub deadline: Span,
+    /// How long a time before it began says what was to be expected of a key (CUPED); `0s` asks nothing of it.
+    #[serde(default = "Spec::before_default")]
+    pub before: Span,
     /// Who gets how much while it runs.
     #[serde(default)]
     pub allocation: Allocation,
@@ -57,6 +69,9 @@ pub enum Allocation {
     Thompson {
         /// What each has at least.
         floor: Share,
+        /// How long shares stay as they are, at least.
+        #[serde(default = "Allocation::every_default")]
+        every: Span,
     },
     /// The best so far has all but `epsilon`, of which all have the same; each at least `floor`.
     EpsilonGreedy {
@@ -64,8 +79,28 @@ pub enum Allocation {
         epsilon: Share,
         /// What each has at least.
         floor: Share,
+        /// How long shares stay as they are, at least.
+        #[serde(default = "Allocation::every_default")]
+        every: Span,
     },
 }
+
+impl Allocation {
+    fn every_default() -> Span {
+        Span(Duration::from_secs(3600))
+    }
+
+    /// How long shares stay as they are; none where they never move.
+    pub fn every(&self) -> Option<Duration> {
+        match self {
+            Self::Fixed => None,
+            Self::Thompson { every, .. } | Self::EpsilonGreedy { every, .. } => Some(every.0),
+        }
+    }
+}
+
+/// The most times that shares may move: each time of constant shares is compared by itself.
+pub const PERIODS_MAX: u128 = 1_000;
 
 /// The longest that an experiment may last.
 const DEADLINE_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -77,6 +112,23 @@ impl Spec {
 
     fn deadline_default() -> Span {
         Span(Duration::from_secs(30 * 86_400))
+    }
+
+    fn before_default() -> Span {
+        Span(Duration::from_secs(14 * 86_400))
+    }
+
+    /// What the metric is called.
+    pub fn name(&self) -> String {
+        match self.over {
+            Some(over) => format!("{} over {over}", self.metric),
+            None => self.metric.to_string(),
+        }
+    }
+
+    /// Which way the metric is better; none of one that was refused.
+    pub fn better(&self) -> Option<Better> {
+        self.better.or(self.metric.better())
     }
 
     /// Refuses what makes no sense for so many versions.
@@ -92,8 +144,14 @@ impl Spec {
                 return wrong("better", why);
             }
             (Measure::Posted(_), Some(_)) => {}
-            (Measure::Latency | Measure::Fairness(_), _) => {
+            (Measure::Fairness(_), _) => {
                 let why = format!("`{metric}` is a guardrail's; a rollout tests it");
+                return wrong("metric", why);
+            }
+            (Measure::Estimated(quality), _) => {
+                let name = quality.name();
+                let why =
+                    format!("`{metric}` is a guess; an experiment waits for labels: `{name}`");
                 return wrong("metric", why);
             }
             (_, Some(_)) => {
@@ -106,6 +164,20 @@ impl Spec {
             }
             (_, None) => {}
         }
+        match (metric, self.over) {
+            (Measure::Latency, None) => {
+                let why = "`latency` needs the budget of an answer, such as `50ms`".to_owned();
+                return wrong("over", why);
+            }
+            (Measure::Latency, Some(over)) if over.0.is_zero() => {
+                return wrong("over", format!("`{over}` is no budget"));
+            }
+            (Measure::Latency, Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                let why = format!("`{metric}` has no budget of time; leave it out");
+                return wrong("over", why);
+            }
+        }
         let margin = metric.check_margin(self.equivalent_within);
         margin.or_else(|why| wrong("equivalent_within", why))?;
         check_alpha(self.alpha).or_else(|why| wrong("alpha", why))?;
@@ -116,10 +188,23 @@ impl Spec {
                 format!("`{deadline}` is not over 0 and up to 365d"),
             );
         }
+        let before = self.before;
+        if before.0 > DEADLINE_MAX {
+            return wrong("before", format!("`{before}` is longer than 365d"));
+        }
+        if let Some(every) = self.allocation.every()
+            && (every.is_zero() || deadline.0.as_millis() > every.as_millis() * PERIODS_MAX)
+        {
+            let every = Span(every);
+            let why = format!(
+                "`{every}` is not over 0 and a {PERIODS_MAX}th of `deadline`, {deadline}, or more"
+            );
+            return wrong("allocation.every", why);
+        }
         let floor = match self.allocation {
             Allocation::Fixed => return Ok(()),
-            Allocation::Thompson { floor } => floor,
-            Allocation::EpsilonGreedy { epsilon, floor } => {
+            Allocation::Thompson { floor, .. } => floor,
+            Allocation::EpsilonGreedy { epsilon, floor, .. } => {
                 if epsilon.get() <= 0.0 || epsilon.get() >= 1.0 {
                     let why = format!("`{epsilon}` is not between 0% and 100%");
                     return wrong("allocation.epsilon", why);
@@ -144,9 +229,9 @@ impl Spec {
         self.alpha / versions.saturating_sub(1).max(1) as f64
     }
 
-    /// What is known of a version.
-    pub fn answer(&self, compared: &Compared, evidence: &Evidence) -> Answer {
-        if evidence.is_mismatch() {
+    /// What is known of a version. `split` is how much more probable another split of the keys is than the intended one.
+    pub fn answer(&self, compared: &Compared, split: f64) -> Answer {
+        if split >= MISMATCH {
             return Answer::Void;
         }
         let told = compared.difference.zip(compared.control.value);
@@ -156,7 +241,7 @@ impl Spec {
         if low.is_nan() || high.is_nan() {
             return Answer::NotYet;
         }
-        let (low, high) = match self.better.or(self.metric.better()) {
+        let (low, high) = match self.better() {
             Some(Better::Higher) => (low, high),
             Some(Better::Lower) => (-high, -low),
             None => return Answer::NotYet,
@@ -174,7 +259,7 @@ impl Spec {
     }
 }
 
-fn wrong(field: &str, why: String) -> Result<(), Refusal> {
+fn wrong<T>(field: &str, why: String) -> Result<T, Refusal> {
     Err(Refusal::InvalidManifest {
         field: format!("experiment.{field}"),
         why,
@@ -182,7 +267,7 @@ fn wrong(field: &str, why: String) -> Result<(), Refusal> {
 }
 
 /// A version beside the control.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
     /// The version.
     pub version: Version,
@@ -193,11 +278,85 @@ pub struct Compared {
     /// What the control has.
     pub control: Figure,
     /// By how much the version's figure is greater; with CUPED where a time before is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<Interval>,
 }
 
+/// What one look at an experiment measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// The keys that each version was given, the control's first.
+    pub keys: Vec<u64>,
+    /// How much more probable another split makes them than the intended one.
+    pub split: f64,
+    /// The other versions beside the control.
+    pub others: Vec<Told>,
+    /// Times of constant shares in which they were compared, each by itself.
+    pub periods: u64,
+    /// Why it could not be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// A version beside the control, and what that says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The figures.
+    pub compared: Compared,
+    /// What is known.
+    pub answer: Answer,
+    /// How long it takes until there is an answer, where keys come as they came and things stay as they look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Span>,
+    /// What a time before the experiment was good for, where it was of use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// What was known of keys before the experiment began.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// Keys of both versions of which something was known.
+    pub keys: u64,
+    /// The part of the variance that it took away.
+    pub saved: f64,
+}
+
+impl Look {
+    /// Whether keys are not split as intended.
+    pub fn is_void(&self) -> bool {
+        self.split >= MISMATCH
+    }
+
+    /// The same in numbers that JSON has.
+    pub fn storable(mut self) -> Self {
+        self.split = if self.split.is_nan() {
+            0.0
+        } else {
+            self.split.clamp(0.0, f64::MAX)
+        };
+        self
+    }
+}
+
+impl Told {
+    /// What is known, in a sentence.
+    pub fn sentence(&self, model: &ModelName, spec: &Spec) -> String {
+        let remaining = self.remaining.map(|it| it.0);
+        let mut text = self.compared.sentence(model, spec, self.answer, remaining);
+        if let Some(Before { keys, saved }) = self.before {
+            let saved = saved * 100.0;
+            text.push_str(&format!(
+                " (what {keys} keys did before took {saved:.0}% of the variance away)"
+            ));
+        }
+        text
+    }
+}
+
 /// What is known of a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It is better than the control.
     Better,
@@ -233,6 +392,14 @@ pub fn remaining(needed: u64, got: u64, elapsed: Duration) -> Option<Duration> {
     (got > 0 && !elapsed.is_zero()).then(|| Duration::try_from_secs_f64(seconds).ok())?
 }
 
+/// A time as people tell it: in days where it is two or more, and so on down to seconds.
+fn about(time: Duration) -> Span {
+    let seconds = time.as_secs().max(1);
+    let units = [86_400, 3_600, 60, 1];
+    let unit = units.into_iter().find(|it| seconds >= 2 * it).unwrap_or(1);
+    Span(Duration::from_secs(seconds.div_ceil(unit) * unit))
+}
+
 impl Compared {
     /// What is known of it, in a sentence.
     pub fn sentence(
@@ -250,7 +417,7 @@ impl Compared {
             difference,
         } = self;
         let is_share = spec.metric.is_share();
-        let (metric, margin) = (&spec.metric, spec.equivalent_within);
+        let (metric, margin) = (spec.name(), spec.equivalent_within);
         let said = match answer {
             Answer::Better => format!("is better than `{model}:{control}`"),
             Answer::Worse => format!("is worse than `{model}:{control}`"),
@@ -259,9 +426,7 @@ impl Compared {
             }
             Answer::NotYet => {
                 let when = match remaining {
-                    Some(it) => {
-                        format!(", expected in {}", Span(Duration::from_secs(it.as_secs())))
-                    }
+                    Some(it) => format!(", expected in {}", about(it)),
                     None => String::new(),
                 };
                 format!("is not yet told from `{model}:{control}`{when}")
@@ -285,149 +450,4 @@ impl Compared {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rollout::evidence::SplitCheck;
-
-    fn spec(text: &str) -> Spec {
-        serde_json::from_str(text).expect("a spec")
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_by_its_field() {
-        let of = |text: &str, want: &str| {
-            let got = match spec(text).check(3) {
-                Ok(()) => "fine".to_owned(),
-                Err(refusal) => refusal.to_string(),
-            };
-            assert!(got.contains(want), "{got}");
-        };
-        of(
-            r#"{"metric":"accuracy","equivalent_within":"0.5pp"}"#,
-            "fine",
-        );
-        of(
-            r#"{"metric":"posted.revenue","better":"higher","equivalent_within":"1%",
-            "allocation":{"thompson":{"floor":"1%"}}}"#,
-            "fine",
-        );
-        of(
-            r#"{"metric":"posted.revenue","equivalent_within":"1%"}"#,
-            "`experiment.better`: `posted.revenue` needs",
-        );
-        of(
-            r#"{"metric":"accuracy","better":"lower","equivalent_within":"1pp"}"#,
-            "`experiment.better`: which way",
-        );
-        of(
-            r#"{"metric":"prediction_drift","equivalent_within":"1"}"#,
-            "neither more nor less of `prediction_drift`",
-        );
-        of(
-            r#"{"metric":"latency","equivalent_within":"1pp"}"#,
-            "`latency` is a guardrail's",
-        );
-        of(
-            r#"{"metric":"accuracy","equivalent_within":"1%"}"#,
-            "`experiment.equivalent_within`: `1%` of a share",
-        );
-        of(
-            r#"{"metric":"loss","equivalent_within":"1","alpha":0.9}"#,
-            "`experiment.alpha`",
-        );
-        of(
-            r#"{"metric":"loss","equivalent_within":"1","deadline":"0s"}"#,
-            "`experiment.deadline`",
-        );
-        of(
-            r#"{"metric":"loss","equivalent_within":"1","allocation":{"thompson":{"floor":"40%"}}}"#,
-            "`experiment.allocation.floor`: `40%`",
-        );
-        of(
-            r#"{"metric":"loss","equivalent_within":"1","allocation":{"epsilon_greedy":{"epsilon":"0%","floor":"1%"}}}"#,
-            "`experiment.allocation.epsilon`",
-        );
-        let fine = spec(r#"{"metric":"loss","equivalent_within":"1"}"#);
-        assert!(fine.check(1).is_err() && fine.check(17).is_err());
-        assert_eq!(fine.alpha_each(2), 0.05);
-        assert_eq!(fine.alpha_each(6), 0.01);
-    }
-
-    fn compared(low: f64, high: f64) -> Compared {
-        let figure = |events| Figure {
-            n: 1000,
-            events: Some(events),
-            value: Some(events as f64 / 1000.0),
-        };
-        Compared {
-            version: Version::new(4).expect("not zero"),
-            against: Version::FIRST,
-            figure: figure(900),
-            control: figure(880),
-            difference: Some(Interval { low, high }),
-        }
-    }
-
-    #[test]
-    fn an_answer_is_what_the_whole_interval_says() {
-        let accuracy = spec(r#"{"metric":"accuracy","equivalent_within":"0.5pp"}"#);
-        let errors = spec(r#"{"metric":"error_rate","equivalent_within":"0.5pp"}"#);
-        let revenue = spec(r#"{"metric":"posted.x","better":"higher","equivalent_within":"10%"}"#);
-        let fine = Evidence::default();
-        for (spec, low, high, want) in [
-            (&accuracy, 0.001, 0.03, Answer::Better),
-            (&accuracy, -0.03, -0.001, Answer::Worse),
-            (&accuracy, -0.03, 0.03, Answer::NotYet),
-            (&accuracy, -0.005, 0.004, Answer::Equivalent),
-            // Surely better, and too little to matter.
-            (&accuracy, 0.001, 0.004, Answer::Equivalent),
-            (&errors, 0.001, 0.03, Answer::Worse),
-            (&errors, -0.03, -0.001, Answer::Better),
-            // A tenth of the control's 0.88.
-            (&revenue, -0.08, 0.08, Answer::Equivalent),
-            (&revenue, -0.1, 0.08, Answer::NotYet),
-            (&accuracy, f64::NAN, 0.0, Answer::NotYet),
-        ] {
-            let got = spec.answer(&compared(low, high), &fine);
-            assert_eq!(got, want, "{low} {high}");
-        }
-        let wrong = Evidence {
-            split: Some(SplitCheck {
-                candidate: 1,
-                control: 2,
-                e_value: 2000.0,
-            }),
-            ..fine
-        };
-        let got = accuracy.answer(&compared(0.001, 0.03), &wrong);
-        assert_eq!(got, Answer::Void);
-    }
-
-    #[test]
-    fn an_answer_is_told_in_a_sentence() {
-        let spec = spec(r#"{"metric":"accuracy","equivalent_within":"0.5pp"}"#);
-        let model = "credit".parse().expect("a name");
-        let told = |answer, left| compared(-0.01, 0.05).sentence(&model, &spec, answer, left);
-        assert_eq!(
-            told(Answer::Better, None),
-            "`credit:4` is better than `credit:1`: accuracy 90.00% (900 of 1000) against 88.00% (880 of 1000); \
-             difference -1.00 to +5.00pp"
-        );
-        let left = remaining(3000, 1000, Duration::from_secs(3600));
-        let text = told(Answer::NotYet, left);
-        assert!(
-            text.starts_with("`credit:4` is not yet told from `credit:1`, expected in 2h: "),
-            "{text}"
-        );
-        assert!(told(Answer::Void, None).ends_with("keys are not split as intended"));
-    }
-
-    #[test]
-    fn the_time_to_an_answer_is_that_of_the_units_to_come() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(remaining(100, 100, hour), Some(Duration::ZERO));
-        assert_eq!(remaining(150, 100, hour), Some(hour / 2));
-        assert_eq!(remaining(100, 0, hour), None);
-        assert_eq!(remaining(100, 1, Duration::ZERO), None);
-    }
-}
+mod tests;

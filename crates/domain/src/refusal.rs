@@ -47,6 +47,9 @@ pub enum Refusal {
     UnknownRollout {
         id: String,
     },
+    UnknownExperiment {
+        id: String,
+    },
     MethodNotAllowed {
         method: String,
         path: String,
@@ -267,6 +270,7 @@ impl fmt::Display for Refusal {
             Self::UnknownDelivery { id } => write!(f, "no delivery `{id}`"),
             Self::UnknownAction { id } => write!(f, "no action `{id}`"),
             Self::UnknownRollout { id } => write!(f, "no rollout `{id}`"),
+            Self::UnknownExperiment { id } => write!(f, "no experiment `{id}`"),
             Self::MethodNotAllowed { method, path } => {
                 write!(f, "`{path}` does not take `{method}`")
             }
@@ -443,6 +447,7 @@ impl Refusal {
             Self::Unsupported { hint, .. } | Self::UnsupportedFormat { hint, .. } => hint.clone(),
             Self::UnknownModel { .. } => "`windlass list` shows the models".to_owned(),
             Self::UnknownRollout { .. } => "`windlass rollout list` shows them".to_owned(),
+            Self::UnknownExperiment { .. } => "`windlass experiment list` shows them".to_owned(),
             Self::NoBaseline { reference } => format!(
                 "`windlass baseline {reference} train.parquet` makes one of the rows that it was trained with, \
                  `windlass baseline {reference} --last 7d` of what it answered"

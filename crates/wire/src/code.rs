@@ -90,6 +90,7 @@ const UNKNOWN_SILENCE: Code = final_code("unknown_silence", 404, Grpc::NotFound)
 const UNKNOWN_DELIVERY: Code = final_code("unknown_delivery", 404, Grpc::NotFound);
 const UNKNOWN_ACTION: Code = final_code("unknown_action", 404, Grpc::NotFound);
 const UNKNOWN_ROLLOUT: Code = final_code("unknown_rollout", 404, Grpc::NotFound);
+const UNKNOWN_EXPERIMENT: Code = final_code("unknown_experiment", 404, Grpc::NotFound);
 const METHOD_NOT_ALLOWED: Code = final_code("method_not_allowed", 405, Grpc::Unimplemented);
 const MALFORMED: Code = final_code("malformed", 400, Grpc::InvalidArgument);
 const TOO_LARGE: Code = final_code("too_large", 413, Grpc::ResourceExhausted);
@@ -157,6 +158,7 @@ pub const ALL: &[Code] = &[
     UNKNOWN_DELIVERY,
     UNKNOWN_ACTION,
     UNKNOWN_ROLLOUT,
+    UNKNOWN_EXPERIMENT,
     METHOD_NOT_ALLOWED,
     MALFORMED,
     TOO_LARGE,
@@ -234,6 +236,7 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::UnknownDelivery { .. } => UNKNOWN_DELIVERY,
         Refusal::UnknownAction { .. } => UNKNOWN_ACTION,
         Refusal::UnknownRollout { .. } => UNKNOWN_ROLLOUT,
+        Refusal::UnknownExperiment { .. } => UNKNOWN_EXPERIMENT,
         Refusal::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
         Refusal::Malformed { .. } => MALFORMED,
         Refusal::TooLarge { .. } => TOO_LARGE,

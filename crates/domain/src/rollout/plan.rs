@@ -230,7 +230,7 @@ impl Plan {
 }
 
 /// Why a candidate cannot answer what an incumbent is asked.
-fn differences(incumbent: &Signature, candidate: &Signature) -> Vec<String> {
+pub(crate) fn differences(incumbent: &Signature, candidate: &Signature) -> Vec<String> {
     let show = |it: &TensorSpec| format!("{} {}", it.datatype.name(), show_dimensions(&it.shape));
     let mut all = Vec::new();
     let sides = [

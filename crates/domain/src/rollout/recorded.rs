@@ -116,7 +116,7 @@ impl Tests {
 
 impl Recorded<'_> {
     /// Whether the test can be made; else the setting that is wrong and why.
-    fn check(&self, test: &Test) -> Result<(), (&'static str, String)> {
+    pub(crate) fn check(&self, test: &Test) -> Result<(), (&'static str, String)> {
         let metric = &test.metric;
         let nobody = |why: String| Err(("metric", why));
         if !self.ledger {

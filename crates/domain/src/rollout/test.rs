@@ -301,7 +301,7 @@ pub enum Demand {
 
 impl Test {
     /// A test of this, which demands nothing yet.
-    pub(super) fn of(metric: Measure) -> Self {
+    pub(crate) fn of(metric: Measure) -> Self {
         Self {
             metric,
             worse_by: None,

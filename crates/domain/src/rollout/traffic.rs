@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::assign::Place;
 use crate::ledger::Share;
 use crate::name::Version;
@@ -143,7 +145,8 @@ pub struct Shadow {
 }
 
 /// The versions of an experiment. The first has what the others leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(Version, u16)>", into = "Vec<(Version, u16)>")]
 pub struct Arms {
     control: Version,
     others: Vec<(Version, Weight)>,
@@ -242,6 +245,45 @@ impl Arms {
         let count = u16::try_from(others.len() + 1).unwrap_or(WHOLE);
         let weight = Weight((WHOLE / count).max(1));
         Self::new(control, others.iter().map(|it| (*it, weight)).collect())
+    }
+}
+
+impl TryFrom<Vec<(Version, u16)>> for Arms {
+    type Error = Refusal;
+
+    /// From shares of all versions in ten-thousandths, the control's first.
+    fn try_from(all: Vec<(Version, u16)>) -> Result<Self, Refusal> {
+        let total: u32 = all.iter().map(|it| u32::from(it.1)).sum();
+        if total != u32::from(WHOLE) || all.iter().any(|it| it.1 == 0) {
+            let total = f64::from(total) / 100.0;
+            return Err(malformed(format!(
+                "the shares are {total}% together, want 100% and something for each"
+            )));
+        }
+        let mut all = all.into_iter();
+        let control = all.next().map_or(Version::FIRST, |it| it.0);
+        Self::new(
+            control,
+            all.map(|(version, share)| (version, Weight(share)))
+                .collect(),
+        )
+    }
+}
+
+impl From<Arms> for Vec<(Version, u16)> {
+    fn from(arms: Arms) -> Self {
+        arms.shares()
+    }
+}
+
+impl Arms {
+    /// Every version with its share in ten-thousandths, the control's first.
+    pub fn shares(&self) -> Vec<(Version, u16)> {
+        let shares = Split::Arms(self.clone()).shares();
+        shares
+            .into_iter()
+            .map(|(_, version, share)| (version, share))
+            .collect()
     }
 }
 
