@@ -13,7 +13,7 @@
 //! Which to choose: for events (errors, answers over a latency budget, wrong answers) [`rates`], which is exact; for
 //! values that are bounded and paired [`bounded`], exact as well; for other values [`means`], which holds in the limit
 //! and so waits until there are enough; for what differs between groups [`gaps`]; for distributions over
-//! a few cells [`divergence`], over numbers [`band`].
+//! a few cells [`divergence`], over numbers [`band`]; where shares move while it is measured [`strata`].
 
 pub mod assignment;
 pub mod band;
@@ -25,6 +25,7 @@ pub mod gaps;
 pub mod means;
 pub mod proportion;
 pub mod rates;
+pub mod strata;
 
 use crate::interval::Estimate;
 
