@@ -26,6 +26,7 @@ pub mod alerts;
 mod attributes;
 mod baseline;
 mod events;
+pub mod experiments;
 pub mod outbox;
 mod package;
 mod read;
@@ -198,6 +199,8 @@ async fn model_id(db: &mut SqliteConnection, model: &domain::ModelName) -> Resul
 
 #[cfg(test)]
 mod alerts_tests;
+#[cfg(test)]
+mod experiments_tests;
 #[cfg(test)]
 mod rollouts_tests;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! R1. An event, where the rollout is since, and the traffic that follows from that are one transaction: whatever ends
 //!     the process, what is read next is one state, and its traffic is the model's.
-//! R2. A model has one rollout that is not over, at most.
+//! R2. A model has one rollout or one experiment that is not over, at most.
 //! R3. While a rollout is not over, the model's traffic is its own, and its versions stay.
 
 use domain::alert::{Labels, Moment, label};
@@ -244,14 +244,14 @@ impl Registry {
     }
 }
 
-/// Refuses what a model's rollout that is not over is in the way of (R2, R3).
+/// Refuses what a model's rollout or experiment that is not over is in the way of (R2, R3).
 pub(super) async fn refuse_while_live(
     db: &mut SqliteConnection,
     model: &ModelName,
     why: &str,
 ) -> Result<(), Refusal> {
     match live(db, model).await? {
-        None => Ok(()),
+        None => super::experiments::refuse_while_live(db, model, why).await,
         Some((_, candidate)) => Err(Refusal::Conflict {
             why: format!(
                 "`{model}:{candidate}` is being rolled out, and {why}; `windlass rollout abort {model}` ends that"
@@ -260,7 +260,7 @@ pub(super) async fn refuse_while_live(
     }
 }
 
-/// Refuses to let a version go that the model's rollout needs (R3).
+/// Refuses to let a version go that the model's rollout or experiment needs (R3).
 pub(super) async fn refuse_while_needed(
     db: &mut SqliteConnection,
     model: &ModelName,
@@ -270,7 +270,8 @@ pub(super) async fn refuse_while_needed(
         Some((incumbent, candidate)) if version == incumbent || version == candidate => {
             refuse_while_live(db, model, "it needs this version").await
         }
-        Some(_) | None => Ok(()),
+        Some(_) => Ok(()),
+        None => super::experiments::refuse_while_needed(db, model, version).await,
     }
 }
 

@@ -20,7 +20,7 @@ fn person() -> Person {
 }
 
 /// A registry in which `m` has two versions, the first with the traffic.
-async fn registry() -> (tempfile::TempDir, Registry) {
+pub(super) async fn registry() -> (tempfile::TempDir, Registry) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let registry = Registry::open(&folder.path().join("registry.db"))
         .await
@@ -49,7 +49,7 @@ fn told(rollout: &Rollout) -> Vec<Telling> {
     }]
 }
 
-fn change() -> Change {
+pub(super) fn change() -> Change {
     Change {
         at: UnixMillis(1),
         who: "ann".to_owned(),
@@ -57,7 +57,7 @@ fn change() -> Change {
     }
 }
 
-fn model() -> domain::ModelName {
+pub(super) fn model() -> domain::ModelName {
     "m".parse().expect("a name")
 }
 
@@ -96,7 +96,7 @@ async fn found(registry: &Registry, kept: &Kept) {
     }
 }
 
-fn plan(id: &str) -> Plan {
+pub(super) fn plan(id: &str) -> Plan {
     let spec: Spec = serde_json::from_str(r#"{"shadow": "off"}"#).expect("a spec");
     let recorded = Recorded {
         ledger: true,

@@ -36,7 +36,8 @@ impl Registry {
         change: &Change,
     ) -> Result<Option<Version>, Refusal> {
         let mut db = self.begin().await?;
-        super::rollouts::refuse_while_live(&mut db, model, "its traffic is the rollout's").await?;
+        super::rollouts::refuse_while_live(&mut db, model, "its traffic is not to be moved")
+            .await?;
         let before = give_traffic(&mut db, model, version, change).await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(before)
