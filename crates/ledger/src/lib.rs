@@ -39,6 +39,7 @@ mod served;
 mod sheet;
 mod sql;
 mod tend;
+mod units;
 mod why;
 
 use std::cell::RefCell;
@@ -70,6 +71,7 @@ pub use seal::show_day;
 pub use served::{Level, Served};
 pub use sql::{SQL_BYTES_MAX, SqlLimits, refused};
 pub use tend::{Retain, Tended};
+pub use units::{UnitRow, UnitValue, UnitsAsked};
 pub use why::{LossKind, Worst, WorstAsked, WorstSlice};
 
 use files::Files;

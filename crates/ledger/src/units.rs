@@ -1,0 +1,302 @@
+//! What each key did while versions shared a model's traffic, row by row: what an experiment is made of.
+//!
+//! R1. What is told of a time all of whose requests have ended is the same whenever it is read, but for labels that came since.
+//! R2. A unit is a key, or a request without one. The key of the first of a request's rows is that of all, as the first row
+//!     says who answers.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::datatypes::{Float32Type, Int32Type, TimestampMicrosecondType, UInt32Type};
+use domain::Refusal;
+use domain::rollout::assign::Place;
+use domain::rollout::traffic::Arm;
+use stats::random::mixed;
+
+use crate::arms::Unit;
+use crate::failure;
+use crate::files::Kind;
+use crate::layout::{Layout, Meaning};
+use crate::quality::{self, Judged, Judging, Truths, answer_columns};
+use crate::read::{Ids, Range, Snapshot, number_of, within};
+
+/// What is asked of a model's rows.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitsAsked<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// Rows of requests that came then.
+    pub came: Range,
+    /// The versions of an experiment by the numbers of their arms. Without any all rows with a key are told, whichever
+    /// version answered them, as of arm 0.
+    pub versions: &'a [u32],
+    /// What is told of each row.
+    pub of: UnitValue<'a>,
+}
+
+/// What is told of a row. Requests that failed with a code that is `blameless` are their callers' mistakes.
+#[derive(Clone, Copy, Debug)]
+pub enum UnitValue<'a> {
+    /// 1 where its request failed, else 0.
+    Failed {
+        /// See above.
+        blameless: &'a [&'a str],
+    },
+    /// 1 where its answer took longer than that or none came, else 0.
+    Over {
+        /// The budget in microseconds.
+        us: u64,
+        /// See above.
+        blameless: &'a [&'a str],
+        /// The one among them which says that the caller waited no longer: after the budget that is slow, too.
+        gave_up: &'a str,
+    },
+    /// What it cost.
+    Cost,
+    /// What its label says of it.
+    Judged(fn(&Judged) -> Option<f64>),
+}
+
+/// A row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnitRow {
+    /// The number of the arm that answered it.
+    pub arm: u8,
+    /// Whose it is; it came when the row did.
+    pub unit: Unit,
+    /// What is told of it; none where there is nothing to tell, or not yet.
+    pub value: Option<f64>,
+}
+
+const COLUMNS: [&str; 9] = [
+    "prediction_id",
+    "row",
+    "time",
+    "arm",
+    "key",
+    "request_id",
+    "code",
+    "total_us",
+    "cost",
+];
+
+impl Snapshot<'_> {
+    /// Calls `take` with each row. Blocks for as long as it takes.
+    pub fn units(
+        &self,
+        asked: &UnitsAsked<'_>,
+        mut take: impl FnMut(UnitRow),
+    ) -> Result<(), Refusal> {
+        let arms: Vec<String> = (0..asked.versions.len())
+            .map(|it| Arm::Version(u8::try_from(it).unwrap_or(u8::MAX)).to_string())
+            .collect();
+        let reading = Reading { asked, arms };
+        let of_version =
+            |layout: &Layout| asked.versions.is_empty() || asked.versions.contains(&layout.version);
+        let mut files = self.files(Kind::Predictions, asked.model, asked.came);
+        files.retain(|it| of_version(&self.layout(it)));
+        let UnitValue::Judged(judge) = asked.of else {
+            for entry in &files {
+                let layout = self.layout(entry);
+                let mut request = None;
+                self.read(entry, &COLUMNS, Ids::ALL, asked.came, |batch| {
+                    reading.rows(&layout, &batch, &mut request, |_| None, &mut take)
+                })?;
+            }
+            let rows = self.of_log_some(asked.model, asked.came, |layout, head| {
+                of_version(layout) && reading.arm(layout.version, head.arm()).is_some()
+            })?;
+            for unsealed in rows {
+                let batch = within(&unsealed.batch, Ids::ALL, asked.came)?;
+                reading.rows(&unsealed.layout, &batch, &mut None, |_| None, &mut take)?;
+            }
+            return Ok(());
+        };
+        let log = self.of_log(asked.model)?;
+        let unsealed = || log.rows.iter().filter(|it| of_version(&it.layout));
+        let layouts = self.layouts_of(&files, unsealed());
+        let mut meanings: Vec<&Meaning> = Vec::new();
+        for layout in &layouts {
+            if !meanings.contains(&&layout.meaning) && !matches!(layout.meaning, Meaning::None) {
+                meanings.push(&layout.meaning);
+            }
+        }
+        let windows = quality::windows(self, asked.model, &files)?;
+        for meaning in meanings {
+            let mut truths = Truths::none(self, asked.model, meaning, &log.labels)?;
+            for window in &windows {
+                truths.turn_to(self, asked.model, *window, &log.labels)?;
+                let mut rows = |layout: &Arc<Layout>, batch: &RecordBatch, request: &mut _| {
+                    let judging = Judging::of(layout, batch)?;
+                    let value = |row: usize| {
+                        let truth = truths.of(batch, row)?;
+                        judge(&judging.row(row, truth)?)
+                    };
+                    reading.rows(layout, batch, request, value, &mut take)
+                };
+                for entry in &files {
+                    let layout = self.layout(entry);
+                    if layout.meaning != *meaning {
+                        continue;
+                    }
+                    let answers = answer_columns(meaning);
+                    let answers = answers.iter().map(String::as_str);
+                    let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
+                    let mut request = None;
+                    self.read(entry, &columns, *window, asked.came, |batch| {
+                        rows(&layout, &batch, &mut request)
+                    })?;
+                }
+                for unsealed in unsealed().filter(|it| it.layout.meaning == *meaning) {
+                    let batch = within(&unsealed.batch, *window, asked.came)?;
+                    rows(&unsealed.layout, &batch, &mut None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Reading<'a> {
+    asked: &'a UnitsAsked<'a>,
+    /// The names of the arms.
+    arms: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// The number of the arm by which a version answered; none where it is no arm of the experiment.
+    fn arm(&self, version: u32, arm: &str) -> Option<u8> {
+        if self.arms.is_empty() {
+            return Some(0);
+        }
+        let place = self.arms.iter().position(|it| it == arm)?;
+        (self.asked.versions[place] == version).then_some(u8::try_from(place).ok()?)
+    }
+
+    fn rows(
+        &self,
+        layout: &Layout,
+        batch: &RecordBatch,
+        request: &mut Option<(u128, Unit)>,
+        judged: impl Fn(usize) -> Option<f64>,
+        take: &mut impl FnMut(UnitRow),
+    ) -> Result<(), Refusal> {
+        let columns = Columns::of(batch)?;
+        for row in 0..batch.num_rows() {
+            let id = columns.id(row);
+            let unit = match request {
+                Some((of, unit)) if *of == id => *unit,
+                _ => columns.unit(row),
+            };
+            *request = Some((id, unit));
+            let name = columns.arms.at(row).unwrap_or_default();
+            let Some(arm) = self.arm(layout.version, name) else {
+                continue;
+            };
+            if self.arms.is_empty() && !unit.is_key {
+                continue;
+            }
+            let code = columns.codes.at(row);
+            let value = match self.asked.of {
+                UnitValue::Judged(_) => code.map_or_else(|| judged(row), |_| None),
+                UnitValue::Failed { blameless } => match code {
+                    Some(code) if blameless.contains(&code) => None,
+                    code => Some(f64::from(u8::from(code.is_some()))),
+                },
+                UnitValue::Over {
+                    us,
+                    blameless,
+                    gave_up,
+                } => {
+                    let is_over = u64::from(columns.took.value(row)) > us;
+                    match code {
+                        None => Some(f64::from(u8::from(is_over))),
+                        Some(code) if code == gave_up => is_over.then_some(1.0),
+                        Some(code) if blameless.contains(&code) => None,
+                        Some(_) => Some(1.0),
+                    }
+                }
+                UnitValue::Cost => columns.cost(row),
+            };
+            take(UnitRow { arm, unit, value });
+        }
+        Ok(())
+    }
+}
+
+/// The columns of a batch.
+struct Columns<'a> {
+    ids: &'a [u8],
+    times: &'a [i64],
+    arms: Words<'a>,
+    keys: &'a StringArray,
+    codes: Words<'a>,
+    took: &'a UInt32Array,
+    costs: &'a Float32Array,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, Refusal> {
+        let column = |name: &str| {
+            let missing = || format!("no column `{name}`");
+            let found = batch.column_by_name(name);
+            found.ok_or_else(|| failure::of_library("reading predictions", missing()))
+        };
+        Ok(Self {
+            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
+            times: column("time")?
+                .as_primitive::<TimestampMicrosecondType>()
+                .values(),
+            arms: Words::of(column("arm")?),
+            keys: column("key")?.as_string::<i32>(),
+            codes: Words::of(column("code")?),
+            took: column("total_us")?.as_primitive::<UInt32Type>(),
+            costs: column("cost")?.as_primitive::<Float32Type>(),
+        })
+    }
+
+    fn id(&self, row: usize) -> u128 {
+        number_of(&self.ids[row * 16..row * 16 + 16])
+    }
+
+    fn cost(&self, row: usize) -> Option<f64> {
+        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
+        cost.is_finite().then(|| f64::from(cost))
+    }
+
+    fn unit(&self, row: usize) -> Unit {
+        let key = self.keys.is_valid(row).then(|| self.keys.value(row));
+        let id = self.id(row);
+        Unit {
+            // No experiment has an empty name, so that this has nothing to do with who was assigned where.
+            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
+                Place::of("", it).0
+            }),
+            is_key: key.is_some(),
+            came_us: self.times[row],
+        }
+    }
+}
+
+/// A column of words.
+struct Words<'a> {
+    keys: &'a Int32Array,
+    words: &'a StringArray,
+}
+
+impl<'a> Words<'a> {
+    fn of(column: &'a ArrayRef) -> Self {
+        let column = column.as_dictionary::<Int32Type>();
+        Self {
+            keys: column.keys(),
+            words: column.values().as_string::<i32>(),
+        }
+    }
+
+    fn at(&self, row: usize) -> Option<&'a str> {
+        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
+        Some(self.words.value(usize::try_from(key).ok()?))
+    }
+}
