@@ -18,6 +18,7 @@ use crate::attributes::Known;
 use crate::catalog::{Catalog, show_state};
 use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
+use crate::experiments::Experiments;
 use crate::ledger::{Budgets, Keeper};
 use crate::models::Served;
 use crate::questions::Questions;
@@ -86,6 +87,7 @@ pub(crate) struct App {
     pub(crate) rollouts: Arc<Rollouts>,
     /// Places for those who listen to what happens.
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) experiments: Arc<Experiments>,
     /// Those that were read.
     pub(crate) attributes: Known,
 }

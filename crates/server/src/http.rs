@@ -22,6 +22,7 @@ mod api;
 mod attributes;
 mod drift;
 pub(crate) mod events;
+mod experiments;
 mod inputs;
 mod ledger;
 mod metrics;
@@ -76,6 +77,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(why::routes())
         .merge(alerts::routes())
         .merge(rollouts::routes())
+        .merge(experiments::routes())
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)

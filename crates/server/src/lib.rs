@@ -12,6 +12,7 @@ mod clock;
 pub mod docs;
 pub mod drift;
 mod engines;
+mod experiments;
 mod fairness;
 mod grpc;
 mod http;
@@ -116,6 +117,7 @@ impl Server {
         let keeper = Arc::new(Keeper::new(opened.await?));
         let (alerts, office, errands) = alerts::open(&store, receivers).await?;
         let rollouts = Arc::new(rollouts::Rollouts::open(&store).await?);
+        let experiments = Arc::new(experiments::Experiments::open(&store).await?);
         let engines = Arc::new(Engines::new(engine));
         let prices = prices.map(Arc::new);
         let budgets = Arc::new(Budgets::default());
@@ -154,6 +156,7 @@ impl Server {
             alerts,
             rollouts,
             streams: Arc::new(Semaphore::new(http::events::STREAMS_MAX)),
+            experiments,
             attributes: Default::default(),
         };
         let app = Arc::new(app);
@@ -225,6 +228,8 @@ impl Server {
         tasks.start("monitors", watching);
         let watching = rollouts::watch(Arc::downgrade(&app), tasks.clone());
         tasks.start("rollouts", watching);
+        let watching = experiments::watch(Arc::downgrade(&app), tasks.clone());
+        tasks.start("experiments", watching);
         for listener in listeners {
             let limits = Arc::clone(&app.limits);
             let accept = listen::serve(listener, front.clone(), limits, listening.clone());

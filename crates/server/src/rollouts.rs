@@ -115,7 +115,7 @@ impl Rollouts {
 }
 
 /// The time by which rollouts go: it never jumps while the process lives.
-fn now(app: &App) -> Moment {
+pub(crate) fn now(app: &App) -> Moment {
     Moment(app.clock.wall_ms(app.clock.now()))
 }
 
@@ -290,7 +290,8 @@ fn facts(app: &App, live: &Live) -> Option<Facts> {
     })
 }
 
-fn loaded(model: &Model, version: Version) -> Loaded {
+/// What a version is doing.
+pub(crate) fn loaded(model: &Model, version: Version) -> Loaded {
     match model.states.get(&version) {
         None => Loaded::Absent,
         Some(LoadState::Loading | LoadState::Unloading) => Loaded::Loading,

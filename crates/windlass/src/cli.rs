@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, attributes, demo, docs, drift, fairness, inputs, kpi, label, ledger, models, predict,
-    push, quality, query, replay, rollout, runtime, serve, why,
+    alerts, attributes, demo, docs, drift, experiment, fairness, inputs, kpi, label, ledger,
+    models, predict, push, quality, query, replay, rollout, runtime, serve, why,
 };
 
 #[derive(Debug, Parser)]
@@ -132,6 +132,8 @@ pub(crate) enum Command {
     Traffic(change::TrafficArgs),
     /// Moves a model's traffic to another version, guarded by tests
     Rollout(rollout::RolloutArgs),
+    /// Compares versions of a model by one metric while they share its traffic
+    Experiment(experiment::ExperimentArgs),
     /// Has a running server serve a model or a version
     Load(change::LoadArgs),
     /// Has a running server serve a model no more

@@ -13,6 +13,7 @@ mod docs;
 mod drift;
 mod environment;
 mod exit;
+mod experiment;
 mod failure;
 mod fairness;
 mod inputs;
@@ -127,6 +128,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Alias(args) => change::alias(context, &args).await?,
         Command::Traffic(args) => change::traffic(context, &args).await?,
         Command::Rollout(args) => return rollout::run(context, &args).await,
+        Command::Experiment(args) => return experiment::run(context, &args).await,
         Command::Load(args) => change::load(context, &args).await?,
         Command::Unload(args) => change::unload(context, &args).await?,
         Command::Remove(args) => change::remove(context, &args).await?,

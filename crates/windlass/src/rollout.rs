@@ -220,7 +220,11 @@ async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::
     Ok(Exit::Done)
 }
 
-async fn named(client: &Client, model: &ModelName, alias: &str) -> anyhow::Result<Version> {
+pub(crate) async fn named(
+    client: &Client,
+    model: &ModelName,
+    alias: &str,
+) -> anyhow::Result<Version> {
     let path = format!("/api/v1/models/{model}/aliases?limit=1000");
     let page: PageRecord<wire::api::AliasRecord> = client.get(&path).await?;
     let found = page.items.iter().find(|it| it.alias == alias);
@@ -348,7 +352,7 @@ fn live(told: &RolloutDetailRecord) -> String {
     lines.join("\n")
 }
 
-fn shares(traffic: &[ShareRecord]) -> String {
+pub(crate) fn shares(traffic: &[ShareRecord]) -> String {
     let shares = traffic.iter().map(|it| {
         let ShareRecord {
             arm,

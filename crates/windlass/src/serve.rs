@@ -351,7 +351,8 @@ async fn settle(
                 let pushed = push::push(&client, context.output, path, name, limits);
                 for pushed in pushed.await.with_context(serving)? {
                     context.output.note(&pushed.to_string());
-                    change::route(&client, &pushed.model, pushed.version, "served").await?;
+                    let (model, version) = (&pushed.model, pushed.version);
+                    change::keep_routed(&client, model, version, "served").await?;
                     server.want(&pushed.model).await.with_context(serving)?;
                     if !all.contains(&pushed.model) {
                         all.push(pushed.model);

@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod attributes;
 pub mod drift;
+pub mod experiments;
 pub mod fairness;
 pub mod inputs;
 pub mod ledger;

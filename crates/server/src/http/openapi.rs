@@ -353,6 +353,31 @@ const ROUTES: &[Route] = &[
         "Does what somebody wants: approve, pause, resume, promote, abort",
     ),
     (
+        "post",
+        "/api/v1/models/{model}/experiments",
+        "Begins to compare versions of a model by one metric",
+    ),
+    (
+        "get",
+        "/api/v1/experiments",
+        "Experiments, the newest first: model, live, before",
+    ),
+    (
+        "get",
+        "/api/v1/experiments/{id}",
+        "An experiment: what is known of each version, what happened",
+    ),
+    (
+        "get",
+        "/api/v1/experiments/{id}/events",
+        "What happened to an experiment, with every share and what was measured: from",
+    ),
+    (
+        "post",
+        "/api/v1/experiments/{id}/stop",
+        "Ends an experiment: the control has the traffic again, or what is promoted",
+    ),
+    (
         "get",
         "/api/v1/blobs/{digest}",
         "Whether the content with this digest was sent",

@@ -5,7 +5,7 @@ use clap::Args;
 use domain::{Alias, ModelName, Reference, Selector, Version};
 use http::Method;
 use serde::Serialize;
-use wire::api::{AliasChange, ModelDetailRecord, TrafficChange};
+use wire::api::{AliasChange, ModelDetailRecord, TrafficChange, TrafficRecord};
 
 use super::{ask_to_load, model_path, number};
 use crate::client::Client;
@@ -141,6 +141,22 @@ pub(crate) async fn route(
             &change,
         )
         .await
+}
+
+/// The same where the version has not the traffic already: who begins again while a rollout or an experiment shares it changes
+/// nothing of that.
+pub(crate) async fn keep_routed(
+    client: &Client,
+    model: &ModelName,
+    version: Version,
+    why: &str,
+) -> anyhow::Result<()> {
+    let path = format!("{}/traffic", model_path(model));
+    let traffic: TrafficRecord = client.get(&path).await?;
+    match traffic.version == Some(version.number()) {
+        true => Ok(()),
+        false => route(client, model, version, why).await,
+    }
 }
 
 /// Runs `windlass load`.
