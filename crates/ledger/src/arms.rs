@@ -11,6 +11,7 @@
 
 mod labelled;
 mod rows;
+pub(crate) mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -51,6 +51,7 @@ use std::time::Duration;
 use domain::Refusal;
 use tokio::sync::watch;
 
+pub use arms::shadow::{Change, Difference, Latency, Moved, PairedLoss, ShadowAsked, ShadowReport};
 pub use arms::{Answer, Arms, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Side, Unit};
 pub use attributes::Attributes;
 pub use codes::CodeRows;

@@ -1,5 +1,6 @@
 //! Recorded inputs, to be answered again, and what is different about the new answers.
 
+use std::fmt;
 use std::ops::Range as Span;
 use std::sync::Arc;
 
@@ -189,6 +190,14 @@ fn cut(parts: &mut Vec<Recorded>, most: usize) -> Option<PredictionId> {
 }
 
 impl Recorded {
+    /// Rows that were read for something else; with the columns that are needed.
+    pub(crate) fn of(layout: &Arc<Layout>, batch: &RecordBatch) -> Self {
+        Self {
+            layout: Arc::clone(layout),
+            batch: batch.clone(),
+        }
+    }
+
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.batch.num_rows()
@@ -428,22 +437,10 @@ impl Recorded {
             let column = cast(column, &Arrow::Float64).map_err(failed)?;
             Ok(Some(column.as_primitive::<Float64Type>().clone()))
         };
-        let (names, classes): (Vec<String>, &[String]) = match &self.layout.meaning {
-            Meaning::Classes {
-                positive: Some(positive),
-                scores,
-                single,
-                classes,
-                ..
-            } => {
-                let place = if *single { 0 } else { *positive };
-                (scores.get(place).cloned().into_iter().collect(), classes)
-            }
-            Meaning::Classes {
-                scores, classes, ..
-            } => (scores.clone(), classes),
-            Meaning::Value { column } => (vec![column.clone()], &[]),
-            Meaning::None => (self.first_number(), &[]),
+        let names = number_columns(&self.layout);
+        let classes: &[String] = match &self.layout.meaning {
+            Meaning::Classes { classes, .. } => classes,
+            Meaning::Value { .. } | Meaning::None => &[],
         };
         let class = text("class")?;
         let columns: Result<Vec<_>, Refusal> = names.iter().map(|it| numbers(it)).collect();
@@ -472,16 +469,6 @@ impl Recorded {
             .collect())
     }
 
-    /// The first column of an output that holds numbers.
-    fn first_number(&self) -> Vec<String> {
-        let columns = self.layout.outputs.iter().filter_map(|it| match &it.kept {
-            Kept::Columns(names) if it.datatype() != DataType::Bytes => names.first().cloned(),
-            Kept::Summary(name) if it.datatype() != DataType::Bytes => Some(format!("{name}_mean")),
-            _ => None,
-        });
-        columns.take(1).collect()
-    }
-
     /// When each row was answered, in microseconds since 1970.
     pub fn times_us(&self) -> Vec<i64> {
         let column = self.batch.column_by_name("time");
@@ -491,4 +478,50 @@ impl Recorded {
                 .to_vec()
         })
     }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.class, self.number) {
+            (Some(class), Some(number)) => write!(f, "{class} {number:.6}"),
+            (Some(class), None) => f.write_str(class),
+            (None, Some(number)) => write!(f, "{number:.6}"),
+            (None, None) => f.write_str("nothing"),
+        }
+    }
+}
+
+/// The columns that [`Recorded::said`] reads.
+pub(crate) fn said_columns(layout: &Layout) -> Vec<String> {
+    let mut columns = number_columns(layout);
+    columns.push("class".to_owned());
+    columns
+}
+
+/// The columns of the number that is compared: with one for each class, it is that of the class answered.
+fn number_columns(layout: &Layout) -> Vec<String> {
+    match &layout.meaning {
+        Meaning::Classes {
+            positive: Some(positive),
+            scores,
+            single,
+            ..
+        } => {
+            let place = if *single { 0 } else { *positive };
+            scores.get(place).cloned().into_iter().collect()
+        }
+        Meaning::Classes { scores, .. } => scores.clone(),
+        Meaning::Value { column } => vec![column.clone()],
+        Meaning::None => first_number(layout),
+    }
+}
+
+/// The first column of an output that holds numbers.
+fn first_number(layout: &Layout) -> Vec<String> {
+    let columns = layout.outputs.iter().filter_map(|it| match &it.kept {
+        Kept::Columns(names) if it.datatype() != DataType::Bytes => names.first().cloned(),
+        Kept::Summary(name) if it.datatype() != DataType::Bytes => Some(format!("{name}_mean")),
+        _ => None,
+    });
+    columns.take(1).collect()
 }

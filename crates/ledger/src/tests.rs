@@ -19,6 +19,7 @@ mod baselines;
 mod segments;
 mod served;
 mod units;
+mod shadow;
 
 /// 2026-11-24, noon.
 const NOW_MS: i64 = 1_795_521_600_000;

@@ -226,8 +226,8 @@ impl Replay<'_> {
         if changed {
             report.largest.push(ReplayChangeRecord {
                 prediction_id: id.to_string(),
-                before: show(before),
-                after: show(after),
+                before: before.to_string(),
+                after: after.to_string(),
                 difference,
             });
             // Bounded while the page is read.
@@ -253,14 +253,5 @@ impl Replay<'_> {
             slice.changed += u64::from(changed);
             slice.difference_sum += difference;
         }
-    }
-}
-
-fn show(said: &Said) -> String {
-    match (&said.class, said.number) {
-        (Some(class), Some(number)) => format!("{class} {number:.6}"),
-        (Some(class), None) => class.clone(),
-        (None, Some(number)) => format!("{number:.6}"),
-        (None, None) => "nothing".to_owned(),
     }
 }

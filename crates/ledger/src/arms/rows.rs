@@ -12,10 +12,9 @@ use arrow::datatypes::{
 };
 use domain::Refusal;
 use domain::rollout::assign::Place;
-
-use super::{Answer, Unit};
 use stats::random::mixed;
 
+use super::{Answer, Unit};
 use crate::failure;
 use crate::layout::{Kept, Layout, Meaning};
 use crate::read::number_of;
@@ -168,8 +167,12 @@ impl<'a> Rows<'a> {
         cost.is_finite().then(|| f64::from(cost))
     }
 
+    pub(super) fn key(&self, row: usize) -> Option<&str> {
+        self.keys.is_valid(row).then(|| self.keys.value(row))
+    }
+
     pub(super) fn unit(&self, row: usize) -> Unit {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row));
+        let key = self.key(row);
         let id = self.id(row);
         Unit {
             // No rollout has an empty name, so that this has nothing to do with who was assigned where.
