@@ -167,17 +167,6 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
-    /// The labels of a model that are not sealed.
-    pub(crate) fn labels_of_log(&self, model: &str) -> Result<Vec<Kept>, Refusal> {
-        let mut labels = BTreeMap::new();
-        for segment in &self.segments {
-            let pieces = segment.pieces_of(|it| it == model)?;
-            let is_wanted = |it: &str| it == model;
-            seal::read_some(&pieces.all(), is_wanted, &|_, _| false, Some(&mut labels));
-        }
-        Ok(labels.into_values().flatten().collect())
-    }
-
     /// The rows of a model that are not sealed, of those requests within a range of time that `counts` wants by what
     /// stands before their tensors. The others cost little, and nothing where they lie in pieces that `may` not have any.
     pub(crate) fn of_log_some(

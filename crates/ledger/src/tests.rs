@@ -18,8 +18,8 @@ mod attributes;
 mod baselines;
 mod segments;
 mod served;
-mod units;
 mod shadow;
+mod units;
 
 /// 2026-11-24, noon.
 const NOW_MS: i64 = 1_795_521_600_000;

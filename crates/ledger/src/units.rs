@@ -105,7 +105,7 @@ impl Snapshot<'_> {
                     reading.rows(&layout, &batch, &mut request, |_| None, &mut take)
                 })?;
             }
-            let rows = self.of_log_some(asked.model, asked.came, |layout, head| {
+            let rows = self.of_log_some(asked.model, asked.came, |_| true, |layout, head| {
                 of_version(layout) && reading.arm(layout.version, head.arm()).is_some()
             })?;
             for unsealed in rows {

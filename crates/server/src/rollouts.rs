@@ -36,6 +36,7 @@ use crate::running::Running;
 use crate::task::Tasks;
 
 pub(crate) mod evidence;
+pub(crate) mod shadow;
 
 /// How often what is measured is looked at.
 const LOOK: Duration = Duration::from_secs(1);

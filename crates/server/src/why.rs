@@ -119,14 +119,14 @@ pub(crate) async fn worst(
     })
 }
 
-fn side_record(side: Side) -> api::SideRecord {
+pub(crate) fn side_record(side: Side) -> api::SideRecord {
     api::SideRecord {
         rows: side.rows,
         loss: metric_record(side.loss),
     }
 }
 
-fn slice_record(WorstSlice { by, slice }: WorstSlice) -> api::SliceRecord {
+pub(crate) fn slice_record(WorstSlice { by, slice }: WorstSlice) -> api::SliceRecord {
     let Slice {
         conditions: _,
         searched,

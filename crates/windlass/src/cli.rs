@@ -9,7 +9,7 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, attributes, demo, docs, drift, experiment, fairness, inputs, kpi, label, ledger,
-    models, predict, push, quality, query, replay, rollout, runtime, serve, why,
+    models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, why,
 };
 
 #[derive(Debug, Parser)]
@@ -134,6 +134,8 @@ pub(crate) enum Command {
     Rollout(rollout::RolloutArgs),
     /// Compares versions of a model by one metric while they share its traffic
     Experiment(experiment::ExperimentArgs),
+    /// Compares a candidate's unheard answers with what callers get, or begins to ask it
+    Shadow(shadow::ShadowArgs),
     /// Has a running server serve a model or a version
     Load(change::LoadArgs),
     /// Has a running server serve a model no more

@@ -33,6 +33,7 @@ mod rollout;
 mod rows;
 mod runtime;
 mod serve;
+mod shadow;
 mod threshold;
 mod why;
 
@@ -129,6 +130,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Traffic(args) => change::traffic(context, &args).await?,
         Command::Rollout(args) => return rollout::run(context, &args).await,
         Command::Experiment(args) => return experiment::run(context, &args).await,
+        Command::Shadow(args) => shadow::run(context, &args).await?,
         Command::Load(args) => change::load(context, &args).await?,
         Command::Unload(args) => change::unload(context, &args).await?,
         Command::Remove(args) => change::remove(context, &args).await?,

@@ -155,6 +155,14 @@ pub(crate) fn number(value: f64) -> String {
     decimals(value, 2.0 - size.log10().floor())
 }
 
+/// A number with its sign, of what may be more or less.
+pub(crate) fn signed(value: f64) -> String {
+    match value > 0.0 {
+        true => format!("+{}", number(value)),
+        false => number(value),
+    }
+}
+
 /// A figure and, where it has one, its interval: `0.812 [0.780, 0.840]`.
 pub(crate) fn interval(it: &MetricRecord) -> String {
     match (it.low, it.high) {

@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{moment, moment_us, table};
 use crate::range::asked;
+use crate::shadow;
 
 /// How often a watched rollout is asked about.
 const WATCH: Duration = Duration::from_secs(1);
@@ -146,7 +147,14 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
         Command::Show(args) => {
             let id = newest(client, &args.name).await?;
             let told: RolloutDetailRecord = client.get(&path(&id)).await?;
-            context.output.answer(&told, show)?;
+            let line = match context.output.json {
+                true => None,
+                false => shadow::line(client, &told.rollout).await,
+            };
+            context.output.answer(&told, |told| match &line {
+                Some(line) => format!("{}\n\n{line}", show(told)),
+                None => show(told),
+            })?;
             return Ok(Exit::Done);
         }
         Command::Watch(args) => {
@@ -174,7 +182,7 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
     Ok(Exit::Done)
 }
 
-fn path(id: &str) -> String {
+pub(crate) fn path(id: &str) -> String {
     format!("/api/v1/rollouts/{id}")
 }
 
@@ -189,8 +197,26 @@ async fn newest(client: &Client, name: &str) -> anyhow::Result<String> {
 }
 
 async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::Result<Exit> {
-    let model = &args.reference.model;
-    let version = match &args.reference.selector {
+    let (spec, supersede) = (spec(args)?, args.supersede);
+    let told = begin(client, &args.reference, spec, supersede, &args.by).await?;
+    if args.watch {
+        return watch(client, context, &told.rollout.id).await;
+    }
+    context.output.answer(&told, show)?;
+    note_no_server(client, context);
+    Ok(Exit::Done)
+}
+
+/// Begins a rollout, with this in place of what the manifest says.
+pub(crate) async fn begin(
+    client: &Client,
+    reference: &Reference,
+    spec: Option<Value>,
+    supersede: bool,
+    by: &ByArgs,
+) -> anyhow::Result<RolloutDetailRecord> {
+    let model = &reference.model;
+    let version = match &reference.selector {
         Selector::Version(version) => *version,
         Selector::Alias(alias) => named(client, model, alias.as_str()).await?,
         Selector::Traffic => {
@@ -201,23 +227,22 @@ async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::
     };
     let record = RolloutStart {
         version: version.number(),
-        spec: spec(args)?,
-        who: args.by.change().who,
-        why: args.by.change().why,
-        supersede: args.supersede,
+        spec,
+        who: by.change().who,
+        why: by.change().why,
+        supersede,
     };
     let path = format!("/api/v1/models/{model}/rollouts");
-    let told: RolloutDetailRecord = client.send(Method::POST, &path, &record).await?;
-    if args.watch {
-        return watch(client, context, &told.rollout.id).await;
-    }
-    context.output.answer(&told, show)?;
+    client.send(Method::POST, &path, &record).await
+}
+
+/// Says when a rollout that was begun does not begin yet.
+pub(crate) fn note_no_server(client: &Client, context: &Context) {
     if client.address().is_none() {
         context.output.note(
             "no server runs on this data folder; the rollout begins when `windlass serve` does",
         );
     }
-    Ok(Exit::Done)
 }
 
 pub(crate) async fn named(
@@ -378,7 +403,7 @@ fn tests(tests: &[TestRecord]) -> String {
     table(&["ROLE", "TEST", "VERDICT", "SO FAR"], rows)
 }
 
-fn show(told: &RolloutDetailRecord) -> String {
+pub(crate) fn show(told: &RolloutDetailRecord) -> String {
     let RolloutRecord {
         id,
         model,

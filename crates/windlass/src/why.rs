@@ -250,7 +250,7 @@ fn line(slice: &SliceRecord) -> Vec<String> {
     ]
 }
 
-fn conditions(by: &BTreeMap<String, String>) -> String {
+pub(crate) fn conditions(by: &BTreeMap<String, String>) -> String {
     let pairs = by.iter().map(|(column, value)| format!("{column}={value}"));
     pairs.collect::<Vec<_>>().join(", ")
 }

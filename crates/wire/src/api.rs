@@ -13,6 +13,7 @@ pub mod fairness;
 pub mod inputs;
 pub mod ledger;
 pub mod rollouts;
+pub mod shadow;
 pub mod why;
 
 use domain::signature::Rows;

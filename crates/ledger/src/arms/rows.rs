@@ -90,7 +90,7 @@ pub(super) struct Rows<'a> {
     pub(super) arms: Words<'a>,
     keys: &'a StringArray,
     pub(super) codes: Words<'a>,
-    took: &'a UInt32Array,
+    pub(super) took: &'a UInt32Array,
     costs: &'a Float32Array,
     level: Option<Float64Array>,
     /// The class of each word, where the level is none.

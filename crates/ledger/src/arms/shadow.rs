@@ -186,9 +186,12 @@ impl Snapshot<'_> {
                 })?;
             }
         }
-        let of_log = self.of_log_some(&table, asked.range, |layout, _| {
-            layout.version == asked.candidate
-        })?;
+        let of_log = self.of_log_some(
+            &table,
+            asked.range,
+            |_| true,
+            |layout, _| layout.version == asked.candidate,
+        )?;
         for unsealed in of_log {
             let batch = within(&unsealed.batch, Ids::ALL, asked.range)?;
             reading.unheard(&unsealed.layout, &batch)?;
@@ -210,10 +213,15 @@ impl Snapshot<'_> {
         };
         let mut files = self.files(Kind::Predictions, asked.model, range);
         files.retain(|it| self.layout(it).version == asked.incumbent);
-        let rows = self.of_log_some(asked.model, range, |layout, head| {
-            layout.version == asked.incumbent
-                && ids.contains(&crate::read::number_of(&head.place.id))
-        })?;
+        let rows = self.of_log_some(
+            asked.model,
+            range,
+            |_| true,
+            |layout, head| {
+                layout.version == asked.incumbent
+                    && ids.contains(&crate::read::number_of(&head.place.id))
+            },
+        )?;
         let labels = self.labels_of_log(asked.model)?;
         let windows = quality::windows(self, asked.model, &files)?;
         let layouts = self.layouts_of(&files, &rows);

@@ -128,6 +128,7 @@ impl Stage {
             gave_up: "cancelled",
             over_us: &[],
             pairs: true,
+            by: &[],
         };
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         let arms = snapshot.arms(&asked).expect("an answer");

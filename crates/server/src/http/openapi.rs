@@ -348,6 +348,11 @@ const ROUTES: &[Route] = &[
         "What happened to a rollout, with what it rests on: from",
     ),
     (
+        "get",
+        "/api/v1/rollouts/{id}/shadow",
+        "How the candidate's unheard answers differ from those that callers got",
+    ),
+    (
         "post",
         "/api/v1/rollouts/{id}/{deed}",
         "Does what somebody wants: approve, pause, resume, promote, abort",

@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{id}", get(show))
         .route("/api/v1/rollouts/{id}/events", get(events))
+        .route("/api/v1/rollouts/{id}/shadow", get(shadow))
         .route("/api/v1/rollouts/{id}/{deed}", post(command))
 }
 
@@ -184,6 +185,15 @@ async fn events(
         let next = |it: &api::RolloutEventRecord| (it.number + 1).to_string();
         Ok(super::api::page(items, limit, next))
     };
+    respond(result.await)
+}
+
+async fn shadow(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Read>,
+    Path(id): Path<String>,
+) -> Response {
+    let result = async { rollouts::shadow::report(&app, permission, &id.parse()?).await };
     respond(result.await)
 }
 

@@ -30,7 +30,7 @@ use counted::Counted;
 use distinct::{Distinct, together};
 
 /// How long a window is.
-const WINDOW_US: i64 = 1_000_000;
+pub(super) const WINDOW_US: i64 = 1_000_000;
 /// What ended so long ago is in the ledger.
 const LATE: Duration = Duration::from_secs(1);
 /// A request takes no longer than it may, and so much to be refused.

@@ -117,3 +117,49 @@ async fn what_was_answered_by_arms_is_evidence() {
     drop((incumbent, candidate));
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_candidate_says_in_the_shadow_is_compared_with_what_callers_hear() {
+    let site = Site::open().await;
+    site.serve("m", COPY).await;
+    assert_eq!(site.push("m", ADD, None).await.body["version"], 2);
+    let third = ADD.replace("add 1", "add 3");
+    assert_eq!(site.push("m", &third, None).await.body["version"], 3);
+    let begin = async |version: u32, shadow: Value| {
+        let start = json!({
+            "version": version,
+            "spec": {"shadow": shadow, "approval": "each-step"},
+            "supersede": true,
+        });
+        let path = "/api/v1/models/m/rollouts";
+        let begun = site.call(Method::POST, path, start.to_string()).await;
+        assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.body);
+        format!(
+            "/api/v1/rollouts/{}",
+            begun.body["id"].as_str().expect("an id")
+        )
+    };
+    let path = begin(2, json!({"sample": "100%"})).await;
+    site.until(&path, |it| it["state"] == "shadow").await;
+    for _ in 0..20 {
+        assert_eq!(show(&site.ask("m").await), "1 [1.0,2.0]");
+    }
+    let told = site
+        .until(&format!("{path}/shadow"), |it| it["pairs"] == 20)
+        .await;
+    assert_eq!((&told["changed"], &told["units"]), (&json!(20), &json!(20)));
+    assert_eq!(told["largest"][0]["candidate"], "2.000000");
+    // Outputs that no task names are compared and not subtracted, and nothing tells slices of one input apart.
+    assert_eq!(told["difference"], Value::Null);
+    assert_eq!(told["moved"]["verdict"], "not enough data");
+    assert_eq!(told["latency"].as_array().map(Vec::len), Some(2));
+    let off = begin(3, json!("off")).await;
+    let refused = site.call(Method::GET, &format!("{off}/shadow"), "").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
+    let listed = site.get("/api/v1/rollouts?model=m").await;
+    let percents: Vec<&Value> = (0..2)
+        .map(|it| &listed["items"][it]["shadow_percent"])
+        .collect();
+    assert_eq!(percents, [&Value::Null, &json!(100.0)]);
+    site.end().await;
+}

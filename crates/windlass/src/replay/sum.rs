@@ -4,7 +4,7 @@ use serde::Serialize;
 use wire::api::ledger::{ReplayRecord, ReplaySliceRecord};
 
 use crate::failure::Failure;
-use crate::output::{count, decimals, number, share, table};
+use crate::output::{count, decimals, number, share, signed, table};
 use crate::threshold::Threshold;
 
 /// The most slices of a table; `--json` has all.
@@ -281,13 +281,6 @@ fn slices(slices: &[ReplaySliceRecord]) -> String {
         text.push_str(&format!("\nand {} more: `--json` has all", more + 1));
     }
     text
-}
-
-fn signed(value: f64) -> String {
-    match value > 0.0 {
-        true => format!("+{}", number(value)),
-        false => number(value),
-    }
 }
 
 #[cfg(test)]

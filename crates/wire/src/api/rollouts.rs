@@ -1,8 +1,10 @@
 //! Records of rollouts. Times are milliseconds since 1970.
 
 use domain::Version;
+use domain::manifest::Off;
 use domain::rollout::command::Person;
 use domain::rollout::evidence::{Evidence, Figure, Role, Tested, Verdict};
+use domain::rollout::spec::ShadowSetting;
 use domain::rollout::state::State;
 use domain::rollout::{Event, Plan, Rollout};
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,9 @@ pub struct RolloutRecord {
     pub why: String,
     /// Who answers, and how much.
     pub traffic: Vec<ShareRecord>,
+    /// How much the candidate answers unheard first, in percent; none where its shadow is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_percent: Option<f64>,
 }
 
 /// An arm's share of the keys.
@@ -178,6 +183,10 @@ impl RolloutRecord {
             who: who.clone(),
             why: why.clone(),
             traffic: shares.chain(shadow).collect(),
+            shadow_percent: match &plan.spec().shadow {
+                ShadowSetting::Off(Off::Off) => None,
+                ShadowSetting::Sample(it) => Some(it.sample.get() * 100.0),
+            },
         }
     }
 }
