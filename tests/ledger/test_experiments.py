@@ -195,6 +195,26 @@ def test_what_keys_did_before_is_used(two):
         assert "(what 500 keys did before took " in known["said"], known
 
 
+def test_it_ends_by_itself_and_a_key_may_be_an_input(two):
+    rows, _ = applicants()
+    with two() as server:
+        it = begun(server, deadline="6s", key="input:Job")
+        running(server, it["id"])
+        server.predict_many(rows[:40], each=1)
+        until(lambda: told(server, it["id"])["over"], "its time is over", 30)
+        ended = told(server, it["id"])
+        assert ended["state"] == "deadline", ended
+        assert "`credit:1` has all of the traffic again: its 6s are over" in ended["events"][-1]["said"]
+        listed = server.command("experiment", "list", "credit")
+        assert "has ended, as its time is over; `credit:1` has the traffic" in listed, listed
+        arms = server.query(
+            'select distinct key, "Job", version from credit where arm like \'arm %\' order by key'
+        )
+        # All of a job have one version.
+        assert len(arms) == len({key for key, _, _ in arms}) > 1, arms
+        assert all(key == job for key, job, _ in arms), arms
+
+
 def test_a_bandit_moves_the_shares_and_says_so(two):
     rows, _ = applicants()
     with two(**{"timeout: 1s": "timeout: 1us"}) as server:

@@ -3,7 +3,7 @@
 //!
 //! R1. What is served is what the registry says: an event is in it before its traffic is asked for.
 //! R2. Nothing goes on from look to look but when the next one is: whatever ends the process, what is read next is one state.
-//! R3. Looking takes a twentieth of a core at most, and nothing here is on a request's way.
+//! R3. Looking takes a twentieth of a core at most, holds no decision up, and nothing here is on a request's way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -137,7 +137,7 @@ async fn all_events(store: &Store, kept: &Kept) -> Result<Vec<Event>, Refusal> {
     }
 }
 
-/// Looks and decides until the server ends.
+/// Decides until the server ends: each second, and whenever something was loaded, measured or asked for.
 pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
     let opened = app.upgrade();
     let opened = opened.map(|it| (it.catalog.changes(), Arc::clone(&it.experiments)));
@@ -149,22 +149,38 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
     let stopping = tasks.stopping();
     tokio::pin!(stopping);
     loop {
-        let look = tokio::select! {
+        tokio::select! {
             biased;
             () = &mut stopping => return,
-            changed = changes.changed() => match changed {
-                Ok(()) => false,
-                Err(_) => return,
-            },
-            () = experiments.changed.notified() => false,
-            _ = tick.tick() => true,
-        };
+            changed = changes.changed() => if changed.is_err() { return },
+            () = experiments.changed.notified() => {}
+            _ = tick.tick() => {}
+        }
+        let Some(held) = app.upgrade() else { return };
+        tokio::select! {
+            biased;
+            () = &mut stopping => return,
+            () = settle_all(&held) => {}
+        }
+    }
+}
+
+/// Looks until the server ends.
+pub(crate) async fn look(app: Weak<App>, tasks: Tasks) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stopping = tasks.stopping();
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopping => return,
+            _ = tick.tick() => {}
+        }
         let Some(held) = app.upgrade() else { return };
         let work = async {
-            if look {
-                look_at_all(&held).await;
-            }
-            settle_all(&held).await;
+            look_at_all(&held).await;
+            held.experiments.changed.notify_one();
         };
         tokio::select! {
             biased;
@@ -183,7 +199,7 @@ async fn look_at_all(app: &Arc<App>) {
     };
     for (kept, periods, history) in due {
         let began = Instant::now();
-        let number = kept.number;
+        let (number, events) = (kept.number, kept.experiment.progress.events);
         let model = kept.experiment.plan.model().clone();
         let looked = look_at(app, kept, periods, history).await;
         let mut live = app.experiments.lock().await;
@@ -195,7 +211,9 @@ async fn look_at_all(app: &Arc<App>) {
             Ok((measured, history)) => {
                 live.history = Some(history);
                 live.look = measured.look;
-                live.shares = measured.shares;
+                // Shares that moved meanwhile were not seen.
+                let is_new = live.kept.experiment.progress.events == events;
+                live.shares = measured.shares.filter(|_| is_new);
             }
             // What was known before is still known.
             Err(refusal) => {

@@ -230,6 +230,8 @@ impl Server {
         tasks.start("rollouts", watching);
         let watching = experiments::watch(Arc::downgrade(&app), tasks.clone());
         tasks.start("experiments", watching);
+        let looking = experiments::look(Arc::downgrade(&app), tasks.clone());
+        tasks.start("looks at experiments", looking);
         for listener in listeners {
             let limits = Arc::clone(&app.limits);
             let accept = listen::serve(listener, front.clone(), limits, listening.clone());

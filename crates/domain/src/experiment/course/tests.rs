@@ -4,7 +4,8 @@ use super::*;
 use crate::experiment::Spec;
 use crate::experiment::plan::Ask;
 use crate::rollout::recorded::Recorded;
-use crate::signature::{Rows, Signature};
+use crate::signature::{Rows, Signature, TensorSpec};
+use crate::tensor::DataType;
 
 fn version(number: u32) -> Version {
     Version::new(number).expect("not zero")
@@ -38,14 +39,21 @@ fn asked(
         rows: Rows::Outermost,
         task: None,
     };
+    let versions = versions.iter().map(|it| (version(*it), &signature));
+    ask(spec, traffic, versions.collect(), shares)
+}
+
+fn ask(
+    spec: &str,
+    traffic: Option<u32>,
+    versions: Vec<(Version, &Signature)>,
+    shares: &[&str],
+) -> Result<Plan, Refusal> {
     Plan::new(Ask {
         id: "e-1".parse().expect("an id"),
         model: "credit".parse().expect("a name"),
         traffic: traffic.map(version),
-        versions: versions
-            .iter()
-            .map(|it| (version(*it), &signature))
-            .collect(),
+        versions,
         shares: shares
             .iter()
             .map(|it| it.parse().expect("a share"))
@@ -96,6 +104,32 @@ fn what_cannot_be_done_is_refused() {
     );
     of(ERRORS, Some(2), &[1, 2], &[], "name that one first");
     of(ERRORS, None, &[1, 2], &[], "no version has the traffic");
+    let plain = Signature {
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        rows: Rows::Outermost,
+        task: None,
+    };
+    let mut more = plain.clone();
+    more.inputs.push(TensorSpec {
+        name: "age".to_owned(),
+        datatype: DataType::Fp32,
+        shape: Vec::new(),
+        features: Vec::new(),
+    });
+    let unlike = ask(
+        ERRORS,
+        Some(1),
+        vec![(version(1), &plain), (version(2), &more)],
+        &[],
+    );
+    let why = unlike.expect_err("it takes something else").to_string();
+    assert!(
+        why.contains(
+            "`credit:2` cannot answer what `credit:1` is asked: it needs an input `age` more"
+        ),
+        "{why}"
+    );
     let accuracy = r#"{"metric":"accuracy","equivalent_within":"1pp"}"#;
     of(
         accuracy,
