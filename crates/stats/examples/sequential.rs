@@ -17,6 +17,7 @@ use stats::sequential::cuped::{self, Pairs};
 use stats::sequential::means::{self, Means, Values};
 use stats::sequential::proportion::{self, Tally};
 use stats::sequential::rates::Rates;
+use stats::sequential::strata::{self, Row};
 use stats::sequential::{Risks, assignment, band};
 
 fn main() -> Outcome<()> {
@@ -112,6 +113,18 @@ fn answer(fields: &Fields) -> Outcome<Value> {
                 risk,
                 fields.or("planned", 5_000)?,
             ))
+        }
+        "strata" => {
+            let row = |it: &Vec<f64>| Row {
+                period: it[0] as u32,
+                is_candidate: it[1] > 0.0,
+                unit: it[2] as u64,
+                value: it[3],
+                before: it[4],
+            };
+            let rows: Vec<Row> = fields.columns("rows")?.iter().map(row).collect();
+            let planned = fields.or("planned", 5_000)?;
+            interval(strata::difference(&rows, risk, planned).difference)
         }
         other => return Err(format!("no question `{other}`").into()),
     })

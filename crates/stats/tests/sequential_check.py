@@ -3,18 +3,19 @@
     cargo build -p stats --example sequential
     python sequential_check.py PATH_TO_EXAMPLE_BINARY
 
-Needs numpy and scipy. Exits non-zero where a number differs by more than 1e-7 of its size.
+Needs numpy, scipy and statsmodels. Exits non-zero where a number differs by more than 1e-7 of its size.
 
 The package confseq, by the authors of most formulas, has no wheel and wants a compiler with Boost, so its functions are not
 called. Where it can be, a number is got by another way than in the crate: the ends of an interval by a root finder on
 SciPy's beta function, the nearest pair of rates by minimising a divergence, the assignment's evidence as a ratio of two of
-SciPy's distributions, the adjusted difference from NumPy's covariances.
+SciPy's distributions, the adjusted difference from NumPy's covariances, the one of several times from a regression with clusters.
 """
 
 import math
 import sys
 
 import numpy as np
+import statsmodels.api as sm
 from scipy import optimize, special, stats
 
 import example
@@ -273,6 +274,38 @@ def cuped(random):
     ask("cuped", [value, value - width, value + width], ask="cuped", planned=2_000, **pairs)
 
 
+def strata(random):
+    """Regular units come in each time, with the arm that their place has by its share; others once."""
+    rows = []
+    for period, (share, usual) in enumerate([(0.5, 1.0), (0.7, 4.0), (0.9, 2.5)]):
+        for number in range(80):
+            unit = number if number < 40 else 1000 * (period + 1) + number
+            place = (unit * 0.6180339887) % 1
+            before = ((unit * 0.7548776662) % 1) * 4
+            value = usual + 0.5 * before + random.normal(0.2 * (place < share), 1)
+            rows.append([period, int(place < share), unit, value, before])
+    rows.sort(key=lambda it: it[2])
+    period, arm, unit, value, before = np.array(rows).T
+    cell = (2 * period + arm).astype(int)
+    design = np.eye(6)[cell]
+    # One slope within all cells; then a saturated regression, whose residuals are set to the cells' free number.
+    slope = sm.OLS(value, np.column_stack([design, before])).fit().params[-1]
+    adjusted = value - slope * before
+    means = np.array([adjusted[cell == it].mean() for it in range(6)])
+    counts = np.bincount(cell)
+    spread = np.sqrt(counts / (counts - 1))[cell]
+    fit = sm.OLS(means[cell] + spread * (adjusted - means[cell]), design)
+    clusters = {"groups": unit.astype(int), "use_correction": False}
+    fit = fit.fit(cov_type="cluster", cov_kwds=clusters)
+    weights = np.bincount(period.astype(int)) / len(rows)
+    contrast = np.stack([-weights, weights], axis=1).ravel()
+    difference = contrast @ fit.params
+    error = math.sqrt(contrast @ fit.cov_params() @ contrast)
+    width = half(error, len(set(unit)), 0.05, 2_000)
+    want = [difference, difference - width, difference + width]
+    ask("strata", want, ask="strata", planned=2_000, rows=rows)
+
+
 def main():
     random = np.random.default_rng(20261126)
     shares(random)
@@ -282,6 +315,7 @@ def main():
     bands()
     assignments(random)
     cuped(random)
+    strata(random)
     answers = example.answers([question for _, question, _ in questions])
     for (case, _, want), got in zip(questions, answers, strict=True):
         check(case, got, want)
