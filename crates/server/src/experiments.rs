@@ -384,6 +384,7 @@ pub(crate) async fn start(
             posted: &[],
             latency: None,
         },
+        retain: manifest.ledger.retain,
         person,
         now: now(app),
     })?;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::{Spec, wrong};
 use crate::alert::Moment;
+use crate::manifest::Span;
 use crate::name::{ModelName, Version, check_name};
 use crate::refusal::Refusal;
 use crate::rollout::command::Person;
@@ -78,6 +79,8 @@ pub struct Ask<'a> {
     pub spec: Spec,
     /// What is recorded of the model.
     pub recorded: Recorded<'a>,
+    /// For how long its rows are kept; without it for ever.
+    pub retain: Option<Span>,
     /// Who asks, and why.
     pub person: Person,
     /// When.
@@ -95,6 +98,7 @@ impl Plan {
             shares,
             spec,
             recorded,
+            retain,
             person,
             now,
         } = ask;
@@ -146,6 +150,15 @@ impl Plan {
         recorded
             .check(&test)
             .or_else(|(part, why)| wrong(part, why))?;
+        if let Some(retain) = retain
+            && retain.0 < spec.deadline.0
+        {
+            let deadline = spec.deadline;
+            let why = format!(
+                "`{deadline}` is longer than the ledger keeps rows, `ledger.retain: {retain}`, and all of them are needed"
+            );
+            return wrong("deadline", why);
+        }
         Self::restored(Parts {
             id,
             model,

@@ -32,6 +32,7 @@ async fn plan(registry: &Registry, id: &str) -> Plan {
             posted: &[],
             latency: None,
         },
+        retain: None,
         person: Person {
             who: "ann".to_owned(),
             why: "to know".to_owned(),

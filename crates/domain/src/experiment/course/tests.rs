@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::experiment::Spec;
 use crate::experiment::plan::Ask;
+use crate::manifest::Span;
 use crate::rollout::recorded::Recorded;
 use crate::signature::{Rows, Signature, TensorSpec};
 use crate::tensor::DataType;
@@ -60,6 +61,7 @@ fn ask(
             .collect(),
         spec: serde_json::from_str::<Spec>(spec).expect("a spec"),
         recorded: RECORDED,
+        retain: Some(Span(Duration::from_secs(30 * 86_400))),
         person: ann(),
         now: Moment(1_000),
     })
@@ -140,6 +142,14 @@ fn what_cannot_be_done_is_refused() {
     );
     let cost = r#"{"metric":"cost_per_1k","equivalent_within":"1%"}"#;
     of(cost, Some(1), &[1, 2], &[], "`--prices`");
+    let long = r#"{"metric":"error_rate","equivalent_within":"1pp","deadline":"31d"}"#;
+    of(
+        long,
+        Some(1),
+        &[1, 2],
+        &[],
+        "`experiment.deadline`: `31d` is longer than the ledger keeps rows, `ledger.retain: 30d`",
+    );
     let posted = r#"{"metric":"posted.revenue","better":"higher","equivalent_within":"1%"}"#;
     of(posted, Some(1), &[1, 2], &[], "nobody has posted `revenue`");
 }
