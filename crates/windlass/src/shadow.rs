@@ -4,6 +4,7 @@ use clap::Args;
 use domain::{Reference, Selector};
 use serde_json::json;
 use wire::api::PageRecord;
+use wire::api::ledger::MetricRecord;
 use wire::api::rollouts::RolloutRecord;
 use wire::api::shadow::{ShadowChangeRecord, ShadowLossRecord, ShadowMovedRecord, ShadowRecord};
 use wire::api::why::SliceRecord;
@@ -153,14 +154,15 @@ fn changed(told: &ShadowRecord) -> String {
     let Some(of_units) = of_units else {
         return "no answers to compare yet".to_owned();
     };
-    let ends = of_units.low.zip(of_units.high);
+    let (pairs, of_units) = (count(*pairs, "answer"), shares(of_units));
+    format!("{changed} of {pairs} changed: {of_units}")
+}
+
+/// A part of a whole and its interval: `12.3% [10.1%, 14.8%]`.
+fn shares(it: &MetricRecord) -> String {
+    let ends = it.low.zip(it.high);
     let ends = ends.map(|(low, high)| format!(" [{}, {}]", share(low), share(high)));
-    format!(
-        "{changed} of {} changed: {}{}",
-        count(*pairs, "answer"),
-        share(of_units.value),
-        ends.unwrap_or_default()
-    )
+    format!("{}{}", share(it.value), ends.unwrap_or_default())
 }
 
 fn show(told: &ShadowRecord) -> String {
@@ -243,7 +245,9 @@ fn show(told: &ShadowRecord) -> String {
         let (one, other) = (number(*one), number(*other));
         lines.push(format!("cost        {one} and {other} for 1,000 rows"));
     }
-    lines.extend(losses.iter().map(loss_line));
+    let heads = std::iter::once("losses").chain(std::iter::repeat(""));
+    let of_losses = heads.zip(losses);
+    lines.extend(of_losses.map(|(head, loss)| format!("{head:<11} {}", loss_line(loss))));
     if *units > 0 {
         lines.push(format!(
             "intervals   of {} and requests without one, at {}",
@@ -261,7 +265,7 @@ fn show(told: &ShadowRecord) -> String {
     parts.join("\n\n")
 }
 
-fn difference_of(mean: &wire::api::ledger::MetricRecord) -> String {
+fn difference_of(mean: &MetricRecord) -> String {
     let sign = if mean.value > 0.0 { "+" } else { "" };
     format!("{sign}{}", interval(mean))
 }
@@ -332,25 +336,20 @@ fn slices(moved: &ShadowMovedRecord) -> String {
             _ => format!("no slice moved more than the others: {searched}"),
         };
     }
-    let of = |it: &wire::api::ledger::MetricRecord| match by.as_str() {
-        "changed" => share(it.value),
-        _ => number(it.value),
-    };
+    let of_shares = by == "changed";
+    let of = |it: f64| if of_shares { share(it) } else { number(it) };
+    let with_ends = |it: &MetricRecord| if of_shares { shares(it) } else { interval(it) };
     let rows = confirmed.iter().map(|it| {
         vec![
             conditions(&it.by),
             it.held_out.rows.to_string(),
-            of(&it.held_out.loss),
-            of(&it.others.loss),
-            interval(&it.difference),
+            of(it.held_out.loss.value),
+            of(it.others.loss.value),
+            with_ends(&it.difference),
             number(it.adjusted_p),
         ]
     });
-    let moved = if by == "changed" {
-        "CHANGED"
-    } else {
-        "MOVED BY"
-    };
+    let moved = if of_shares { "CHANGED" } else { "MOVED BY" };
     let head = [
         "SLICES THAT MOVED",
         "UNITS",
@@ -399,14 +398,14 @@ changed     12 of 100 answers changed: 12.0% [6.00%, 21.0%]; 2 of them it failed
 score       +0.0100 [-0.0200, 0.0400] on average
 latency     p50 2.00 ms and 3.00 ms, p99 8.00 ms and 9.50 ms, for the same requests
 cost        0.500 and 0.250 for 1,000 rows
-squared error 0.200 and 0.180, -0.0200 [-0.100, 0.0600], by 40 labels
+losses      squared error 0.200 and 0.180, -0.0200 [-0.100, 0.0600], by 40 labels
 intervals   of 90 keys and requests without one, at 95.0%
 
 LARGEST CHANGES  KEY  INCUMBENT      CANDIDATE     DIFFERENCE
 p.0              ann  good 0.400000  bad 0.700000  +0.300
 
 SLICES THAT MOVED  UNITS  CHANGED  OTHERS  DIFFERENCE            P
-Home=rent          31     38.7%    0%      0.387 [0.200, 0.500]  0.00200
+Home=rent          31     38.7%    0%      38.7% [20.0%, 50.0%]  0.00200
 9 slices of 2 columns looked at";
         assert_eq!(show(&told), want);
     }

@@ -574,8 +574,9 @@ fn units(pairs: &[Pair]) -> Vec<bool> {
     units
 }
 
+/// Whether a number may be a score from 0 to 1: in single precision they add up to a little more.
 fn is_share(number: f64) -> bool {
-    (0.0..=1.0).contains(&number)
+    (-1e-6..=1.0 + 1e-6).contains(&number)
 }
 
 /// The mean of differences, as they come. With bounds if all of them are of numbers from 0 to 1.
@@ -587,7 +588,7 @@ fn mean_of(pairs: &[(f64, f64)], have_bounds: bool, alpha: f64) -> Estimate {
     }
     let mut bounded = Bounded::new(alpha);
     for (one, other) in pairs {
-        bounded.add_difference(other - one);
+        bounded.add_difference((other - one).clamp(-1.0, 1.0));
     }
     bounded.difference()
 }
@@ -669,7 +670,8 @@ fn losses(by_time: &[&Pair], is_score: bool, alpha: f64) -> Vec<PairedLoss> {
                     && is_share(numbers.0)
                     && is_share(numbers.1)
                 {
-                    let loss = |it: f64| (it - f64::from(u8::from(*is_positive))).powi(2);
+                    let loss =
+                        |it: f64| (it.clamp(0.0, 1.0) - f64::from(u8::from(*is_positive))).powi(2);
                     squared.push((loss(numbers.0), loss(numbers.1)));
                 }
             }

@@ -10,6 +10,8 @@ struct Stage {
     site: Site,
     heard: Writer,
     unheard: Writer,
+    /// Whether the answers are numbers in place of classes.
+    is_value: bool,
 }
 
 struct Asked<'a> {
@@ -25,14 +27,28 @@ struct Asked<'a> {
 
 impl Stage {
     fn new() -> Self {
+        Self::of(&credit(&["age", "income"]), false)
+    }
+
+    /// With numbers for answers.
+    fn of_values() -> Self {
+        let signature = Signature {
+            outputs: vec![spec("y", DataType::Fp32, &[Some(1)])],
+            task: serde_json::from_str(r#"{"type":"regression"}"#).expect("a task"),
+            ..credit(&["age", "income"])
+        };
+        Self::of(&signature, true)
+    }
+
+    fn of(signature: &Signature, is_value: bool) -> Self {
         let site = Site::new();
-        let signature = credit(&["age", "income"]);
-        let heard = site.ledger.writer(layout(&signature, 1));
-        let unheard = site.ledger.writer(layout(&signature, 2).unheard());
+        let heard = site.ledger.writer(layout(signature, 1));
+        let unheard = site.ledger.writer(layout(signature, 2).unheard());
         Self {
             site,
             heard,
             unheard,
+            is_value,
         }
     }
 
@@ -43,7 +59,11 @@ impl Stage {
         };
         let count = scores.len();
         let p: Vec<f32> = scores.iter().flat_map(|bad| [1.0 - bad, *bad]).collect();
-        let p = Tensor::new(vec![count, 2], Elements::from_slice(&p)).expect("fits");
+        let p = match self.is_value {
+            true => Tensor::new(vec![count, 1], Elements::from_slice(scores)),
+            false => Tensor::new(vec![count, 2], Elements::from_slice(&p)),
+        };
+        let p = p.expect("fits");
         let x: Vec<f32> = (0..count)
             .flat_map(|_| [asked.number as f32, 1.0])
             .collect();
@@ -245,6 +265,44 @@ fn the_slice_that_moved_is_named_and_labels_tell_who_is_right() {
         assert!((wrong.candidate - 33.0 / 400.0).abs() < 1e-12);
         assert!(wrong.difference.low.is_some());
         assert!(told.losses[1].candidate > told.losses[1].incumbent);
+    });
+}
+
+#[test]
+fn values_have_no_bounds_and_move_by_how_far_they_go() {
+    let stage = Stage::of_values();
+    for number in 0..300 {
+        let city = ["Bern", "Chur", "Genf"][number as usize % 3];
+        let level = 100.0 + (number % 7) as f32;
+        // All answers differ a little; in Genf they go far.
+        let other = level + if city == "Genf" { 20.0 } else { 0.5 } + (number % 5) as f32 / 50.0;
+        stage.both(number, city, &[level], &[other]);
+    }
+    let labels: Vec<(Target, &str)> = (0..300).map(|it| (by_id(it, 0, 0), "103")).collect();
+    stage.site.label(&labels);
+    stage.check(|told| {
+        assert_eq!((told.units, told.changed), (300, 300));
+        let difference = told.difference.expect("numbers");
+        assert!(!difference.is_score && difference.mean.low.is_none());
+        assert!(
+            (difference.mean.value - 7.04).abs() < 0.01,
+            "{difference:?}"
+        );
+        assert!(told.moved.by_distance);
+        let slice = &told.moved.slices[0];
+        assert!(
+            slice.slice.confirmed && slice.by["city"] == "Genf",
+            "{slice:?}"
+        );
+        let [loss] = told.losses[..] else {
+            panic!("{:?}", told.losses);
+        };
+        assert_eq!((loss.name, loss.units), ("absolute_error", 300));
+        assert!(
+            loss.difference.low.is_none() && loss.difference.value > 4.0,
+            "{loss:?}"
+        );
+        assert!(told.largest[0].difference > Some(20.0));
     });
 }
 
