@@ -10,6 +10,7 @@
 //!     arm would look like one that is given fewer.
 
 mod labelled;
+mod posted;
 mod rows;
 pub(crate) mod shadow;
 
@@ -27,6 +28,7 @@ use crate::layout::{Layout, unheard_of};
 use crate::read::{Ids, Range, Snapshot, number_of, within};
 use labelled::values_of;
 pub use labelled::{Labelled, LabelledRow};
+pub use posted::Posted;
 use rows::{Cell, Rows, answer_columns, same};
 
 /// What is asked of a model's rows.

@@ -115,9 +115,21 @@ pub fn unheard_of(model: &str) -> String {
     format!("{model}~shadow")
 }
 
+/// What the table of the values of a model's metric is called. They are kept as labels are. No model can have that name.
+pub fn posted_as(model: &str, metric: &str) -> String {
+    format!("{model}{POSTED}{metric}")
+}
+
+const POSTED: &str = "~posted.";
+
+/// The model and the metric whose values a table has.
+pub(crate) fn posted_of(table: &str) -> Option<(&str, &str)> {
+    table.split_once(POSTED)
+}
+
 /// The model that a table belongs to.
 pub(crate) fn heard_of(table: &str) -> &str {
-    table.strip_suffix("~shadow").unwrap_or(table)
+    table.split_once('~').map_or(table, |(model, _)| model)
 }
 
 /// What a layout is made of.

@@ -52,7 +52,9 @@ use domain::Refusal;
 use tokio::sync::watch;
 
 pub use arms::shadow::{Change, Difference, Latency, Moved, PairedLoss, ShadowAsked, ShadowReport};
-pub use arms::{Answer, Arms, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Side, Unit};
+pub use arms::{
+    Answer, Arms, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Posted, Side, Unit,
+};
 pub use attributes::Attributes;
 pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};
@@ -60,7 +62,7 @@ pub use files::{Damage, Entry, Kind};
 pub use find::{Story, Told};
 pub use kpi::{Kpi, KpiBy};
 pub use label::{LABEL_BYTES_MAX, Label, Target};
-pub use layout::{Layout, VALUES_MAX, Version, unheard_of};
+pub use layout::{Layout, VALUES_MAX, Version, posted_as, unheard_of};
 pub use quality::{
     Called, Example, Examples, Group, Judged, LabelCounts, Loss, Losses, Quality, Question, Report,
     Scored, Spans,
@@ -160,7 +162,7 @@ pub struct Full {
 pub struct Status {
     /// Rows taken by this process.
     pub recorded: u64,
-    /// Labels taken by this process.
+    /// Labels taken by this process, and values of metrics.
     pub labelled: u64,
     /// Rows that could not be taken and were answered all the same, since the folder was made.
     pub lost: u64,
@@ -305,7 +307,7 @@ impl Ledger {
         self.log.lost.add(rows);
     }
 
-    /// Adds labels of one model. What was taken is not acknowledged before `until_on_disk` has resolved for
+    /// Adds labels of one model, or values of one metric ([`posted_as`]). What was taken is not acknowledged before `until_on_disk` has resolved for
     /// the place given. Where there is no room for all, it says how many were taken.
     pub fn add_labels(
         &self,
@@ -363,7 +365,7 @@ impl Ledger {
     }
 
     /// Numbers that cost nothing to ask for: rows recorded by this process, rows lost since the folder was made,
-    /// labels taken by this process.
+    /// labels and values of metrics taken by this process.
     pub fn counts(&self) -> (u64, u64, u64) {
         (
             self.recorded.load(Relaxed),

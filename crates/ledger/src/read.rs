@@ -1,6 +1,6 @@
 //! Reading rows back, those that are sealed and those that are not, as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::columns::{Collector, Head};
 use crate::files::{Catalog, Entry, Files, Kind};
 use crate::index::Times;
 use crate::label::Kept;
-use crate::layout::Layout;
+use crate::layout::{Layout, posted_of};
 use crate::log::Readable;
 use crate::{Ledger, failure, lock, seal};
 
@@ -205,15 +205,26 @@ impl Snapshot<'_> {
 
     /// The models that the ledger has rows of, or expects some of.
     pub fn models(&self) -> Result<Vec<String>, Refusal> {
+        let tables = self.tables()?.into_iter();
+        Ok(tables.filter(|it| posted_of(it).is_none()).collect())
+    }
+
+    /// The metrics that values were posted of for a model, ascending.
+    pub fn posted(&self, model: &str) -> Result<Vec<String>, Refusal> {
+        let tables = self.tables()?;
+        let names = tables.iter().filter_map(|it| posted_of(it));
+        let names = names.filter(|it| it.0 == model).map(|it| it.1.to_owned());
+        Ok(names.collect())
+    }
+
+    fn tables(&self) -> Result<BTreeSet<String>, Refusal> {
         let known = self.catalog.layouts.iter().map(|it| it.model.as_str());
-        let mut models: std::collections::BTreeSet<String> = known
-            .chain(self.catalog.models())
-            .map(str::to_owned)
-            .collect();
+        let known = known.chain(self.catalog.models());
+        let mut tables: BTreeSet<String> = known.map(str::to_owned).collect();
         for segment in &self.segments {
-            models.extend(segment.models()?);
+            tables.extend(segment.models()?);
         }
-        Ok(models.into_iter().collect())
+        Ok(tables)
     }
 
     /// The files of a kind that may have rows of a model within a range of time.

@@ -2,11 +2,14 @@
 //!
 //! Tables: `predictions` (what every prediction has, of all models), `labels` (every label as it was told), and
 //! one for each model by its name: its predictions with their features and answers, joined with the label that
-//! holds; it is also `model:NAME`, for a model that is called `predictions` or `labels`. Names keep their case.
+//! holds; it is also `model:NAME`, for a model that is called `predictions` or `labels`. `NAME~metrics` has what was posted
+//! with its predictions' ids. Names keep their case.
 //!
 //! R1. A question reads. What would write, change a setting or read a file of its own is refused.
 //! R2. It uses no more memory than it was given; what needs more goes to a bounded folder, or fails.
 //! R3. Rows are read from one snapshot: what is recorded meanwhile is not seen, and nothing is seen twice.
+
+mod joined;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,14 +34,18 @@ use crate::attributes::{Attribute, Attributes};
 use crate::files::Kind;
 use crate::label::Kept;
 use crate::layout::{Layout, SYSTEM, words};
-use crate::read::{Range, Snapshot, conform};
+use crate::read::{Range, Snapshot, Unsealed, conform};
 use crate::seal;
+use joined::{joined, joined_sql};
 
 /// Where questions put what they have no memory for, in the ledger's folder.
 pub(crate) const TEMPORARY: &str = "tmp";
 
 /// Before a model's name it is the model's table, whatever the model is called. No name has a colon.
 const OF_MODEL: &str = "model:";
+
+/// Behind a model's name it is the table of its metrics. No model can have that name.
+const METRICS: &str = "~metrics";
 
 /// What a question may use.
 #[derive(Clone, Copy, Debug)]
@@ -274,16 +281,20 @@ impl Snapshot<'_> {
                 "predictions" => self.all_predictions(context, of).await?,
                 "labels" => self.labels(context, of.models).await?,
                 name => {
-                    let model = name.strip_prefix(OF_MODEL).unwrap_or(name);
+                    let name = name.strip_prefix(OF_MODEL).unwrap_or(name);
+                    let of_metrics = name.strip_suffix(METRICS);
+                    let model = of_metrics.unwrap_or(name);
                     if !of.models.iter().any(|it| it == model) {
                         continue;
                     }
-                    let frame = self.model(context, (model, of.range), with_labels).await?;
+                    let range = (model, of.range);
                     match of.attributes {
+                        _ if of_metrics.is_some() => self.metrics(context, range).await?,
                         Some((of, attributes)) if of == model => {
+                            let frame = self.model(context, range, with_labels).await?;
                             with_attributes(frame, attributes)?
                         }
-                        _ => frame,
+                        _ => self.model(context, range, with_labels).await?,
                     }
                 }
             };
@@ -371,42 +382,41 @@ impl Snapshot<'_> {
         with_labels: bool,
     ) -> Result<DataFrame, Refusal> {
         let log = self.of_log(model)?;
-        let schema = Arc::new(merged(&self.layouts_of_model(model, &log.rows)));
-        let mut files = Vec::new();
-        self.paths(Kind::Predictions, model, range, &mut files)?;
-        let rows = log.rows.iter().map(|it| conform(&it.batch, &schema));
-        let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
-        let frame = table(context, &schema, files, rows).await?;
+        let (frame, schema) = self.rows(context, (model, range), &log.rows).await?;
         if !with_labels {
             return shown(frame);
         }
-        let by_text = !self.files(Kind::TextLabels, model, Range::ALL).is_empty()
-            || log
-                .labels
-                .iter()
-                .any(|it| !matches!(it.label.target, crate::Target::Id(_)));
+        let by_text = self.has_text_labels(model, &log.labels);
         let labels = match log.labels.is_empty() {
             true => BTreeMap::new(),
             false => BTreeMap::from([(model.to_owned(), log.labels)]),
         };
         let models = [model.to_owned()];
         let labels = self.labels_table(context, &models, labels).await?;
-        let failed = |error: DataFusionError| refused(&error);
-        // Names that no model can have, since they begin with an underscore.
-        for (name, frame) in [("_rows", frame), ("_labels", labels)] {
-            context
-                .register_table(name, frame.into_view())
-                .map_err(failed)?;
-        }
-        let joined = context
-            .sql(&joined_sql(&schema, by_text))
-            .await
-            .map_err(failed)?;
-        for name in ["_rows", "_labels"] {
-            // The plan keeps what it reads.
-            context.deregister_table(name).map_err(failed)?;
-        }
-        shown(joined)
+        let sql = joined_sql(&schema, by_text);
+        shown(joined(context, frame, labels, &sql).await?)
+    }
+
+    /// A model's predictions as they are kept, those of the log among them.
+    async fn rows(
+        &self,
+        context: &SessionContext,
+        (model, range): (&str, Range),
+        of_log: &[Unsealed],
+    ) -> Result<(DataFrame, Arc<Schema>), Refusal> {
+        let schema = Arc::new(merged(&self.layouts_of_model(model, of_log)));
+        let mut files = Vec::new();
+        self.paths(Kind::Predictions, model, range, &mut files)?;
+        let rows = of_log.iter().map(|it| conform(&it.batch, &schema));
+        let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>()?;
+        let frame = table(context, &schema, files, rows).await?;
+        Ok((frame, schema))
+    }
+
+    /// Whether labels name requests or keys.
+    fn has_text_labels(&self, model: &str, of_log: &[Kept]) -> bool {
+        let is_by_text = |it: &Kept| !matches!(it.label.target, crate::Target::Id(_));
+        !self.files(Kind::TextLabels, model, Range::ALL).is_empty() || of_log.iter().any(is_by_text)
     }
 }
 
@@ -427,36 +437,6 @@ fn ending(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFu
 fn mentions_labels(sql: &str) -> bool {
     let lower = sql.to_ascii_lowercase();
     lower.contains("label") || lower.replace(' ', "").replace("count(*)", "").contains('*')
-}
-
-/// Predictions with the label that holds: of several the one with the greatest number.
-fn joined_sql(schema: &Schema, by_text: bool) -> String {
-    let columns: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|it| format!("p.\"{}\"", it.name().replace('"', "\"\"")))
-        .collect();
-    let mut found = "select prediction_id, row, label, labelled_at, number from _labels \
-                     where prediction_id is not null"
-        .to_owned();
-    if by_text {
-        found.push_str(
-            " union all select p.prediction_id, p.row, l.label, l.labelled_at, l.number from _rows p \
-             join _labels l on p.request_id = l.request_id and p.row = l.row \
-             where l.request_id is not null \
-             union all select p.prediction_id, p.row, l.label, l.labelled_at, l.number from _rows p \
-             join _labels l on p.key = l.key \
-             where l.key is not null and p.time >= l.key_from and p.time < l.key_to",
-        );
-    }
-    format!(
-        "select {}, l.label, l.labelled_at, l.labels from _rows p left join ( \
-         select prediction_id, row, last_value(label order by number) as label, \
-         last_value(labelled_at order by number) as labelled_at, count(*) as labels \
-         from ({found}) group by prediction_id, row) l \
-         on p.prediction_id = l.prediction_id and p.row = l.row",
-        columns.join(", ")
-    )
 }
 
 /// The columns of all layouts. Where two give a name different types, it is text, which holds either.

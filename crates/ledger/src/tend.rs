@@ -254,7 +254,7 @@ impl Ledger {
                 }
             })
             .collect();
-        // What nobody heard is kept as long as the model's own rows.
+        // What nobody heard, and what was posted, is kept as long as the model's own rows.
         let of = |it: &&str| catalog.keep.get(heard_of(it)).copied().unwrap_or_default();
         let keep: Vec<Keep> = models.iter().map(of).collect();
         match retention::next(&files, &keep, now_ms * 1000) {

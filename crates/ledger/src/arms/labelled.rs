@@ -56,37 +56,16 @@ impl Snapshot<'_> {
     /// Reads which rows of the candidate and the control were labelled in the windows. Blocks for as long as it takes.
     pub fn arms_labelled(&self, asked: &ArmsAsked<'_>) -> Result<Vec<Labelled>, Refusal> {
         let by = asked.by;
-        let at = |number: i64| {
-            let since = number.saturating_mul(asked.every_us);
-            asked.from_us.saturating_add(since)
-        };
-        let numbers = Range {
-            from_us: at(asked.windows.start),
-            to_us: at(asked.windows.end),
-        };
-        let of_log = self.labels_of_log(asked.model)?;
-        let mut new = Wanted::default();
-        for kept in of_log.iter().filter(|it| numbers.has(it.number)) {
-            new.add(&kept.label.target);
-        }
-        let is_new =
-            |group: &RowGroupMetaData| label_numbers(group).is_none_or(|ends| numbers.meets(ends));
-        self.labels_of_files(asked.model, is_new, |kept| {
-            if numbers.has(kept.number) {
-                new.add(&kept.label.target);
-            }
-        })?;
-        let rows = self.labelled_rows(asked, &new)?;
-        let labels = self.all_labels(asked.model, &of_log, &rows)?;
+        let told = self.told_rows(asked, asked.model)?;
         let mut windows: BTreeMap<i64, Chosen> = BTreeMap::new();
-        for (layout, batch) in rows.iter().map(|(layout, batch)| (&**layout, batch)) {
+        for (layout, batch) in told.batches() {
             let rows = Rows::of(layout, batch)?;
             let (groups, judging) = (values_of(batch, by)?, Judging::of(layout, batch)?);
             for row in 0..batch.num_rows() {
-                let Some((first, told)) = labels.of(&rows, batch, row, numbers, asked) else {
+                let Some((window, label)) = told.of(&rows, batch, row, asked) else {
                     continue;
                 };
-                let truth = read_label(&layout.meaning, &told);
+                let truth = read_label(&layout.meaning, &label);
                 let arm = rows.arms.at(row).unwrap_or_default();
                 let Some(side) = side(asked, layout.version, arm) else {
                     continue;
@@ -102,7 +81,6 @@ impl Snapshot<'_> {
                     judged,
                     groups: groups.iter().map(|it| it[row].clone()).collect(),
                 };
-                let window = (first - asked.from_us).div_euclid(asked.every_us);
                 let of_window = windows.entry(window).or_default();
                 match of_window.get_mut(&(side, unit.hash)) {
                     Some(there) if there.0 <= hash => {}
@@ -116,6 +94,37 @@ impl Snapshot<'_> {
             rows: rows.into_values().map(|it| it.1).collect(),
         });
         Ok(windows.collect())
+    }
+
+    /// The rows of the candidate and the control of which a table's labels in the windows tell.
+    pub(super) fn told_rows(&self, asked: &ArmsAsked<'_>, table: &str) -> Result<Told, Refusal> {
+        let at = |number: i64| {
+            let since = number.saturating_mul(asked.every_us);
+            asked.from_us.saturating_add(since)
+        };
+        let numbers = Range {
+            from_us: at(asked.windows.start),
+            to_us: at(asked.windows.end),
+        };
+        let of_log = self.labels_of_log(table)?;
+        let mut new = Wanted::default();
+        for kept in of_log.iter().filter(|it| numbers.has(it.number)) {
+            new.add(&kept.label.target);
+        }
+        let is_new =
+            |group: &RowGroupMetaData| label_numbers(group).is_none_or(|ends| numbers.meets(ends));
+        self.labels_of_files(table, is_new, |kept| {
+            if numbers.has(kept.number) {
+                new.add(&kept.label.target);
+            }
+        })?;
+        let rows = self.labelled_rows(asked, &new)?;
+        let labels = self.all_labels(table, &of_log, &rows)?;
+        Ok(Told {
+            rows,
+            labels,
+            numbers,
+        })
     }
 
     /// Calls `take` with the labels of a model in those groups of files that are wanted.
@@ -238,6 +247,33 @@ impl Snapshot<'_> {
             take,
         )?;
         Ok(labels)
+    }
+}
+
+/// Rows, and the labels of a table that name them.
+pub(super) struct Told {
+    rows: Vec<(Arc<Layout>, RecordBatch)>,
+    labels: Labels,
+    /// Those of the windows.
+    numbers: Range,
+}
+
+impl Told {
+    pub(super) fn batches(&self) -> impl Iterator<Item = (&Layout, &RecordBatch)> {
+        self.rows.iter().map(|(layout, batch)| (&**layout, batch))
+    }
+
+    /// The window in which a row is counted, and what its label says; none where that is not one of those asked for.
+    pub(super) fn of(
+        &self,
+        rows: &Rows<'_>,
+        batch: &RecordBatch,
+        row: usize,
+        asked: &ArmsAsked<'_>,
+    ) -> Option<(i64, String)> {
+        let (first, told) = self.labels.of(rows, batch, row, self.numbers, asked)?;
+        let window = (first - asked.from_us).div_euclid(asked.every_us);
+        Some((window, told))
     }
 }
 

@@ -119,6 +119,28 @@ impl Arena {
         labelled.expect("an answer")
     }
 
+    /// Values of a metric that came so many milliseconds after the start.
+    fn post(&self, came_ms: i64, values: &[(Target, &str)]) {
+        let values: Vec<Label> = values
+            .iter()
+            .map(|(target, value)| Label {
+                target: target.clone(),
+                value: (*value).to_owned(),
+                at_us: START,
+            })
+            .collect();
+        let ledger = &self.site.ledger;
+        let table = posted_as("credit", "revenue");
+        let added = ledger.add_labels(&table, &values, NOW_MS + came_ms);
+        added.expect("room for values");
+    }
+
+    fn posted(&self, windows: std::ops::Range<i64>, metric: &str) -> Vec<Posted> {
+        let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        let posted = snapshot.arms_posted(&Self::asked(windows, (0, 0)), metric);
+        posted.expect("an answer")
+    }
+
     fn asked(windows: std::ops::Range<i64>, came_s: (i64, i64)) -> ArmsAsked<'static> {
         ArmsAsked {
             model: "credit",
@@ -414,6 +436,80 @@ fn a_row_counts_when_its_first_label_comes_and_once() {
     check();
     // Some in files, some in the log.
     arena.label(7_500, &[(by_id(4, 0, 1), "good")]);
+    check();
+}
+
+#[test]
+fn a_unit_has_the_mean_of_the_values_that_come_first() {
+    let arena = Arena::new();
+    let keyed = |number, came_ms| Request {
+        key: Some("ann"),
+        ..request(number, "candidate", came_ms)
+    };
+    for it in [
+        keyed(1, 0),
+        keyed(2, 10),
+        Request {
+            request_id: Some("r3"),
+            ..request(3, "control", 20)
+        },
+        Request {
+            scores: &[0.25, 0.25],
+            ..request(4, "control", 30)
+        },
+        request(5, "incumbent", 40),
+        Request {
+            code: Some("model_failed"),
+            ..request(6, "candidate", 50)
+        },
+    ] {
+        arena.put(&it);
+    }
+    // What is a label of the same row is another matter.
+    arena.label(1_000, &[(by_id(1, 0, 0), "bad")]);
+    let by_request = Target::Request {
+        id: "r3".to_owned(),
+        row: 0,
+    };
+    let of_both = Target::Key {
+        key: "ann".to_owned(),
+        from_us: START,
+        to_us: START + SECOND,
+    };
+    // Corrected at once: the last of a window.
+    arena.post(2_100, &[(by_id(1, 0, 0), "99"), (by_id(5, 0, 0), "1")]);
+    arena.post(2_900, &[(by_id(1, 0, 0), "10"), (by_id(2, 0, 0), "20")]);
+    arena.post(3_100, &[(by_request, "-4.5"), (by_id(4, 0, 1), "1.5")]);
+    arena.post(3_200, &[(by_id(6, 0, 0), "7"), (by_id(77, 0, 0), "7")]);
+    // Corrected later: it was counted already.
+    arena.post(5_000, &[(by_id(1, 0, 0), "1000"), (of_both, "2000")]);
+    let check = || {
+        let all = arena.posted(0..10, "revenue");
+        let windows: Vec<(i64, Vec<String>)> = all
+            .iter()
+            .map(|it| {
+                let mut units: Vec<String> = it
+                    .units
+                    .iter()
+                    .map(|(side, value)| format!("{side:?} {value}"))
+                    .collect();
+                units.sort();
+                (it.number, units)
+            })
+            .collect();
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let want = [
+            (2, texts(&["Candidate 15"])),
+            (3, texts(&["Control -4.5", "Control 1.5"])),
+        ];
+        assert_eq!(windows, want);
+        let each = (0..10).flat_map(|it| arena.posted(it..it + 1, "revenue"));
+        assert_eq!(each.collect::<Vec<_>>(), all);
+        assert_eq!(arena.posted(0..10, "clicks"), []);
+        assert_eq!(arena.labelled(0..10).len(), 1);
+    };
+    check();
+    arena.site.settle(NOW_MS);
     check();
 }
 
