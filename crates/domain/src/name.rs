@@ -21,6 +21,13 @@ pub struct ModelName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Alias(String);
 
+/// The longest name of a metric, in bytes: a folder is named after the model and it.
+pub const METRIC_BYTES_MAX: usize = 64;
+
+/// The name of numbers that callers post with predictions' ids, `revenue`: letters and digits as in a model's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricName(String);
+
 /// The number of an immutable package under a model's name: 1, 2, 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -92,6 +99,29 @@ impl FromStr for ModelName {
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
         check_name("model name", text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl MetricName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MetricName {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        check_name("metric", text)?;
+        if text.len() > METRIC_BYTES_MAX {
+            return Err(Refusal::InvalidName {
+                what: "metric",
+                name: text.chars().take(80).collect(),
+                why: "it is longer than 64 bytes",
+            });
+        }
         Ok(Self(text.to_owned()))
     }
 }

@@ -105,9 +105,14 @@ impl Snapshot<'_> {
                     reading.rows(&layout, &batch, &mut request, |_| None, &mut take)
                 })?;
             }
-            let rows = self.of_log_some(asked.model, asked.came, |_| true, |layout, head| {
-                of_version(layout) && reading.arm(layout.version, head.arm()).is_some()
-            })?;
+            let rows = self.of_log_some(
+                asked.model,
+                asked.came,
+                |_| true,
+                |layout, head| {
+                    of_version(layout) && reading.arm(layout.version, head.arm()).is_some()
+                },
+            )?;
             for unsealed in rows {
                 let batch = within(&unsealed.batch, Ids::ALL, asked.came)?;
                 reading.rows(&unsealed.layout, &batch, &mut None, |_| None, &mut take)?;

@@ -1,18 +1,26 @@
-//! Labels that are sent: each is checked against its model, and those that will do are on disk before it is
+//! Labels that are sent, and metrics: each is checked against its model, and those that will do are on disk before it is
 //! said that they are.
+
+use std::collections::BTreeMap;
 
 use domain::access::{Change, Permission};
 use domain::ledger::PredictionId;
+use domain::name::MetricName;
 use domain::task::Task;
 use domain::time::read_moment;
 use domain::{ModelName, Refusal};
-use ledger::{LABEL_BYTES_MAX, Label, Target};
+use ledger::{LABEL_BYTES_MAX, Label, Place, Target, posted_as};
+use stats::sequential::means::VALUE_MAX;
 use wire::api::ledger::{LabelsRecord, RejectedRecord};
 use wire::labels::LabelRow;
 
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::ledger::Keeper;
 use crate::package::blocking;
+
+/// Metrics that a model may have.
+const METRICS_MAX: usize = 32;
 
 /// Takes labels of a model; `wire::labels::decode` has bounded how many.
 pub(crate) async fn add(
@@ -22,45 +30,87 @@ pub(crate) async fn add(
     rows: Vec<Result<LabelRow, String>>,
 ) -> Result<LabelsRecord, Refusal> {
     let truth = truth_of(app, model).await?;
+    let table = model.to_string();
+    take(app, rows, move |_, row, now_us| {
+        let label = read(row, |value| check(value, &truth), now_us)?;
+        Ok((table.clone(), label))
+    })
+    .await
+}
+
+/// Takes metrics of a model: numbers that its predictions brought. `name` is that of rows without one of their own.
+pub(crate) async fn add_metrics(
+    app: &App,
+    _: Permission<Change>,
+    model: &ModelName,
+    name: Option<MetricName>,
+    rows: Vec<Result<LabelRow, String>>,
+) -> Result<LabelsRecord, Refusal> {
+    // One that there is.
+    app.store.registry.model(model).await?;
+    let (keeper, of) = (std::sync::Arc::clone(&app.keeper), model.clone());
+    let known = blocking(move || {
+        let snapshot = keeper.ledger.snapshot(wall_ms())?;
+        snapshot.posted(of.as_str())
+    });
+    let (known, model) = (known.await?, model.clone());
+    take(app, rows, move |keeper, mut row, now_us| {
+        let name = match row.name.take() {
+            Some(name) => name.parse().map_err(|it: Refusal| it.to_string())?,
+            None => name.clone().ok_or("`name` is missing")?,
+        };
+        let label = read(row, check_number, now_us)?;
+        keeper.admit(&model, &name, &known)?;
+        Ok((posted_as(model.as_str(), name.as_str()), label))
+    })
+    .await
+}
+
+impl Keeper {
+    /// Refuses a metric that is one too many. `known` are those that the model has.
+    fn admit(&self, model: &ModelName, name: &MetricName, known: &[String]) -> Result<(), String> {
+        let mut metrics = self.metrics();
+        let all = metrics.entry(model.clone()).or_default();
+        if all.contains(name.as_str()) {
+            return Ok(());
+        }
+        all.extend(known.iter().cloned());
+        if all.len() < METRICS_MAX || all.contains(name.as_str()) {
+            all.insert(name.as_str().to_owned());
+            return Ok(());
+        }
+        let known: Vec<String> = all.iter().map(|it| format!("`{it}`")).collect();
+        Err(format!(
+            "`{}` would be more than {METRICS_MAX} metrics of `{model}`; it has {}",
+            name.as_str(),
+            known.join(", ")
+        ))
+    }
+}
+
+/// Takes what can be read, each into the table that `read` names, and waits until it is on disk.
+async fn take(
+    app: &App,
+    rows: Vec<Result<LabelRow, String>>,
+    read: impl Fn(&Keeper, LabelRow, i64) -> Result<(String, Label), String> + Send + 'static,
+) -> Result<LabelsRecord, Refusal> {
     let keeper = std::sync::Arc::clone(&app.keeper);
-    let name = model.clone();
     let (accepted, rejected, place) = blocking(move || {
         keeper.start()?;
-        let now_ms = wall_ms();
-        let (mut labels, mut rejected) = (Vec::with_capacity(rows.len()), Vec::new());
+        let now_us = wall_ms() * 1000;
+        let (mut tables, mut rejected) = (BTreeMap::<String, Vec<Label>>::new(), Vec::new());
         for (place, row) in (1..).zip(rows) {
-            match row.and_then(|it| read(it, &truth, now_ms * 1000)) {
-                Ok(label) => labels.push(label),
+            match row.and_then(|it| read(&keeper, it, now_us)) {
+                Ok((table, label)) => tables.entry(table).or_default().push(label),
                 Err(why) => rejected.push(RejectedRecord { place, why }),
             }
         }
-        let mut rest = &labels[..];
         let mut last = None;
-        let mut room = keeper.ledger.room();
-        while !rest.is_empty() {
-            match keeper.ledger.add_labels(name.as_str(), rest, now_ms) {
-                Ok(place) => {
-                    last = Some(place);
-                    break;
-                }
-                Err((taken, place)) => {
-                    last = place.or(last);
-                    rest = &rest[taken..];
-                    // A caller with labels waits for room; there is nobody whose answer is late for it.
-                    let made = tokio::runtime::Handle::current().block_on(tokio::time::timeout(
-                        std::time::Duration::from_secs(5),
-                        room.changed(),
-                    ));
-                    if taken == 0 && !matches!(made, Ok(Ok(()))) {
-                        let why = keeper.ledger.status_trouble();
-                        return Err(Refusal::StorageFull {
-                            what: why.unwrap_or_else(|| "recording labels".to_owned()),
-                        });
-                    }
-                }
-            }
+        for (table, labels) in &tables {
+            last = append(&keeper, table, labels)?.or(last);
         }
-        Ok((labels.len() as u64, rejected, last))
+        let accepted = tables.values().map(|it| it.len() as u64).sum();
+        Ok((accepted, rejected, last))
     })
     .await?;
     if let Some(place) = place {
@@ -68,6 +118,38 @@ pub(crate) async fn add(
         on_disk.map_err(|why| Refusal::StorageFailed { what: why })?;
     }
     Ok(LabelsRecord { accepted, rejected })
+}
+
+/// Appends labels of one table; gives the place behind them.
+fn append(keeper: &Keeper, table: &str, labels: &[Label]) -> Result<Option<Place>, Refusal> {
+    let mut rest = labels;
+    let mut last = None;
+    let mut room = keeper.ledger.room();
+    while !rest.is_empty() {
+        // Rollouts count them by when they came, however long reading or waiting took.
+        match keeper.ledger.add_labels(table, rest, wall_ms()) {
+            Ok(place) => {
+                last = Some(place);
+                break;
+            }
+            Err((taken, place)) => {
+                last = place.or(last);
+                rest = &rest[taken..];
+                // A caller with labels waits for room; there is nobody whose answer is late for it.
+                let made = tokio::runtime::Handle::current().block_on(tokio::time::timeout(
+                    std::time::Duration::from_secs(5),
+                    room.changed(),
+                ));
+                if taken == 0 && !matches!(made, Ok(Ok(()))) {
+                    let why = keeper.ledger.status_trouble();
+                    return Err(Refusal::StorageFull {
+                        what: why.unwrap_or_else(|| "recording labels".to_owned()),
+                    });
+                }
+            }
+        }
+    }
+    Ok(last)
 }
 
 /// What a label of a model may be.
@@ -101,7 +183,11 @@ async fn truth_of(app: &App, model: &ModelName) -> Result<Truth, Refusal> {
     })
 }
 
-fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
+fn read(
+    row: LabelRow,
+    check: impl Fn(Option<String>) -> Result<String, String>,
+    now_us: i64,
+) -> Result<Label, String> {
     let LabelRow {
         prediction_id,
         request_id,
@@ -109,6 +195,7 @@ fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
         key,
         from,
         to,
+        name: _,
         label,
         at,
     } = row;
@@ -123,10 +210,7 @@ fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
     };
     let (from, to) = (moment("from", from)?, moment("to", to)?);
     let at_us = moment("at", at)?.unwrap_or(now_us);
-    let value = label
-        .filter(|it| !it.is_empty())
-        .ok_or("`label` is missing")?;
-    let value = check(value, truth)?;
+    let value = check(label.filter(|it| !it.is_empty()))?;
     let short_text = |name: &str, text: String| {
         if text.len() > LABEL_BYTES_MAX {
             return Err(format!("`{name}` has over {LABEL_BYTES_MAX} bytes"));
@@ -179,7 +263,8 @@ fn read(row: LabelRow, truth: &Truth, now_us: i64) -> Result<Label, String> {
     })
 }
 
-fn check(value: String, truth: &Truth) -> Result<String, String> {
+fn check(value: Option<String>, truth: &Truth) -> Result<String, String> {
+    let value = value.ok_or("`label` is missing")?;
     match truth {
         Truth::Class(classes) if !classes.contains(&value) => {
             // What pandas makes of whole numbers where one is missing.
@@ -206,6 +291,18 @@ fn check(value: String, truth: &Truth) -> Result<String, String> {
             Err(format!("`label` has over {LABEL_BYTES_MAX} bytes"))
         }
         _ => Ok(value),
+    }
+}
+
+fn check_number(value: Option<String>) -> Result<String, String> {
+    let value = value.ok_or("`value` is missing")?;
+    match value.parse::<f64>() {
+        Ok(number) if number.abs() <= VALUE_MAX && value.len() <= LABEL_BYTES_MAX => Ok(value),
+        _ => Err(format!(
+            "`{}` is no number from {:e} to {VALUE_MAX:e}",
+            short(&value),
+            -VALUE_MAX
+        )),
     }
 }
 

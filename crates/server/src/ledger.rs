@@ -3,9 +3,9 @@
 //! The rows are in the ledger before the answer leaves. Where it has no room, a request waits for a moment and
 //! then goes as its model's `ledger.when_full` says; it never waits for the disk unless its mode is `commit`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(crate) struct Keeper {
     /// Requests refused for want of room.
     pub(crate) shed: AtomicU64,
     said_ms: AtomicI64,
+    /// The metrics of models, as far as something was posted since the start.
+    metrics: Mutex<BTreeMap<ModelName, BTreeSet<String>>>,
 }
 
 impl Keeper {
@@ -46,7 +48,12 @@ impl Keeper {
             threads: Mutex::default(),
             shed: AtomicU64::new(0),
             said_ms: AtomicI64::new(i64::MIN),
+            metrics: Mutex::default(),
         }
+    }
+
+    pub(crate) fn metrics(&self) -> MutexGuard<'_, BTreeMap<ModelName, BTreeSet<String>>> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the ledger tended from now on. Makes the first room, so it may take a moment.

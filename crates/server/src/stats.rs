@@ -526,7 +526,7 @@ pub(crate) const PROCESS: &[ProcessMetric] = &[
     (
         "windlass_ledger_labels_total",
         "counter",
-        "Labels taken",
+        "Labels taken, and values of metrics",
         |it| Some(it.ledger.labels),
     ),
     (

@@ -9,7 +9,7 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, attributes, demo, docs, drift, experiment, fairness, inputs, kpi, label, ledger,
-    models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, why,
+    metric, models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, why,
 };
 
 #[derive(Debug, Parser)]
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     /// Tells what turned out to be true of a model's predictions
     Label(label::LabelArgs),
+    /// Tells what a model's predictions brought, such as a revenue
+    Metric(metric::MetricArgs),
     /// Tells what is known of those whom predictions are about
     Attributes(attributes::AttributesArgs),
     /// Shows how right a model was, by the labels that have come

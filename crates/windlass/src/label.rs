@@ -1,4 +1,4 @@
-//! `windlass label`: what turned out to be true, from a file to the ledger.
+//! `windlass label`: what turned out to be true, from a file to the ledger. Metrics go the same way.
 
 mod names;
 mod source;
@@ -13,6 +13,7 @@ use clap::Args;
 use domain::ModelName;
 use serde::Serialize;
 use wire::api::ledger::LabelsRecord;
+use wire::labels::Of;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -54,6 +55,16 @@ pub(crate) struct LabelArgs {
     model: ModelName,
     /// The file with the labels; `-` for standard input
     file: PathBuf,
+    /// The column with the labels [default: label]
+    #[arg(long, value_name = "COLUMN", help_heading = "Columns")]
+    label: Option<String>,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Which columns say what predictions are meant, and how a file is sent.
+#[derive(Debug, Args)]
+pub(crate) struct Sending {
     /// The column with the ids of predictions [default: prediction_id]
     #[arg(long, value_name = "COLUMN", help_heading = "Columns")]
     id: Option<String>,
@@ -63,10 +74,7 @@ pub(crate) struct LabelArgs {
     /// The column with the keys of predictions [default: key]
     #[arg(long, value_name = "COLUMN", help_heading = "Columns")]
     key: Option<String>,
-    /// The column with the labels [default: label]
-    #[arg(long, value_name = "COLUMN", help_heading = "Columns")]
-    label: Option<String>,
-    /// The column that says when the label became known [default: at]
+    /// The column that says when it became known [default: at]
     #[arg(long, value_name = "COLUMN", help_heading = "Columns")]
     at: Option<String>,
     /// Where rows go that cannot be taken [default: the file's name and `.rejects.jsonl`]
@@ -75,6 +83,18 @@ pub(crate) struct LabelArgs {
     /// Rows sent at a time
     #[arg(long, value_name = "ROWS", default_value = "20000")]
     batch: NonZeroUsize,
+}
+
+/// A file on its way to the ledger.
+pub(crate) struct Delivery<'a> {
+    pub(crate) of: Of,
+    pub(crate) model: &'a ModelName,
+    pub(crate) file: &'a Path,
+    /// Where it is sent.
+    pub(crate) path: String,
+    /// The column that holds what is told, where a flag names it.
+    pub(crate) told: Option<&'a String>,
+    pub(crate) sending: &'a Sending,
 }
 
 /// What became of the file.
@@ -90,30 +110,51 @@ struct Labelled {
 
 /// Runs `windlass label`.
 pub(crate) async fn run(context: &Context, args: &LabelArgs) -> anyhow::Result<Exit> {
+    let delivery = Delivery {
+        of: Of::Labels,
+        model: &args.model,
+        file: &args.file,
+        path: asked("/api/v1/labels", &[("model", Some(args.model.to_string()))]),
+        told: args.label.as_ref(),
+        sending: &args.sending,
+    };
+    deliver(context, &delivery).await
+}
+
+/// Sends a file and tells what became of it.
+pub(crate) async fn deliver(context: &Context, delivery: &Delivery<'_>) -> anyhow::Result<Exit> {
     let output = context.output;
+    let Sending {
+        id,
+        request_id,
+        key,
+        at,
+        batch,
+        ..
+    } = delivery.sending;
     let names = [
-        (&args.id, "prediction_id"),
-        (&args.request_id, "request_id"),
-        (&args.key, "key"),
-        (&args.label, "label"),
-        (&args.at, "at"),
+        (id.as_ref(), "prediction_id"),
+        (request_id.as_ref(), "request_id"),
+        (key.as_ref(), "key"),
+        (delivery.told, delivery.of.needed()),
+        (at.as_ref(), "at"),
     ];
     let names = names
         .into_iter()
-        .filter_map(|(column, part)| Some((column.clone()?, part)));
-    let names = Names::new(names.collect())?;
+        .filter_map(|(column, part)| Some((column?.clone(), part)));
+    let names = Names::new(delivery.of, names.collect())?;
     // The file first: a wrong path should not cost the opening of a server.
-    let mut source = Source::open(&args.file, names, args.batch.get(), output)?;
+    let mut source = Source::open(delivery.file, names, batch.get(), output)?;
     let mut labelled = Labelled {
-        model: args.model.to_string(),
+        model: delivery.model.to_string(),
         read: 0,
         accepted: 0,
         rejected: 0,
         rejects: None,
     };
-    let mut rejects = Rejects::new(args);
+    let mut rejects = Rejects::new(delivery);
     let client = Client::connect(context).await?;
-    let sent = send(&client, args, &mut source, &mut labelled, &mut rejects).await;
+    let sent = send(&client, delivery, &mut source, &mut labelled, &mut rejects).await;
     client.close().await;
     source.progress.finish_and_clear();
     rejects.finish()?;
@@ -124,20 +165,21 @@ pub(crate) async fn run(context: &Context, args: &LabelArgs) -> anyhow::Result<E
     sent?;
     if !source.dropped.is_empty() {
         let dropped: Vec<String> = source.dropped.iter().map(|it| format!("`{it}`")).collect();
-        output.note(&format!(
-            "no part of a label, and left out: {}",
-            dropped.join(", ")
-        ));
+        let dropped = dropped.join(", ");
+        output.note(&match delivery.of {
+            Of::Labels => format!("no part of a label, and left out: {dropped}"),
+            Of::Metrics => format!("no part of a metric, and left out: {dropped}"),
+        });
     }
     labelled.rejects = rejects.name();
-    output.answer(&labelled, show)?;
+    output.answer(&labelled, |it| show(it, delivery.of))?;
     Ok(match labelled.rejected {
         0 => Exit::Done,
         _ => Exit::Refused,
     })
 }
 
-fn show(labelled: &Labelled) -> String {
+fn show(labelled: &Labelled, of: Of) -> String {
     let Labelled {
         model,
         read,
@@ -146,7 +188,8 @@ fn show(labelled: &Labelled) -> String {
         rejects,
     } = labelled;
     let read = output::count(*read, "row");
-    let mut text = format!("{read} read, {accepted} labels of {model} kept");
+    let what = of.plural();
+    let mut text = format!("{read} read, {accepted} {what} of {model} kept");
     if let Some(rejects) = rejects {
         text.push_str(&format!(", {rejected} not taken: see `{rejects}`"));
     }
@@ -155,14 +198,13 @@ fn show(labelled: &Labelled) -> String {
 
 async fn send(
     client: &Client,
-    args: &LabelArgs,
+    delivery: &Delivery<'_>,
     source: &mut Source,
     labelled: &mut Labelled,
     rejects: &mut Rejects,
 ) -> anyhow::Result<Exit> {
-    let path = asked("/api/v1/labels", &[("model", Some(args.model.to_string()))]);
     loop {
-        let rows = source.next(args.batch.get())?;
+        let rows = source.next(delivery.sending.batch.get())?;
         if rows.is_empty() {
             return Ok(Exit::Done);
         }
@@ -171,7 +213,7 @@ async fn send(
                 accepted: 0,
                 rejected: Vec::new(),
             },
-            body => client.deliver(&path, LINES, body.into()).await?,
+            body => client.deliver(&delivery.path, LINES, body.into()).await?,
         };
         let read = rows.len() as u64;
         let rejected = rejected(rows, &record)?;
@@ -224,7 +266,7 @@ fn rejected(rows: Vec<Row>, record: &LabelsRecord) -> anyhow::Result<Vec<Reject>
     let told = record.rejected.len() as u64;
     anyhow::ensure!(
         left == 0 && accepted + told == sent,
-        "of {sent} labels the server kept {accepted} and refused {told}: that does not add up"
+        "of {sent} rows the server kept {accepted} and refused {told}: that does not add up"
     );
     Ok(rejects)
 }
@@ -236,12 +278,12 @@ struct Rejects {
 }
 
 impl Rejects {
-    fn new(args: &LabelArgs) -> Self {
-        let path = args.rejects.clone().unwrap_or_else(|| {
-            if args.file == Path::new("-") {
-                return PathBuf::from("labels.rejects.jsonl");
+    fn new(delivery: &Delivery<'_>) -> Self {
+        let path = delivery.sending.rejects.clone().unwrap_or_else(|| {
+            if delivery.file == Path::new("-") {
+                return PathBuf::from(format!("{}.rejects.jsonl", delivery.of.plural()));
             }
-            let mut name = args.file.clone().into_os_string();
+            let mut name = delivery.file.as_os_str().to_owned();
             name.push(".rejects.jsonl");
             name.into()
         });
@@ -328,9 +370,7 @@ mod tests {
     #[test]
     fn counts_that_do_not_add_up_are_a_failure() {
         let of = |accepted, told| {
-            format!(
-                "of 2 labels the server kept {accepted} and refused {told}: that does not add up"
-            )
+            format!("of 2 rows the server kept {accepted} and refused {told}: that does not add up")
         };
         check(&[true, true], 1, &[], &of(1, 0));
         check(&[true, true], 1, &[3], &of(1, 1));

@@ -20,6 +20,7 @@ mod inputs;
 mod kpi;
 mod label;
 mod ledger;
+mod metric;
 mod models;
 mod output;
 mod predict;
@@ -104,6 +105,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Serve(args) => return serve::run(context, args).await,
         Command::Predict(args) => predict::run(context, &args).await?,
         Command::Label(args) => return label::run(context, &args).await,
+        Command::Metric(args) => return metric::run(context, &args).await,
         Command::Attributes(args) => attributes::run(context, &args).await?,
         Command::Quality(args) => quality::run(context, &args).await?,
         Command::Fairness(args) => fairness::run(context, &args).await?,

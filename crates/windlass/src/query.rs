@@ -21,8 +21,8 @@ const PATH: &str = "/api/v1/query";
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Each model is a table of its own name: its predictions with their features, their answers
-and the label that holds. `predictions` has what all models have in common, `labels` every label
-as it was told. Names keep their case; those that are no plain words need quotes:
+and the label that holds; `\"NAME~metrics\"` has what was posted of them. `predictions` has what all models
+have in common, `labels` every label as it was told. Names keep their case; those that are no plain words need quotes:
 `select * from \"my-model\"`.
 
 Examples:

@@ -1,4 +1,5 @@
-//! Labels that callers send: what turned out to be true of predictions that were made.
+//! Labels that callers send, what turned out to be true of predictions that were made; and metrics, numbers such as a
+//! revenue that they brought.
 //!
 //! R1. A row that cannot be read is refused by itself, and the others are taken: of a million labels from
 //!     somebody's warehouse a few are always odd. Only what is wrong with all of them (the syntax of a JSON
@@ -16,7 +17,7 @@ use crate::json::{Kind as Next, Reader, Token};
 use crate::number::Decimal;
 use crate::rows;
 
-/// A label as it was told. Whether it names a prediction, and one only, is for others to judge.
+/// A label as it was told, or a metric. Whether it names a prediction, and one only, is for others to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelRow {
     /// The prediction's id.
@@ -31,10 +32,21 @@ pub struct LabelRow {
     pub from: Option<String>,
     /// Its end.
     pub to: Option<String>,
-    /// What turned out to be true: a class's name, or a number.
+    /// The metric's name; of a label none.
+    pub name: Option<String>,
+    /// What turned out to be true: a class's name, or a number. Of a metric its value.
     pub label: Option<String>,
     /// When it became known.
     pub at: Option<String>,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Labels.
+    Labels,
+    /// Metrics.
+    Metrics,
 }
 
 /// How labels are written down.
@@ -50,25 +62,70 @@ pub enum Kind {
     Parquet,
 }
 
-/// The columns, as they are named in a table and in JSON.
-pub const COLUMNS: [&str; 8] = [
-    "prediction_id",
-    "request_id",
-    "row",
-    "key",
-    "from",
-    "to",
-    "label",
-    "at",
-];
-
-/// Those of which a table needs one.
+/// The columns that say which predictions are meant. A table needs one of them.
 pub const TARGETS: [&str; 3] = ["prediction_id", "request_id", "key"];
-
-const WHAT: &str = "the labels";
 
 /// The most characters of a value that a reason repeats.
 const SHOWN: usize = 40;
+
+impl Of {
+    /// The columns, as they are named in a table and in JSON.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Labels => &[
+                "prediction_id",
+                "request_id",
+                "row",
+                "key",
+                "from",
+                "to",
+                "label",
+                "at",
+            ],
+            Self::Metrics => &[
+                "prediction_id",
+                "request_id",
+                "row",
+                "key",
+                "from",
+                "to",
+                "name",
+                "value",
+                "at",
+            ],
+        }
+    }
+
+    /// The one of them that a table needs.
+    pub fn needed(self) -> &'static str {
+        match self {
+            Self::Labels => "label",
+            Self::Metrics => "value",
+        }
+    }
+
+    /// What they are together: `labels`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Labels => "labels",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    fn one(self) -> &'static str {
+        match self {
+            Self::Labels => "label",
+            Self::Metrics => "metric",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Labels => "the labels",
+            Self::Metrics => "the metrics",
+        }
+    }
+}
 
 impl Kind {
     /// The kind that a content type names, whatever its parameters.
@@ -93,30 +150,33 @@ impl Kind {
     }
 }
 
-/// The labels of a body in their order, each with its reason where it cannot be read. Lines without anything
-/// on them are no labels and are not counted.
+/// The labels of a body in their order, or its metrics, each with its reason where it cannot be read. Lines without
+/// anything on them are no labels and are not counted.
 pub fn decode(
+    of: Of,
     kind: Kind,
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     match kind {
-        Kind::Json => json(bytes, limits),
-        Kind::Jsonl => json_lines(bytes, limits),
-        Kind::Csv => csv(bytes, limits),
-        Kind::Parquet => parquet(bytes, limits),
+        Kind::Json => json(of, bytes, limits),
+        Kind::Jsonl => json_lines(of, bytes, limits),
+        Kind::Csv => csv(of, bytes, limits),
+        Kind::Parquet => parquet(of, bytes, limits),
     }
 }
 
 /// What has been read so far, and how much it may become.
 struct Labels {
+    of: Of,
     rows: Vec<Result<LabelRow, String>>,
     rows_max: u64,
 }
 
 impl Labels {
-    fn new(limits: &Limits) -> Self {
+    fn new(of: Of, limits: &Limits) -> Self {
         Self {
+            of,
             rows: Vec::new(),
             rows_max: limits.labels_max,
         }
@@ -128,15 +188,19 @@ impl Labels {
             return Ok(());
         }
         Err(Refusal::TooLarge {
-            what: "the number of labels",
+            what: match self.of {
+                Of::Labels => "the number of labels",
+                Of::Metrics => "the number of metrics",
+            },
             limit: self.rows_max,
             got: None,
         })
     }
 }
 
-fn malformed(why: String) -> Refusal {
-    Refusal::Malformed { what: WHAT, why }
+fn malformed(of: Of, why: String) -> Refusal {
+    let what = of.what();
+    Refusal::Malformed { what, why }
 }
 
 /// Windows puts a byte-order mark in front of what it calls UTF-8.
@@ -144,22 +208,27 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-fn json(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
-    let mut reader = Reader::new(without_mark(bytes), limits.json_depth_max, WHAT);
-    let mut labels = Labels::new(limits);
+fn json(of: Of, bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
+    let mut reader = Reader::new(without_mark(bytes), limits.json_depth_max, of.what());
+    let mut labels = Labels::new(of, limits);
     match reader.kind() {
         Next::Array => list(&mut reader, &mut labels)?,
-        Next::Object if wraps_a_list(&reader) => reader.object(|reader, key| {
-            if key != "labels" {
+        Next::Object if wraps_a_list(of, &reader) => reader.object(|reader, key| {
+            let list_of = of.plural();
+            if key != list_of {
                 let key = excerpt(&key);
-                return Err(malformed(format!("beside `labels` there is `{key}`")));
+                return Err(malformed(
+                    of,
+                    format!("beside `{list_of}` there is `{key}`"),
+                ));
             }
             list(reader, &mut labels)
         })?,
-        Next::Object => labels.rows.push(object(&mut reader)?),
+        Next::Object => labels.rows.push(object(of, &mut reader)?),
         Next::Scalar => {
-            let why = "it is neither a label nor a list of labels";
-            return Err(reader.malformed(why));
+            let (one, all) = (of.one(), of.plural());
+            let why = format!("it is neither a {one} nor a list of {all}");
+            return Err(reader.malformed(&why));
         }
     }
     reader.end()?;
@@ -167,28 +236,32 @@ fn json(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, 
 }
 
 /// Whether the object's first key is the one of the list.
-fn wraps_a_list(reader: &Reader<'_>) -> bool {
+fn wraps_a_list(of: Of, reader: &Reader<'_>) -> bool {
     let mut reader = reader.clone();
-    reader.take(b'{') && reader.next() == b'"' && reader.text().is_ok_and(|it| it == "labels")
+    reader.take(b'{') && reader.next() == b'"' && reader.text().is_ok_and(|it| it == of.plural())
 }
 
 fn list(reader: &mut Reader<'_>, labels: &mut Labels) -> Result<(), Refusal> {
     reader.array(|reader| {
         labels.check_room()?;
-        labels.rows.push(object(reader)?);
+        labels.rows.push(object(labels.of, reader)?);
         Ok(())
     })
 }
 
-fn json_lines(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
-    let mut labels = Labels::new(limits);
+fn json_lines(
+    of: Of,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
+    let mut labels = Labels::new(of, limits);
     for line in without_mark(bytes).split(|it| *it == b'\n') {
         if line.trim_ascii().is_empty() {
             continue;
         }
         labels.check_room()?;
         let mut reader = Reader::new(line, limits.json_depth_max, "the line");
-        let read = object(&mut reader).and_then(|row| {
+        let read = object(of, &mut reader).and_then(|row| {
             reader.end()?;
             Ok(row)
         });
@@ -200,17 +273,18 @@ fn json_lines(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, Stri
 }
 
 /// The label that comes next, or what is wrong with it. Only what is no JSON is a refusal.
-fn object(reader: &mut Reader<'_>) -> Result<Result<LabelRow, String>, Refusal> {
+fn object(of: Of, reader: &mut Reader<'_>) -> Result<Result<LabelRow, String>, Refusal> {
     if reader.kind() != Next::Object {
         reader.skip()?;
         return Ok(Err("it is not an object".to_owned()));
     }
     let mut row = LabelRow::default();
     let mut wrong: Option<String> = None;
-    let mut given = [false; COLUMNS.len()];
+    let columns = of.columns();
+    let mut given = vec![false; columns.len()];
     reader.object(|reader, key| {
-        let Some(column) = COLUMNS.iter().position(|it| *it == key) else {
-            wrong.get_or_insert_with(|| unknown(&key));
+        let Some(column) = columns.iter().position(|it| *it == key) else {
+            wrong.get_or_insert_with(|| unknown(of, &key));
             return reader.skip();
         };
         if std::mem::replace(&mut given[column], true) {
@@ -218,7 +292,7 @@ fn object(reader: &mut Reader<'_>) -> Result<Result<LabelRow, String>, Refusal> 
             return reader.skip();
         }
         let value = value(reader)?;
-        if let Err(why) = row.set(COLUMNS[column], value) {
+        if let Err(why) = row.set(columns[column], value) {
             wrong.get_or_insert(why);
         }
         Ok(())
@@ -270,7 +344,7 @@ fn of_double(number: f64) -> Value {
 }
 
 impl LabelRow {
-    /// Sets what the column of this name, one of [`COLUMNS`], says.
+    /// Sets what the column of this name, one of [`Of::columns`], says.
     fn set(&mut self, column: &str, value: Value) -> Result<(), String> {
         let value = match value {
             Value::Nothing => return Ok(()),
@@ -284,7 +358,9 @@ impl LabelRow {
             "key" => self.key = Some(value.name(column)?),
             "from" => self.from = Some(value.text(column)?),
             "to" => self.to = Some(value.text(column)?),
+            "name" => self.name = Some(value.text(column)?),
             "label" => self.label = Some(value.label(column)?),
+            "value" => self.label = Some(value.number(column)?),
             _ => self.at = Some(value.text(column)?),
         }
         Ok(())
@@ -316,6 +392,18 @@ impl Value {
         }
     }
 
+    fn number(self, column: &str) -> Result<String, String> {
+        match self {
+            Self::Whole(text) => Ok(text),
+            Self::Number(number) if number.is_finite() => Ok(shortest(number)),
+            Self::Text(text) => match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(shortest(number)),
+                _ => Err(Self::Text(text).wrong(column, "a number")),
+            },
+            other => Err(other.wrong(column, "a number")),
+        }
+    }
+
     fn row(self, column: &str) -> Result<u32, String> {
         let row = match &self {
             Self::Text(text) | Self::Whole(text) => text.parse().ok(),
@@ -342,11 +430,11 @@ fn shortest(number: f64) -> String {
     text.strip_suffix(".0").unwrap_or(text).to_owned()
 }
 
-fn unknown(column: &str) -> String {
+fn unknown(of: Of, column: &str) -> String {
     let column = excerpt(column);
     format!(
         "there is no column `{column}`; the columns are {}",
-        COLUMNS.join(", ")
+        of.columns().join(", ")
     )
 }
 
@@ -358,13 +446,13 @@ fn excerpt(text: &str) -> String {
 }
 
 /// Whether labels can be made of a table with these columns.
-fn check_columns<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Refusal> {
+fn check_columns<'a>(of: Of, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Refusal> {
     for (index, name) in names.clone().enumerate() {
-        if !COLUMNS.contains(&name) {
-            return Err(malformed(unknown(name)));
+        if !of.columns().contains(&name) {
+            return Err(malformed(of, unknown(of, name)));
         }
         if names.clone().take(index).any(|it| it == name) {
-            return Err(malformed(format!("column `{name}` is there twice")));
+            return Err(malformed(of, format!("column `{name}` is there twice")));
         }
     }
     let has = |name: &str| names.clone().any(|it| it == name);
@@ -376,14 +464,14 @@ fn check_columns<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(),
     if !TARGETS.into_iter().any(has) {
         return missing("prediction_id`, `request_id` or `key");
     }
-    if !has("label") {
-        return missing("label");
+    if !has(of.needed()) {
+        return missing(of.needed());
     }
     Ok(())
 }
 
-fn csv(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
-    let refuse = |error: csv::Error| malformed(error.to_string().to_lowercase());
+fn csv(of: Of, bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
+    let refuse = |error: csv::Error| malformed(of, error.to_string().to_lowercase());
     // Flexible: a line of another length than the header is refused here, by itself.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let names: Vec<String> = {
@@ -391,8 +479,8 @@ fn csv(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, R
         let names = header.iter().map(String::from_utf8_lossy);
         names.map(|it| it.into_owned()).collect()
     };
-    check_columns(names.iter().map(String::as_str))?;
-    let mut labels = Labels::new(limits);
+    check_columns(of, names.iter().map(String::as_str))?;
+    let mut labels = Labels::new(of, limits);
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(refuse)? {
         labels.check_room()?;
@@ -414,10 +502,14 @@ fn csv_row(names: &[String], record: &csv::ByteRecord) -> Result<LabelRow, Strin
     Ok(row)
 }
 
-fn parquet(bytes: &[u8], limits: &Limits) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
+fn parquet(
+    of: Of,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     let table = rows::read_parquet(&Bytes::copy_from_slice(bytes), limits)?;
-    check_columns(table.columns.iter().map(|(name, _)| name.as_str()))?;
-    let mut labels = Labels::new(limits);
+    check_columns(of, table.columns.iter().map(|(name, _)| name.as_str()))?;
+    let mut labels = Labels::new(of, limits);
     for index in 0..table.rows {
         labels.check_room()?;
         let mut row = LabelRow::default();

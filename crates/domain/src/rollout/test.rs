@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::Share;
 use crate::manifest::Span;
 use crate::monitor::{fairness, quality};
+use crate::name::MetricName;
+use crate::refusal::Refusal;
 
 /// One test: `{metric: error_rate, worse_by: 0.2pp}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,8 +132,8 @@ impl FromStr for Measure {
             });
         }
         if let Some(name) = text.strip_prefix("posted.") {
-            crate::name::check_name("metric", name).map_err(|refusal| refusal.to_string())?;
-            return Ok(Self::Posted(name.to_owned()));
+            let name: MetricName = name.parse().map_err(|it: Refusal| it.to_string())?;
+            return Ok(Self::Posted(name.as_str().to_owned()));
         }
         let (name, kind): (_, fn(quality::Metric) -> Self) = match text.strip_prefix("estimated.") {
             Some(name) => (name, Self::Estimated),

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use wire::api::fairness::WeightsRecord;
 use wire::api::ledger as api;
-use wire::labels::Kind as Format;
+use wire::labels::{Kind as Format, LabelRow, Of};
 
 use super::api::{parse, refuse, respond};
 use super::quality::{self, kpi, thresholds, weights};
@@ -38,6 +38,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/ledger/settle", post(settle))
         .route("/api/v1/ledger/verify", post(verify))
         .route("/api/v1/labels", post(add_labels))
+        .route("/api/v1/metrics", post(add_metrics))
         .route("/api/v1/query", post(query))
         .route("/api/v1/predictions/{id}", get(prediction))
         .route("/api/v1/models/{model}/quality", get(quality::quality))
@@ -139,6 +140,13 @@ struct LabelsQuery {
     model: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct MetricsQuery {
+    model: Option<String>,
+    /// The name of rows that have none of their own.
+    name: Option<String>,
+}
+
 async fn add_labels(
     State(app): State<Arc<App>>,
     Allowed(permission): Allowed<Change>,
@@ -152,13 +160,38 @@ async fn try_labels(
     app: &App,
     permission: Permission<Change>,
     query: LabelsQuery,
-    mut sent: Sent,
+    sent: Sent,
 ) -> Result<api::LabelsRecord, Refusal> {
-    let model = query.model.ok_or_else(|| Refusal::Malformed {
+    let model = model_of(query.model)?;
+    let rows = told(app, Of::Labels, sent).await?;
+    labels::add(app, permission, &model, rows).await
+}
+
+async fn add_metrics(
+    State(app): State<Arc<App>>,
+    Allowed(permission): Allowed<Change>,
+    Query(query): Query<MetricsQuery>,
+    sent: Sent,
+) -> Response {
+    let added = async {
+        let model = model_of(query.model)?;
+        let name = query.name.map(|it| it.parse()).transpose()?;
+        let rows = told(&app, Of::Metrics, sent).await?;
+        labels::add_metrics(&app, permission, &model, name, rows).await
+    };
+    respond(added.await)
+}
+
+fn model_of(model: Option<String>) -> Result<ModelName, Refusal> {
+    let model = model.ok_or_else(|| Refusal::Malformed {
         what: "query parameter `model`",
-        why: "it is missing; say whose predictions the labels are for".to_owned(),
+        why: "it is missing; say whose predictions are meant".to_owned(),
     })?;
-    let model: ModelName = model.parse()?;
+    model.parse()
+}
+
+/// The rows of a body.
+async fn told(app: &App, of: Of, mut sent: Sent) -> Result<Vec<Result<LabelRow, String>>, Refusal> {
     let kind = sent
         .headers
         .get(CONTENT_TYPE)
@@ -170,8 +203,7 @@ async fn try_labels(
     })?;
     let bytes = sent.read(&app.limits).await?;
     let limits = Arc::clone(&app.limits);
-    let rows = package::blocking(move || wire::labels::decode(format, &bytes, &limits)).await?;
-    labels::add(app, permission, &model, rows).await
+    package::blocking(move || wire::labels::decode(of, format, &bytes, &limits)).await
 }
 
 async fn query(

@@ -201,6 +201,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "post",
+        "/api/v1/metrics",
+        "Numbers that a model's predictions brought, such as a revenue, as JSON, CSV or Parquet: model, name",
+    ),
+    (
+        "post",
         "/api/v1/query",
         "A question in SQL over predictions and labels; as JSON, or by `accept` as CSV or Parquet",
     ),

@@ -1,23 +1,26 @@
-//! Which columns of the user's file are which of a label's.
+//! Which columns of the user's file are which of a label's, or of a metric's.
 
-use wire::labels::{COLUMNS, TARGETS};
+use wire::labels::{Of, TARGETS};
 
 use crate::failure::Failure;
 
 /// The columns that flags name; the others are known by their own names.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names(Vec<(String, &'static str)>);
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub(super) of: Of,
+    given: Vec<(String, &'static str)>,
+}
 
 impl Names {
     /// Of pairs of the file's column and the label's.
-    pub(super) fn new(given: Vec<(String, &'static str)>) -> Result<Self, Failure> {
+    pub(super) fn new(of: Of, given: Vec<(String, &'static str)>) -> Result<Self, Failure> {
         for (index, (column, of)) in given.iter().enumerate() {
             if let Some((_, other)) = given[..index].iter().find(|(it, _)| it == column) {
                 let message = format!("column `{column}` cannot be `{other}` and `{of}`");
                 return Err(Failure::usage(message, "name each column once"));
             }
         }
-        Ok(Self(given))
+        Ok(Self { of, given })
     }
 
     /// What a column of the file is of a label; nothing where it is no part of one.
@@ -25,10 +28,11 @@ impl Names {
     /// A flag takes its part away from the column that has its name. One that says which predictions are
     /// meant does so alone: a table with `--id` may well have features called `key` or `request_id`.
     pub(super) fn part(&self, column: &str) -> Option<&'static str> {
-        if let Some((_, part)) = self.0.iter().find(|(it, _)| it == column) {
+        if let Some((_, part)) = self.given.iter().find(|(it, _)| it == column) {
             return Some(part);
         }
-        let own = COLUMNS.into_iter().find(|it| *it == column)?;
+        let columns = self.of.columns().iter().copied();
+        let own = columns.into_iter().find(|it| *it == column)?;
         let taken = |(_, part): &(String, &str)| {
             *part == own
                 || match own {
@@ -37,13 +41,14 @@ impl Names {
                     _ => TARGETS.contains(&own) && TARGETS.contains(part),
                 }
         };
-        (!self.0.iter().any(taken)).then_some(own)
+        (!self.given.iter().any(taken)).then_some(own)
     }
 
     /// Refuses a file with these columns where they make no labels.
     pub(super) fn check(&self, file: &str, columns: &[String]) -> Result<(), Failure> {
         let has = format!("the file has {}", list(columns));
-        if let Some((column, _)) = self.0.iter().find(|(it, _)| !columns.contains(it)) {
+        let missing = self.given.iter().find(|(it, _)| !columns.contains(it));
+        if let Some((column, _)) = missing {
             let message = format!("`{file}` has no column `{column}`");
             return Err(Failure::refused(message, has));
         }
@@ -59,17 +64,19 @@ impl Names {
             parts.push(part);
         }
         if !parts.iter().any(|it| TARGETS.contains(it)) {
+            let what = self.of.plural();
             let message =
-                format!("no column of `{file}` says which predictions its labels are for");
+                format!("no column of `{file}` says which predictions its {what} are for");
             let hint = format!(
                 "name it: `--id COLUMN` for ids of predictions, `--request-id COLUMN` for ids that \
                  you gave requests, `--key COLUMN` for keys; {has}"
             );
             return Err(Failure::refused(message, hint));
         }
-        if !parts.contains(&"label") {
-            let message = format!("`{file}` has no column `label`");
-            let hint = format!("name the column that holds the labels: `--label COLUMN`; {has}");
+        let needed = self.of.needed();
+        if !parts.contains(&needed) {
+            let message = format!("`{file}` has no column `{needed}`");
+            let hint = format!("name the column that holds it: `--{needed} COLUMN`; {has}");
             return Err(Failure::refused(message, hint));
         }
         Ok(())
@@ -93,11 +100,15 @@ mod tests {
     use super::*;
 
     fn check(flags: &[(&str, &'static str)], columns: &str, want: &str) {
+        check_of(Of::Labels, flags, columns, want);
+    }
+
+    fn check_of(of: Of, flags: &[(&str, &'static str)], columns: &str, want: &str) {
         let flags = flags
             .iter()
             .map(|(column, part)| ((*column).to_owned(), *part));
         let columns: Vec<String> = columns.split_whitespace().map(str::to_owned).collect();
-        let got = Names::new(flags.collect()).and_then(|names| {
+        let got = Names::new(of, flags.collect()).and_then(|names| {
             names.check("f", &columns)?;
             let parts = columns.iter().map(|it| names.part(it).unwrap_or("-"));
             Ok(parts.collect::<Vec<_>>().join(" "))
@@ -144,5 +155,19 @@ mod tests {
         check(&[], "key x", "`f` has no column `label`");
         check(&[("y", "label")], "key x", "`f` has no column `y`");
         check(&[], "key label key", "`f` has two columns for `key`");
+    }
+
+    #[test]
+    fn a_metric_has_a_value_and_a_name_in_place_of_a_label() {
+        let of = Of::Metrics;
+        check_of(of, &[], "key name value label", "key name value -");
+        check_of(of, &[("paid", "value")], "key paid value", "key value -");
+        check_of(of, &[], "key label", "`f` has no column `value`");
+        check_of(
+            of,
+            &[],
+            "value",
+            "no column of `f` says which predictions its metrics are for",
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The labels of a file, so many rows at a time, as the lines of JSON that are sent.
+//! The labels of a file, or its metrics, so many rows at a time, as the lines of JSON that are sent.
 //!
 //! R1. Of a text file no more than a batch is held, however many rows it has: of Parquet a batch and what its
 //!     reader needs.
@@ -92,10 +92,11 @@ impl Source {
         }
         let unreadable = |error: io::Error| {
             let message = format!("`{name}` cannot be read: {error}");
-            Failure::not_found(
-                message,
-                "name a file with labels, or `-` for standard input",
-            )
+            let hint = format!(
+                "name a file with {}, or `-` for standard input",
+                names.of.plural()
+            );
+            Failure::not_found(message, hint)
         };
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let again = file.try_clone().map_err(unreadable)?;
@@ -125,7 +126,7 @@ impl Source {
         };
         let mut dropped = BTreeSet::new();
         let mut progress = match file {
-            Some(_) => output.progress("labelling", size, Unit::Bytes),
+            Some(_) => output.progress("sending", size, Unit::Bytes),
             None => ProgressBar::hidden(),
         };
         let rows = match kind {
@@ -141,7 +142,7 @@ impl Source {
                     Ok(failure) => failure,
                     Err(error) => unreadable(&error.to_string()),
                 })?;
-                progress = output.progress("labelling", count, Unit::Rows);
+                progress = output.progress("sending", count, Unit::Rows);
                 rows
             }
             Kind::Csv => {

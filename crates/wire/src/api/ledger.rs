@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What became of labels that were sent: `POST /api/v1/labels?model=MODEL`.
+/// What became of labels that were sent, or of metrics: `POST /api/v1/labels?model=MODEL`, `/api/v1/metrics?model=MODEL`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelsRecord {
     /// Labels that are kept, on disk.
@@ -251,7 +251,7 @@ pub struct LedgerRecord {
     pub mode: String,
     /// Rows recorded since the server started.
     pub recorded: u64,
-    /// Labels taken since the server started.
+    /// Labels taken since the server started, and values of metrics.
     pub labelled: u64,
     /// Rows that were answered and could not be recorded, since the folder was made.
     pub lost: u64,

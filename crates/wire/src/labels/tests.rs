@@ -24,6 +24,7 @@ fn show(decoded: Result<Vec<Result<LabelRow, String>>, Refusal>) -> String {
                 key,
                 from,
                 to,
+                name,
                 label,
                 at,
             } = row;
@@ -34,6 +35,7 @@ fn show(decoded: Result<Vec<Result<LabelRow, String>>, Refusal>) -> String {
                 ("key", key),
                 ("from", from),
                 ("to", to),
+                ("name", name),
                 ("label", label),
                 ("at", at),
             ];
@@ -50,7 +52,7 @@ fn show(decoded: Result<Vec<Result<LabelRow, String>>, Refusal>) -> String {
 fn check(kind: Kind, body: impl AsRef<[u8]>, want: &str) {
     let lines: Vec<&str> = want.trim().lines().map(str::trim).collect();
     assert_eq!(
-        show(decode(kind, body.as_ref(), &Limits::default())),
+        show(decode(Of::Labels, kind, body.as_ref(), &Limits::default())),
         lines.join("\n")
     );
 }
@@ -125,6 +127,49 @@ fn an_odd_row_of_json_is_refused_by_itself() {
          key=k
          label=1
          ",
+    );
+}
+
+#[test]
+fn metrics_are_read_as_labels_are_with_a_name_and_a_number() {
+    let of = |kind, body: &str| {
+        let limits = Limits::default();
+        show(decode(Of::Metrics, kind, body.as_bytes(), &limits))
+    };
+    let list =
+        r#"[{"prediction_id":"a.0","name":"revenue","value":12.50},{"key":7,"value":"1e3"}]"#;
+    let want = "id=a.0 name=revenue label=12.5\nkey=7 label=1000";
+    assert_eq!(of(Kind::Json, list), want);
+    assert_eq!(of(Kind::Json, &format!("{{\"metrics\": {list}}}")), want);
+    let table = "request_id,value,name\nr,-0.5,margin\nr,inf,margin\nr,,margin\nr,free,\n";
+    assert_eq!(
+        of(Kind::Csv, table),
+        "request=r name=margin label=-0.5\n\
+         no: `value` is `inf`, want a number\n\
+         request=r name=margin\n\
+         no: `value` is `free`, want a number"
+    );
+    for (wrong, want) in [
+        ("true", "no: `value` is `true`, want a number"),
+        ("1e999", "no: `value` is `inf`, want a number"),
+        ("NaN", "no: `value` is `NaN`, want a number"),
+        ("[1]", "no: `value` is a list or an object, want a number"),
+    ] {
+        let line = format!("{{\"key\":\"k\",\"value\":{wrong}}}");
+        assert_eq!(of(Kind::Jsonl, &line), want);
+    }
+    assert_eq!(
+        of(Kind::Jsonl, r#"{"key":"k","label":1}"#),
+        "no: there is no column `label`; the columns are prediction_id, request_id, row, key, from, to, name, \
+         value, at"
+    );
+    assert_eq!(
+        of(Kind::Csv, "key,name\n"),
+        "refused: column `value` is missing"
+    );
+    assert_eq!(
+        of(Kind::Json, r#"{"metrics":[],"labels":[]}"#),
+        "refused: the metrics cannot be read: beside `metrics` there is `labels`"
     );
 }
 
@@ -244,7 +289,8 @@ fn more_labels_than_a_body_may_have_are_refused() {
     let table = |count| format!("key,label\n{}", "1,1\n".repeat(count));
     let list = |count| format!("[{}]", vec!["{}"; count].join(","));
     let parquet = file("required int64 key; required boolean label;");
-    let decoded = |kind, body: &[u8], limits| decode(kind, body, limits).map(|it| it.len());
+    let decoded =
+        |kind, body: &[u8], limits| decode(Of::Labels, kind, body, limits).map(|it| it.len());
     let over = Refusal::TooLarge {
         what: "the number of labels",
         limit: 2,

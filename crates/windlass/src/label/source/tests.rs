@@ -14,7 +14,7 @@ fn sent(file: &[u8], flags: &[(&str, &'static str)], batch: usize) -> anyhow::Re
     let flags = flags
         .iter()
         .map(|(column, part)| ((*column).to_owned(), *part));
-    let names = Names::new(flags.collect())?;
+    let names = Names::new(wire::labels::Of::Labels, flags.collect())?;
     let input = Box::new(Cursor::new(file.to_vec()));
     let mut source = Source::of(input, None, names, batch, (QUIET, "f".to_owned()))?;
     let mut lines = Vec::new();
