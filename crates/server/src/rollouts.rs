@@ -340,6 +340,7 @@ pub(crate) async fn start(
         None => None,
     };
     let columns = running.as_ref().map(|it| columns_of(it));
+    let posted = posted_of(app, &model).await?;
     let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
     let plan = Plan::new(
         Ask {
@@ -354,7 +355,7 @@ pub(crate) async fn start(
                 prices: app.prices.is_some(),
                 task: record.signature.task.as_ref(),
                 columns: columns.as_deref(),
-                posted: &[],
+                posted: &posted,
                 latency,
             },
             person,
@@ -374,6 +375,16 @@ pub(crate) async fn start(
         kept,
         evidence: Evidence::default(),
     })
+}
+
+/// The metrics that somebody has posted.
+async fn posted_of(app: &App, model: &ModelName) -> Result<Vec<String>, Refusal> {
+    let (ledger, model) = (Arc::clone(&app.keeper.ledger), model.clone());
+    let question = move || {
+        let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
+        snapshot.posted(model.as_str())
+    };
+    crate::package::blocking(question).await
 }
 
 /// The columns by which groups can be told.

@@ -171,7 +171,7 @@ impl Recorded<'_> {
             Measure::Posted(name) if !self.posted.contains(name) => nobody(format!(
                 "nobody has posted `{name}`; {}",
                 match self.posted {
-                    [] => "nothing was posted yet".to_owned(),
+                    [] => "nothing was posted yet (`windlass metric` does that)".to_owned(),
                     posted => format!("what was posted is {}", posted.join(", ")),
                 }
             )),

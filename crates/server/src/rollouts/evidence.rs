@@ -10,10 +10,11 @@
 mod counted;
 mod distinct;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{Arms, ArmsAsked, Labelled, Ledger, Range, Side};
+use ::ledger::{Arms, ArmsAsked, Labelled, Ledger, Posted, Range, Side};
 use domain::alert::Moment;
 use domain::rollout::evidence::{Evidence, Role, SplitCheck, Tested, Verdict};
 use domain::rollout::test::{Measure, Test};
@@ -35,7 +36,7 @@ pub(super) const WINDOW_US: i64 = 1_000_000;
 const LATE: Duration = Duration::from_secs(1);
 /// A request takes no longer than it may, and so much to be refused.
 const REFUSING: Duration = Duration::from_secs(1);
-/// How long a window of labels is: they are fewer, and each is looked for.
+/// How long a window of labels is, and of metrics: they are fewer, and each is looked for.
 const LABELS_US: i64 = 5_000_000;
 /// Windows of one question, which bounds its memory.
 const WINDOWS_MAX: i64 = 300;
@@ -45,7 +46,7 @@ const WINDOWS_MAX: i64 = 300;
 pub(crate) struct Watch {
     /// The number of the first window that is not counted yet.
     through: i64,
-    /// The same of the windows of labels.
+    /// The same of the windows of labels and of metrics.
     labels_through: i64,
     /// Before then the units that came are counted, in microseconds since 1970.
     came_through_us: i64,
@@ -83,6 +84,15 @@ fn columns(plan: &Plan) -> Vec<String> {
     tests(plan)
         .filter_map(|(_, test)| test.by.clone())
         .collect()
+}
+
+/// The metrics that callers post among a plan's tests, each once.
+fn metrics(plan: &Plan) -> BTreeSet<String> {
+    let posted = tests(plan).filter_map(|(_, test)| match &test.metric {
+        Measure::Posted(name) => Some(name.clone()),
+        _ => None,
+    });
+    posted.collect()
 }
 
 /// The budgets of latency among a plan's tests, in the order of the tests, in microseconds.
@@ -208,7 +218,9 @@ impl Watch {
             self.through = to;
             self.came_through_us = came.to_us;
         }
-        if !tests(plan).any(|(_, it)| it.metric.needs_labels()) {
+        let needs_labels = tests(plan).any(|(_, it)| it.metric.needs_labels());
+        let metrics = metrics(plan);
+        if !needs_labels && metrics.is_empty() {
             return Ok(());
         }
         let until = over_us.saturating_sub(from_us).div_euclid(LABELS_US);
@@ -219,14 +231,39 @@ impl Watch {
                 from_us,
                 to_us: from_us,
             };
-            let labelled = ask(ledger, plan, move |question, blameless| {
+            let metrics = metrics.clone();
+            let told = ask(ledger, plan, move |question, blameless| {
                 let asked = question.asked((windows, LABELS_US), (nobody, longest), blameless);
-                question.ledger.snapshot(wall_ms())?.arms_labelled(&asked)
+                let snapshot = question.ledger.snapshot(wall_ms())?;
+                let labelled = match needs_labels {
+                    true => snapshot.arms_labelled(&asked)?,
+                    false => Vec::new(),
+                };
+                let mut posted = Vec::new();
+                for name in metrics {
+                    let windows = snapshot.arms_posted(&asked, &name)?;
+                    posted.push((name, windows));
+                }
+                Ok((labelled, posted))
             });
-            self.count_labelled(&labelled.await?);
+            // Both or neither, so that a look which fails loses nothing and counts nothing twice.
+            let (labelled, posted) = told.await?;
+            self.count_labelled(&labelled);
+            for (name, windows) in posted {
+                self.count_posted(plan, &Measure::Posted(name), &windows);
+            }
             self.labels_through = to;
         }
         Ok(())
+    }
+
+    fn count_posted(&mut self, plan: &Plan, metric: &Measure, windows: &[Posted]) {
+        let tests = tests(plan).zip(&mut self.tests);
+        for ((_, test), state) in tests.filter(|((_, test), _)| test.metric == *metric) {
+            for window in windows {
+                state.counted.add_posted(test, window);
+            }
+        }
     }
 
     fn count_labelled(&mut self, windows: &[Labelled]) {

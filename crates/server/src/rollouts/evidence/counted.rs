@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ::ledger::{Answer, ArmsWindow, Did, Judged, Labelled, LabelledRow, Side};
+use ::ledger::{Answer, ArmsWindow, Did, Judged, Labelled, LabelledRow, Posted, Side};
 use domain::monitor::{fairness, quality};
 use domain::rollout::evidence::{Figure, Interval, Role, Tested, Verdict};
 use domain::rollout::test::{Better, Demand, Margin, Measure, Test};
@@ -71,12 +71,14 @@ pub(super) enum Number {
     Brier,
     Off,
     OffPart,
+    /// What was posted; turned round where more is better.
+    Posted,
 }
 
 impl Number {
     fn of(self, judged: &Judged) -> Option<f64> {
         match self {
-            Self::Cost => None,
+            Self::Cost | Self::Posted => None,
             Self::Loss => judged.log_loss.or(judged.off),
             Self::LogLoss => judged.log_loss,
             Self::Brier => judged.brier,
@@ -340,7 +342,8 @@ impl Counted {
                     Demand::NoWorse(Margin::Relative(_)) | Demand::AtMost(_) => Self::not(test),
                 };
             }
-            Measure::Estimated(_) | Measure::Posted(_) => return Self::not(test),
+            Measure::Posted(_) => return Self::means(test, demand, Number::Posted),
+            Measure::Estimated(_) => return Self::not(test),
         };
         match demand {
             Demand::NoWorse(Margin::Absolute(margin)) => Self::Rates {
@@ -470,6 +473,21 @@ impl Counted {
             | Self::Answers(_)
             | Self::Gaps(_)
             | Self::Not { .. } => {}
+        }
+    }
+
+    /// Counts a window of the test's metric.
+    pub(super) fn add_posted(&mut self, test: &Test, window: &Posted) {
+        let Self::Means {
+            of: Number::Posted,
+            means,
+        } = self
+        else {
+            return;
+        };
+        let is_turned = test.better == Some(Better::Higher);
+        for (side, value) in &window.units {
+            means.add(*side, if is_turned { -value } else { *value });
         }
     }
 

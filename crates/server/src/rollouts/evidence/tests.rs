@@ -1,6 +1,6 @@
 //! Evidence of rollouts whose truth is known, from rows in a ledger.
 
-use ::ledger::{Label, Layout, Rows, Settings, Spent, Target, Version, Writer};
+use ::ledger::{Label, Layout, Rows, Settings, Spent, Target, Version, Writer, posted_as};
 use domain::rollout::command::Person;
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
@@ -44,7 +44,7 @@ fn plan(tests: &str) -> Plan {
             prices: true,
             task: signature.task.as_ref(),
             columns: None,
-            posted: &[],
+            posted: &["revenue".to_owned(), "hours".to_owned()],
             latency: Some(Duration::from_millis(20)),
         },
         person: Person {
@@ -78,6 +78,8 @@ struct Truth {
     raised: f32,
     /// Scores say nothing of the truth for this part of the second group.
     blind: f64,
+    /// What a request brings, on average.
+    brings: f64,
 }
 
 const SOUND: Truth = Truth {
@@ -86,6 +88,7 @@ const SOUND: Truth = Truth {
     cost: 0.001,
     raised: 0.0,
     blind: 0.0,
+    brings: 10.0,
 };
 
 struct World {
@@ -97,6 +100,8 @@ struct World {
     candidate: Truth,
     /// Rows whose label is to come.
     unlabelled: Vec<(Target, bool)>,
+    /// What rows brought that is not posted yet.
+    unposted: Vec<(Target, f64)>,
 }
 
 fn open(folder: &std::path::Path) -> (Arc<Ledger>, [Writer; 2]) {
@@ -134,6 +139,7 @@ impl World {
             requests: 0,
             candidate,
             unlabelled: Vec::new(),
+            unposted: Vec::new(),
         }
     }
 
@@ -187,6 +193,8 @@ impl World {
                 request: id,
                 row: 0,
             });
+            let brings = truth.brings * 2.0 * self.random.uniform();
+            self.unposted.push((target.clone(), brings));
             self.unlabelled.push((target, is_bad));
         }
         if arm == "traffic" {
@@ -215,6 +223,20 @@ impl World {
         let now_ms = START.0 + second * 1_000;
         let added = self.ledger.add_labels("m", &labels, now_ms);
         added.expect("room for labels");
+    }
+
+    /// What all rows so far brought is posted in that second.
+    fn post(&mut self, metric: &str, second: i64) {
+        let values = self.unposted.drain(..).map(|(target, value)| Label {
+            target,
+            value: value.to_string(),
+            at_us: 0,
+        });
+        let values: Vec<Label> = values.collect();
+        self.ledger.make_room();
+        let (table, now_ms) = (posted_as("m", metric), START.0 + second * 1_000);
+        let added = self.ledger.add_labels(&table, &values, now_ms);
+        added.expect("room for values");
     }
 
     async fn look(&self, watch: &mut Watch, plan: &Plan, second: i64) -> Evidence {
@@ -372,6 +394,7 @@ async fn a_look_that_fails_loses_nothing() {
         requests: 0,
         candidate: SOUND,
         unlabelled: Vec::new(),
+        unposted: Vec::new(),
     };
     let mut watch = Watch::new(&plan);
     for count in 1..=2 {
@@ -490,6 +513,70 @@ async fn labels_tell_a_wrong_candidate_from_a_sound_one_however_one_looks() {
         assert!((0.72..0.78).contains(&value), "{accuracy:?}");
         let low = accuracy.interval.expect("an interval").low;
         assert_eq!(low < -0.1, !is_sound, "{accuracy:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_posted_tells_a_worse_candidate_from_a_sound_one() {
+    // Of the same numbers: once they are to be many, once few.
+    let test = |metric: &str, margin: &str, better: &str| {
+        let guardrail =
+            format!(r#"{{"metric":"posted.{metric}","worse_by":"{margin}","better":"{better}"}}"#);
+        plan(&format!(
+            r#"{{"alpha":0.05,"guardrails":[{guardrail}],"signals":[{{"metric":"loss","worse_by":"0.2"}}]}}"#
+        ))
+    };
+    for (brings, metric, margin, better, want) in [
+        (10.0, "revenue", "10%", "higher", Verdict::Pass),
+        (10.0, "revenue", "1", "higher", Verdict::Pass),
+        (7.0, "revenue", "10%", "higher", Verdict::Fail),
+        (7.0, "revenue", "1", "higher", Verdict::Fail),
+        (13.0, "revenue", "1", "higher", Verdict::Pass),
+        (13.0, "hours", "10%", "lower", Verdict::Fail),
+        (7.0, "hours", "1", "lower", Verdict::Pass),
+    ] {
+        let plan = test(metric, margin, better);
+        let mut world = World::new(13, Truth { brings, ..SOUND });
+        let (mut often, mut late) = (Watch::new(&plan), Watch::new(&plan));
+        let nothing = world.look(&mut often, &plan, 1).await;
+        assert_eq!(nothing.tests[0].verdict, Verdict::NoData);
+        for second in 0..60 {
+            world.second(second, 50);
+            if second % 4 == 3 {
+                world.post(metric, second + 1);
+            }
+            if second % 12 == 0 {
+                world.look(&mut often, &plan, second).await;
+                let text = serde_json::to_string(&often).expect("it can be written");
+                often = serde_json::from_str(&text).expect("it can be read");
+            }
+        }
+        let evidence = world.look(&mut late, &plan, 80).await;
+        let often = world.look(&mut often, &plan, 80).await;
+        let json = |it: &Evidence| serde_json::to_value(it).expect("it can be written");
+        assert!(
+            near(&json(&often), &json(&evidence)),
+            "{often:?}\n{evidence:?}"
+        );
+        let told = &evidence.tests[0];
+        let said = format!("{brings} {metric} {margin} {better}: {told:?}");
+        assert_eq!(told.verdict, want, "{said}");
+        // As it was posted, whichever way is better.
+        let (candidate, control) = (told.candidate, told.control.expect("a control"));
+        let is_near =
+            |value: Option<f64>, want: f64| value.is_some_and(|it| (it - want).abs() < 0.5);
+        assert!(is_near(candidate.value, brings), "{said}");
+        assert!(is_near(control.value, 10.0), "{said}");
+        let interval = told.interval.expect("an interval");
+        let difference = brings - 10.0;
+        assert!(
+            interval.low < difference + 0.5 && interval.high > difference - 0.5,
+            "{said}"
+        );
+        // Failed requests have no answer that brought something.
+        assert!((2_800..=3_000).contains(&candidate.n), "{said}");
+        // Of labels none came.
+        assert_eq!(evidence.tests[1].verdict, Verdict::NoData);
     }
 }
 
