@@ -107,7 +107,7 @@ def test_what_fails_is_worse_and_what_does_not_is_as_good(two):
             known = answer(server, it["id"], "equivalent")
         assert {status for status, _ in callers.counts} == {200}
         assert known["said"].startswith(
-            "`credit:2` is as good as `credit:1`, within 0.2: error_rate 0.00% (0 of "
+            "`credit:2` is as good as `credit:1`, within 20pp: error_rate 0.00% (0 of "
         ), known
         shown = server.command("experiment", "show", "credit")
         assert known["said"].split(":")[0] in shown, shown

@@ -417,7 +417,12 @@ impl Compared {
             difference,
         } = self;
         let is_share = spec.metric.is_share();
-        let (metric, margin) = (spec.name(), spec.equivalent_within);
+        let metric = spec.name();
+        let margin = match spec.equivalent_within {
+            // As it is asked for: points of a share; without the last bits of the product.
+            Margin::Absolute(size) if is_share => format!("{}pp", (size * 1e12).round() / 1e10),
+            margin => margin.to_string(),
+        };
         let said = match answer {
             Answer::Better => format!("is better than `{model}:{control}`"),
             Answer::Worse => format!("is worse than `{model}:{control}`"),

@@ -139,6 +139,11 @@ fn an_answer_is_told_in_a_sentence() {
         "`credit:4` is better than `credit:1`: accuracy 90.00% (900 of 1000) against 88.00% (880 of 1000); \
          difference -1.00 to +5.00pp"
     );
+    let same = told(Answer::Equivalent, None);
+    assert!(
+        same.starts_with("`credit:4` is as good as `credit:1`, within 0.5pp: "),
+        "{same}"
+    );
     let left = remaining(3000, 1000, Duration::from_secs(3600));
     let text = told(Answer::NotYet, left);
     assert!(
