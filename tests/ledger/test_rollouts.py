@@ -343,7 +343,8 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
         before = asked(server)
     finally:
         server.kill()
-    with start() as server:
+    # With the same command line, which gave the first version the traffic when it was new.
+    with start(paths=[tmp_path / "one"]) as server:
         assert asked(server) == before
         found = told(server, begun["id"])
         assert found["state"] == stage and not found["over"], found

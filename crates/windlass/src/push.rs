@@ -55,7 +55,7 @@ pub(crate) struct Pushed {
     #[serde(serialize_with = "number")]
     pub(crate) version: Version,
     /// Whether it is new; else the same package was this version already.
-    new: bool,
+    pub(crate) new: bool,
     /// Whether it came with examples, which it reproduced.
     examples: bool,
 }

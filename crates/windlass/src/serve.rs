@@ -34,6 +34,9 @@ use crate::push;
   windlass serve credit iris             models that were pushed before
   windlass serve                         every model that has traffic
 
+A file or folder that is new gets its model's traffic. One that was there before keeps what it had: a
+server that begins again with the same command line undoes no rollout and no `windlass traffic`.
+
 In a container of SageMaker or Vertex AI:
   The port, the routes and the model's place are taken from SAGEMAKER_BIND_TO_PORT, AIP_HTTP_PORT,
   AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE, AIP_STORAGE_URI and /opt/ml/model when nothing is named. Such a
@@ -351,8 +354,7 @@ async fn settle(
                 let pushed = push::push(&client, context.output, path, name, limits);
                 for pushed in pushed.await.with_context(serving)? {
                     context.output.note(&pushed.to_string());
-                    let (model, version) = (&pushed.model, pushed.version);
-                    change::keep_routed(&client, model, version, "served").await?;
+                    change::route_served(&client, context.output, &pushed).await?;
                     server.want(&pushed.model).await.with_context(serving)?;
                     if !all.contains(&pushed.model) {
                         all.push(pushed.model);

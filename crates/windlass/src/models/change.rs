@@ -11,6 +11,8 @@ use super::{ask_to_load, model_path, number};
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Output;
+use crate::push::Pushed;
 
 #[derive(Debug, Args)]
 #[command(
@@ -143,19 +145,40 @@ pub(crate) async fn route(
         .await
 }
 
-/// The same where the version has not the traffic already: who begins again while a rollout or an experiment shares it changes
-/// nothing of that.
-pub(crate) async fn keep_routed(
+/// Gives the traffic to a version that is served by its path. One that was there before and has it no longer lost it to
+/// somebody who moved it, and while a rollout or an experiment shares it, it is theirs: then it stays so, and that is told.
+/// A server that begins again with the same command line undoes nothing.
+pub(crate) async fn route_served(
     client: &Client,
-    model: &ModelName,
-    version: Version,
-    why: &str,
+    output: Output,
+    pushed: &Pushed,
 ) -> anyhow::Result<()> {
+    let Pushed {
+        model,
+        version,
+        new,
+        ..
+    } = pushed;
     let path = format!("{}/traffic", model_path(model));
     let traffic: TrafficRecord = client.get(&path).await?;
-    match traffic.version == Some(version.number()) {
-        true => Ok(()),
-        false => route(client, model, version, why).await,
+    let keeps = |why: &str| {
+        output.note(&format!(
+            "{model}:{version} does not get the traffic: {why}; `windlass traffic {model}:{version}` moves it"
+        ));
+    };
+    match traffic.version {
+        Some(has) if has == version.number() => Ok(()),
+        Some(has) if !new => {
+            keeps(&format!("{model}:{has} was given it since"));
+            Ok(())
+        }
+        Some(_) | None => match route(client, model, *version, "served").await {
+            Err(error) if Failure::of(&error).code == "conflict" => {
+                keeps(&Failure::of(&error).message);
+                Ok(())
+            }
+            routed => routed,
+        },
     }
 }
 
