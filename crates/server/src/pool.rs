@@ -103,6 +103,14 @@ struct Running {
     replies: Vec<Reply>,
 }
 
+impl Running {
+    fn end_if_unwanted(&self) {
+        if self.replies.iter().all(oneshot::Sender::is_closed) {
+            self.interrupt.stop();
+        }
+    }
+}
+
 /// The sessions of one version. Dropping it answers what has been taken and ends the threads.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -379,10 +387,8 @@ impl Shared {
     fn end_unwanted_runs(&self) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         for place in places.iter() {
-            if let Some(running) = &*lock(place)
-                && running.replies.iter().all(oneshot::Sender::is_closed)
-            {
-                running.interrupt.stop();
+            if let Some(running) = &*lock(place) {
+                running.end_if_unwanted();
             }
         }
     }
@@ -513,10 +519,13 @@ impl Worker {
             jobs.push((job, arrived));
             replies.push(reply);
         }
-        *lock(&self.place) = Some(Running {
-            interrupt: interrupt.clone(),
-            replies,
-        });
+        lock(&self.place)
+            .insert(Running {
+                interrupt: interrupt.clone(),
+                replies,
+            })
+            // Who went after the run was taken, and before it could be seen here, could not end it.
+            .end_if_unwanted();
         let result = self.compute(&jobs, &interrupt, started);
         let took = self.shared.clock.now().since(started);
         let running = lock(&self.place).take();
