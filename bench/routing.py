@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 
 import install  # noqa: E402
 
-SECONDS = 20
+SECONDS = 12
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
 
