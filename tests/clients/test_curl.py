@@ -46,6 +46,16 @@ def curl(url, *flags, body=None):
     return int(status), content_type, answer
 
 
+def answers(server, path):
+    """The status; of what never ends no more is read than that."""
+    connection = server.connect()
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def post(url, body, content_type="application/json"):
     body = body if isinstance(body, (str, bytes)) else json.dumps(body)
     return curl(url, "--header", f"Content-Type: {content_type}", body=body)
@@ -481,7 +491,7 @@ class TestOpenApi:
         document = json.loads(curl(f"{server.url}/api/v1/openapi.json")[2])
         for path, operations in document["paths"].items():
             if "get" in operations and "{" not in path:
-                assert curl(server.url + path)[0] == 200, path
+                assert answers(server, path) == 200, path
 
 
 def test_http2_is_spoken_too(server):
