@@ -1,9 +1,7 @@
 //! `windlass experiment`: two or more versions of a model compared by one metric.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand, ValueEnum};
-use domain::{ModelName, Reference, Selector, Version};
+use domain::{ModelName, Reference};
 use http::Method;
 use serde_json::{Value, json};
 use wire::api::PageRecord;
@@ -17,12 +15,13 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{moment, table};
+use crate::models::change::one_version;
+use crate::output::{Live, happened, moment, table};
 use crate::range::asked;
-use crate::rollout::{named, shares};
+use crate::rollout::{WATCH, newest, note_no_server, shares};
 
-/// How often a watched experiment is asked about.
-const WATCH: Duration = Duration::from_secs(1);
+/// The list of experiments.
+const EXPERIMENTS: &str = "/api/v1/experiments";
 
 #[derive(Debug, Args)]
 #[command(
@@ -151,27 +150,27 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
     match command {
         Command::Start(args) => return start(client, context, args).await,
         Command::Show(args) => {
-            let id = newest(client, &args.name).await?;
+            let id = newest(client, EXPERIMENTS, &args.name).await?;
             let told: ExperimentDetailRecord = client.get(&path(&id)).await?;
             context.output.answer(&told, show)?;
         }
         Command::Watch(args) => {
-            let id = newest(client, &args.name).await?;
+            let id = newest(client, EXPERIMENTS, &args.name).await?;
             return watch(client, context, &id).await;
         }
         Command::List(args) => {
             let model = args.model.as_ref().map(ToString::to_string);
             let live = args.live.then(|| "true".to_owned());
-            let path = asked("/api/v1/experiments", &[("model", model), ("live", live)]);
+            let path = asked(EXPERIMENTS, &[("model", model), ("live", live)]);
             let page: PageRecord<ExperimentRecord> = client.get(&path).await?;
             context.output.answer(&page.items, |it| list(it))?;
         }
         Command::Stop(args) => {
-            let id = newest(client, &args.name).await?;
+            let id = newest(client, EXPERIMENTS, &args.name).await?;
             let by = args.by.change();
             let promote = match &args.promote {
                 None => None,
-                Some(reference) => Some(version(client, reference).await?.number()),
+                Some(reference) => Some(one_version(client, reference).await?.number()),
             };
             let record = ExperimentStop {
                 promote,
@@ -191,36 +190,13 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
 }
 
 fn path(id: &str) -> String {
-    format!("/api/v1/experiments/{id}")
-}
-
-/// The id of a model's newest experiment, or the id itself.
-async fn newest(client: &Client, name: &str) -> anyhow::Result<String> {
-    let model = Some(name.to_owned());
-    let limit = Some("1".to_owned());
-    let path = asked("/api/v1/experiments", &[("model", model), ("limit", limit)]);
-    let page: PageRecord<ExperimentRecord> = client.get(&path).await?;
-    let newest = page.items.into_iter().next();
-    Ok(newest.map_or_else(|| name.to_owned(), |it| it.id))
-}
-
-async fn version(client: &Client, reference: &Reference) -> anyhow::Result<Version> {
-    let model = &reference.model;
-    match &reference.selector {
-        Selector::Version(version) => Ok(*version),
-        Selector::Alias(alias) => named(client, model, alias.as_str()).await,
-        Selector::Traffic => {
-            let message = format!("`{model}` names no version");
-            let hint = format!("name one, such as `{model}:2`");
-            Err(Failure::usage(message, hint).into())
-        }
-    }
+    format!("{EXPERIMENTS}/{id}")
 }
 
 async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::Result<Exit> {
     let mut versions = Vec::new();
     for reference in &args.references {
-        versions.push(version(client, reference).await?.number());
+        versions.push(one_version(client, reference).await?.number());
     }
     let model = &args.references[0].model;
     if let Some(other) = args.references.iter().find(|it| it.model != *model) {
@@ -242,11 +218,7 @@ async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::
         return watch(client, context, &told.experiment.id).await;
     }
     context.output.answer(&told, show)?;
-    if client.address().is_none() {
-        context.output.note(
-            "no server runs on this data folder; the experiment begins when `windlass serve` does",
-        );
-    }
+    note_no_server(client, context.output, "the experiment");
     Ok(Exit::Done)
 }
 
@@ -278,52 +250,33 @@ fn spec(args: &StartArgs) -> Value {
 async fn watch(client: &Client, context: &Context, id: &str) -> anyhow::Result<Exit> {
     let mut told_of = 0;
     let mut answers: Vec<String> = Vec::new();
-    let bar = context.output.draws().then(|| {
-        let bar = indicatif::ProgressBar::new_spinner();
-        bar.set_style(
-            indicatif::ProgressStyle::with_template("{msg}")
-                .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()),
-        );
-        bar
-    });
-    let say = |text: String, record: &dyn Fn() -> serde_json::Result<String>| match &bar {
-        Some(bar) => {
-            bar.println(text);
-            Ok::<_, anyhow::Error>(())
-        }
-        None if context.output.json => Ok(context.output.line(&record()?)?),
-        None => Ok(context.output.line(&text)?),
-    };
+    let live = Live::new(context.output);
     loop {
         let told: ExperimentDetailRecord = client.get(&path(id)).await?;
         let from = told_of;
         for event in told.events.iter().filter(|it| it.number >= from) {
-            say(event_line(event), &|| serde_json::to_string(event))?;
+            live.line(event, event_line)?;
             told_of = event.number + 1;
         }
         let new: Vec<String> = told.answers.iter().map(|it| it.answer.clone()).collect();
         for (place, answer) in told.answers.iter().enumerate() {
             if answers.get(place) != Some(&answer.answer) {
-                say(answer.said.clone(), &|| serde_json::to_string(answer))?;
+                live.line(answer, |it| it.said.clone())?;
             }
         }
         answers = new;
         let is_known = !answers.is_empty() && answers.iter().all(|it| it != "not yet");
         if told.experiment.over || is_known {
-            if let Some(bar) = &bar {
-                bar.finish_and_clear();
-            }
+            live.end();
             return Ok(Exit::Done);
         }
-        if let Some(bar) = &bar {
-            bar.set_message(live(&told));
-        }
+        live.now(|| now(&told));
         tokio::time::sleep(WATCH).await;
     }
 }
 
 fn event_line(event: &ExperimentEventRecord) -> String {
-    format!("{}  {}", moment(event.at_ms), event.said)
+    happened(event.at_ms, &event.said)
 }
 
 fn headline(experiment: &ExperimentRecord) -> String {
@@ -337,7 +290,7 @@ fn headline(experiment: &ExperimentRecord) -> String {
 }
 
 /// What is of now.
-fn live(told: &ExperimentDetailRecord) -> String {
+fn now(told: &ExperimentDetailRecord) -> String {
     let mut lines = vec![headline(&told.experiment), shares(&told.experiment.traffic)];
     if told.void {
         lines.push(format!(
@@ -390,7 +343,7 @@ fn show(told: &ExperimentDetailRecord) -> String {
         why,
         ..
     } = &told.experiment;
-    let mut lines = vec![live(told)];
+    let mut lines = vec![now(told)];
     lines.push(String::new());
     lines.push(format!(
         "id {id}, since {}, until {}",

@@ -143,6 +143,59 @@ pub(crate) fn moment_us(us: i64) -> String {
     domain::time::show_moment(us)
 }
 
+/// What happened, in a line.
+pub(crate) fn happened(at_ms: i64, said: &str) -> String {
+    format!("{}  {said}", moment_us(at_ms.saturating_mul(1000)))
+}
+
+/// Lines as they come and, where somebody looks, a text below them that is drawn anew.
+pub(crate) struct Live {
+    output: Output,
+    drawn: Option<ProgressBar>,
+}
+
+impl Live {
+    pub(crate) fn new(output: Output) -> Self {
+        let drawn = output.draws().then(|| {
+            let bar = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar
+        });
+        Self { output, drawn }
+    }
+
+    /// A line: text for people, the record for programs.
+    pub(crate) fn line<T: Serialize>(
+        &self,
+        record: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let line = match self.output.json {
+            true => serde_json::to_string(record)?,
+            false => text(record),
+        };
+        match &self.drawn {
+            Some(bar) => bar.suspend(|| self.output.line(&line)),
+            None => self.output.line(&line),
+        }
+    }
+
+    /// What is of now.
+    pub(crate) fn now(&self, text: impl FnOnce() -> String) {
+        if let Some(bar) = &self.drawn {
+            bar.set_message(text());
+        }
+    }
+
+    /// Leaves the lines alone.
+    pub(crate) fn end(self) {
+        if let Some(bar) = self.drawn {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A number as people compare it: three digits that matter, and all of what stands before the point.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();

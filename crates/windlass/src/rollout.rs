@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use domain::{ModelName, Reference, Selector, Version};
+use domain::{ModelName, Reference};
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wire::api::PageRecord;
 use wire::api::rollouts::{
@@ -18,12 +19,15 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{moment, moment_us, table};
+use crate::models::change::one_version;
+use crate::output::{Live, Output, happened, moment, table};
 use crate::range::asked;
 use crate::shadow;
 
-/// How often a watched rollout is asked about.
-const WATCH: Duration = Duration::from_secs(1);
+/// The list of rollouts.
+pub(crate) const ROLLOUTS: &str = "/api/v1/rollouts";
+/// How often what is watched is asked about.
+pub(crate) const WATCH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(
@@ -145,7 +149,7 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
     let (deed, args) = match command {
         Command::Start(args) => return start(client, context, args).await,
         Command::Show(args) => {
-            let id = newest(client, &args.name).await?;
+            let id = newest(client, ROLLOUTS, &args.name).await?;
             let told: RolloutDetailRecord = client.get(&path(&id)).await?;
             let line = match context.output.json {
                 true => None,
@@ -158,13 +162,13 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
             return Ok(Exit::Done);
         }
         Command::Watch(args) => {
-            let id = newest(client, &args.name).await?;
+            let id = newest(client, ROLLOUTS, &args.name).await?;
             return watch(client, context, &id).await;
         }
         Command::List(args) => {
             let model = args.model.as_ref().map(ToString::to_string);
             let live = args.live.then(|| "true".to_owned());
-            let path = asked("/api/v1/rollouts", &[("model", model), ("live", live)]);
+            let path = asked(ROLLOUTS, &[("model", model), ("live", live)]);
             let page: PageRecord<RolloutRecord> = client.get(&path).await?;
             context.output.answer(&page.items, |it| list(it))?;
             return Ok(Exit::Done);
@@ -175,7 +179,7 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
         Command::Promote(args) => ("promote", args),
         Command::Abort(args) => ("abort", args),
     };
-    let id = newest(client, &args.name).await?;
+    let id = newest(client, ROLLOUTS, &args.name).await?;
     let path = format!("{}/{deed}", path(&id));
     let told: RolloutDetailRecord = client.send(Method::POST, &path, &args.by.change()).await?;
     context.output.answer(&told, |it| headline(&it.rollout))?;
@@ -183,15 +187,18 @@ async fn work(client: &Client, context: &Context, command: &Command) -> anyhow::
 }
 
 pub(crate) fn path(id: &str) -> String {
-    format!("/api/v1/rollouts/{id}")
+    format!("{ROLLOUTS}/{id}")
 }
 
-/// The id of a model's newest rollout, or the id itself.
-async fn newest(client: &Client, name: &str) -> anyhow::Result<String> {
-    let model = Some(name.to_owned());
-    let limit = Some("1".to_owned());
-    let path = asked("/api/v1/rollouts", &[("model", model), ("limit", limit)]);
-    let page: PageRecord<RolloutRecord> = client.get(&path).await?;
+/// The id of a model's newest rollout, or experiment, in the list at a path; or the id itself.
+pub(crate) async fn newest(client: &Client, list: &str, name: &str) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Listed {
+        id: String,
+    }
+    let (model, limit) = (Some(name.to_owned()), Some("1".to_owned()));
+    let path = asked(list, &[("model", model), ("limit", limit)]);
+    let page: PageRecord<Listed> = client.get(&path).await?;
     let newest = page.items.into_iter().next();
     Ok(newest.map_or_else(|| name.to_owned(), |it| it.id))
 }
@@ -203,7 +210,7 @@ async fn start(client: &Client, context: &Context, args: &StartArgs) -> anyhow::
         return watch(client, context, &told.rollout.id).await;
     }
     context.output.answer(&told, show)?;
-    note_no_server(client, context);
+    note_no_server(client, context.output, "the rollout");
     Ok(Exit::Done)
 }
 
@@ -216,17 +223,8 @@ pub(crate) async fn begin(
     by: &ByArgs,
 ) -> anyhow::Result<RolloutDetailRecord> {
     let model = &reference.model;
-    let version = match &reference.selector {
-        Selector::Version(version) => *version,
-        Selector::Alias(alias) => named(client, model, alias.as_str()).await?,
-        Selector::Traffic => {
-            let message = format!("`{model}` names no version");
-            let hint = format!("name the candidate, such as `{model}:2`");
-            return Err(Failure::usage(message, hint).into());
-        }
-    };
     let record = RolloutStart {
-        version: version.number(),
+        version: one_version(client, reference).await?.number(),
         spec,
         who: by.change().who,
         why: by.change().why,
@@ -236,28 +234,13 @@ pub(crate) async fn begin(
     client.send(Method::POST, &path, &record).await
 }
 
-/// Says when a rollout that was begun does not begin yet.
-pub(crate) fn note_no_server(client: &Client, context: &Context) {
+/// Says when what was begun does not begin yet.
+pub(crate) fn note_no_server(client: &Client, output: Output, what: &str) {
     if client.address().is_none() {
-        context.output.note(
-            "no server runs on this data folder; the rollout begins when `windlass serve` does",
-        );
+        output.note(&format!(
+            "no server runs on this data folder; {what} begins when `windlass serve` does"
+        ));
     }
-}
-
-pub(crate) async fn named(
-    client: &Client,
-    model: &ModelName,
-    alias: &str,
-) -> anyhow::Result<Version> {
-    let path = format!("/api/v1/models/{model}/aliases?limit=1000");
-    let page: PageRecord<wire::api::AliasRecord> = client.get(&path).await?;
-    let found = page.items.iter().find(|it| it.alias == alias);
-    let version = found.and_then(|it| Version::new(it.version));
-    version.ok_or_else(|| {
-        let message = format!("`{model}` has no alias `{alias}`");
-        Failure::refused(message, "`windlass show` lists a model's aliases").into()
-    })
 }
 
 /// What flags and file say in place of the manifest.
@@ -306,53 +289,31 @@ fn spec(args: &StartArgs) -> anyhow::Result<Option<Value>> {
     Ok((!spec.is_empty()).then_some(Value::Object(spec)))
 }
 
-/// Shows it until it is over: the events as they come, or on a terminal the whole of it.
+/// Shows it until it is over: the events as they come, on a terminal with what is of now below them.
 async fn watch(client: &Client, context: &Context, id: &str) -> anyhow::Result<Exit> {
     let mut told_of = 0;
-    let screen = context.output.draws().then(indicatif::MultiProgress::new);
-    let bar = screen.as_ref().map(|it| {
-        let bar = it.add(indicatif::ProgressBar::new_spinner());
-        bar.set_style(
-            indicatif::ProgressStyle::with_template("{msg}")
-                .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()),
-        );
-        bar
-    });
+    let live = Live::new(context.output);
     loop {
         let told: RolloutDetailRecord = client.get(&path(id)).await?;
         let from = told_of;
         for event in told.events.iter().filter(|it| it.number >= from) {
-            match &bar {
-                Some(bar) => bar.println(event_line(event)),
-                None if context.output.json => {
-                    context.output.line(&serde_json::to_string(event)?)?;
-                }
-                None => context.output.line(&event_line(event))?,
-            }
+            live.line(event, event_line)?;
             told_of = event.number + 1;
         }
         if told.rollout.over {
-            if let Some(bar) = &bar {
-                bar.finish_and_clear();
-            }
+            live.end();
             return Ok(match told.rollout.state.as_str() {
                 "succeeded" => Exit::Done,
                 _ => Exit::Failed,
             });
         }
-        if let Some(bar) = &bar {
-            bar.set_message(live(&told));
-        }
+        live.now(|| now(&told));
         tokio::time::sleep(WATCH).await;
     }
 }
 
 fn event_line(event: &RolloutEventRecord) -> String {
-    format!(
-        "{}  {}",
-        moment_us(event.at_ms.saturating_mul(1000)),
-        event.said
-    )
+    happened(event.at_ms, &event.said)
 }
 
 fn headline(rollout: &RolloutRecord) -> String {
@@ -366,7 +327,7 @@ fn headline(rollout: &RolloutRecord) -> String {
 }
 
 /// What is of now.
-fn live(told: &RolloutDetailRecord) -> String {
+fn now(told: &RolloutDetailRecord) -> String {
     let mut lines = vec![headline(&told.rollout), shares(&told.rollout.traffic)];
     if !told.missing.is_empty() {
         lines.push(format!("waits for {}", told.missing.join("; ")));

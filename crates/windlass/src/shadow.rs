@@ -78,7 +78,7 @@ async fn find(client: &Client, name: &str) -> anyhow::Result<String> {
         }
     };
     let model = Some(reference.model.to_string());
-    let path = asked("/api/v1/rollouts", &[("model", model)]);
+    let path = asked(rollout::ROLLOUTS, &[("model", model)]);
     let page: PageRecord<RolloutRecord> = client.get(&path).await?;
     if page.items.is_empty() && candidate.is_none() {
         return Ok(name.to_owned());
@@ -124,7 +124,7 @@ async fn start(
             moment(*until_ms)
         )
     })?;
-    rollout::note_no_server(client, context);
+    rollout::note_no_server(client, context.output, "the rollout");
     Ok(())
 }
 

@@ -272,7 +272,7 @@ async fn change(
 }
 
 /// The version that must be named where one is changed.
-async fn one_version(client: &Client, reference: &Reference) -> anyhow::Result<Version> {
+pub(crate) async fn one_version(client: &Client, reference: &Reference) -> anyhow::Result<Version> {
     let number = match &reference.selector {
         Selector::Version(version) => version.number(),
         Selector::Traffic => {
