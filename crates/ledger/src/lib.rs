@@ -34,6 +34,7 @@ mod quality;
 mod read;
 mod record;
 mod replay;
+mod requests;
 mod seal;
 mod served;
 mod sheet;

@@ -6,21 +6,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
-};
-use arrow::datatypes::{Float32Type, Int32Type, TimestampMicrosecondType, UInt32Type};
+use arrow::array::RecordBatch;
 use domain::Refusal;
-use domain::rollout::assign::Place;
 use domain::rollout::traffic::Arm;
-use stats::random::mixed;
 
 use crate::arms::Unit;
-use crate::failure;
 use crate::files::Kind;
 use crate::layout::{Layout, Meaning};
 use crate::quality::{self, Judged, Judging, Truths, answer_columns};
-use crate::read::{Ids, Range, Snapshot, number_of, within};
+use crate::read::{Ids, Range, Snapshot, within};
+use crate::requests::Requests;
 
 /// What is asked of a model's rows.
 #[derive(Clone, Copy, Debug)]
@@ -188,22 +183,22 @@ impl Reading<'_> {
         judged: impl Fn(usize) -> Option<f64>,
         take: &mut impl FnMut(UnitRow),
     ) -> Result<(), Refusal> {
-        let columns = Columns::of(batch)?;
+        let requests = Requests::of(batch)?;
         for row in 0..batch.num_rows() {
-            let id = columns.id(row);
+            let id = requests.id(row);
             let unit = match request {
                 Some((of, unit)) if *of == id => *unit,
-                _ => columns.unit(row),
+                _ => requests.unit(row),
             };
             *request = Some((id, unit));
-            let name = columns.arms.at(row).unwrap_or_default();
+            let name = requests.arms.at(row).unwrap_or_default();
             let Some(arm) = self.arm(layout.version, name) else {
                 continue;
             };
             if self.arms.is_empty() && !unit.is_key {
                 continue;
             }
-            let code = columns.codes.at(row);
+            let code = requests.codes.at(row);
             let value = match self.asked.of {
                 UnitValue::Judged(_) => code.map_or_else(|| judged(row), |_| None),
                 UnitValue::Failed { blameless } => match code {
@@ -215,7 +210,7 @@ impl Reading<'_> {
                     blameless,
                     gave_up,
                 } => {
-                    let is_over = u64::from(columns.took.value(row)) > us;
+                    let is_over = requests.total_us(row) > us;
                     match code {
                         None => Some(f64::from(u8::from(is_over))),
                         Some(code) if code == gave_up => is_over.then_some(1.0),
@@ -223,85 +218,10 @@ impl Reading<'_> {
                         Some(_) => Some(1.0),
                     }
                 }
-                UnitValue::Cost => columns.cost(row),
+                UnitValue::Cost => requests.cost(row),
             };
             take(UnitRow { arm, unit, value });
         }
         Ok(())
-    }
-}
-
-/// The columns of a batch.
-struct Columns<'a> {
-    ids: &'a [u8],
-    times: &'a [i64],
-    arms: Words<'a>,
-    keys: &'a StringArray,
-    codes: Words<'a>,
-    took: &'a UInt32Array,
-    costs: &'a Float32Array,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, Refusal> {
-        let column = |name: &str| {
-            let missing = || format!("no column `{name}`");
-            let found = batch.column_by_name(name);
-            found.ok_or_else(|| failure::of_library("reading predictions", missing()))
-        };
-        Ok(Self {
-            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
-            times: column("time")?
-                .as_primitive::<TimestampMicrosecondType>()
-                .values(),
-            arms: Words::of(column("arm")?),
-            keys: column("key")?.as_string::<i32>(),
-            codes: Words::of(column("code")?),
-            took: column("total_us")?.as_primitive::<UInt32Type>(),
-            costs: column("cost")?.as_primitive::<Float32Type>(),
-        })
-    }
-
-    fn id(&self, row: usize) -> u128 {
-        number_of(&self.ids[row * 16..row * 16 + 16])
-    }
-
-    fn cost(&self, row: usize) -> Option<f64> {
-        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
-        cost.is_finite().then(|| f64::from(cost))
-    }
-
-    fn unit(&self, row: usize) -> Unit {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row));
-        let id = self.id(row);
-        Unit {
-            // No experiment has an empty name, so that this has nothing to do with who was assigned where.
-            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
-                Place::of("", it).0
-            }),
-            is_key: key.is_some(),
-            came_us: self.times[row],
-        }
-    }
-}
-
-/// A column of words.
-struct Words<'a> {
-    keys: &'a Int32Array,
-    words: &'a StringArray,
-}
-
-impl<'a> Words<'a> {
-    fn of(column: &'a ArrayRef) -> Self {
-        let column = column.as_dictionary::<Int32Type>();
-        Self {
-            keys: column.keys(),
-            words: column.values().as_string::<i32>(),
-        }
-    }
-
-    fn at(&self, row: usize) -> Option<&'a str> {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
-        Some(self.words.value(usize::try_from(key).ok()?))
     }
 }

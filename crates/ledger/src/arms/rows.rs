@@ -1,23 +1,17 @@
 //! The columns of a batch of predictions, as far as arms are told by them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
-    UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType as Arrow, Float32Type, Float64Type, Int32Type, TimestampMicrosecondType, UInt32Type,
-};
+use arrow::datatypes::{DataType as Arrow, Float64Type, UInt32Type};
 use domain::Refusal;
-use domain::rollout::assign::Place;
-use stats::random::mixed;
 
-use super::{Answer, Unit};
+use super::Answer;
 use crate::failure;
 use crate::layout::{Kept, Layout, Meaning};
-use crate::read::number_of;
+use crate::requests::{Requests, Words};
 
 /// Numbers that differ by less than this part of themselves are the same answer: other runtimes and batches round
 /// otherwise.
@@ -61,37 +55,10 @@ pub(super) fn same(one: &[Cell], other: &[Cell]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(near)
 }
 
-/// A column of words.
-pub(super) struct Words<'a> {
-    keys: &'a Int32Array,
-    words: &'a StringArray,
-}
-
-impl<'a> Words<'a> {
-    pub(super) fn of(column: &'a ArrayRef) -> Self {
-        let column = column.as_dictionary::<Int32Type>();
-        Self {
-            keys: column.keys(),
-            words: column.values().as_string::<i32>(),
-        }
-    }
-
-    pub(super) fn at(&self, row: usize) -> Option<&'a str> {
-        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
-        Some(self.words.value(usize::try_from(key).ok()?))
-    }
-}
-
 /// The columns of a batch.
 pub(super) struct Rows<'a> {
-    ids: &'a [u8],
+    requests: Requests<'a>,
     pub(super) numbers: &'a [u32],
-    pub(super) times: &'a [i64],
-    pub(super) arms: Words<'a>,
-    keys: &'a StringArray,
-    pub(super) codes: Words<'a>,
-    pub(super) took: &'a UInt32Array,
-    costs: &'a Float32Array,
     level: Option<Float64Array>,
     /// The class of each word, where the level is none.
     classes: Option<(Words<'a>, Vec<Arc<str>>)>,
@@ -102,6 +69,15 @@ enum Cells<'a> {
     Numbers(Float64Array),
     Words(Words<'a>),
     Texts(ArrayRef),
+}
+
+/// A row is its request's, too.
+impl<'a> Deref for Rows<'a> {
+    type Target = Requests<'a>;
+
+    fn deref(&self) -> &Requests<'a> {
+        &self.requests
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -122,7 +98,7 @@ impl<'a> Rows<'a> {
         let classes = match (&layout.meaning, level) {
             (Meaning::Classes { .. }, None) => {
                 let words = Words::of(column("class")?);
-                let each = words.words.iter().map(|it| it.unwrap_or_default().into());
+                let each = words.each().map(Into::into);
                 let each = each.collect();
                 Some((words, each))
             }
@@ -138,50 +114,12 @@ impl<'a> Rows<'a> {
             });
         }
         Ok(Self {
-            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
+            requests: Requests::of(batch)?,
             numbers: column("row")?.as_primitive::<UInt32Type>().values(),
-            times: column("time")?
-                .as_primitive::<TimestampMicrosecondType>()
-                .values(),
-            arms: Words::of(column("arm")?),
-            keys: column("key")?.as_string::<i32>(),
-            codes: Words::of(column("code")?),
-            took: column("total_us")?.as_primitive::<UInt32Type>(),
-            costs: column("cost")?.as_primitive::<Float32Type>(),
             level: level.map(numbers).transpose()?,
             classes,
             cells,
         })
-    }
-
-    pub(super) fn id(&self, row: usize) -> u128 {
-        number_of(&self.ids[row * 16..row * 16 + 16])
-    }
-
-    pub(super) fn total_us(&self, row: usize) -> u64 {
-        u64::from(self.took.value(row))
-    }
-
-    pub(super) fn cost(&self, row: usize) -> Option<f64> {
-        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
-        cost.is_finite().then(|| f64::from(cost))
-    }
-
-    pub(super) fn key(&self, row: usize) -> Option<&str> {
-        self.keys.is_valid(row).then(|| self.keys.value(row))
-    }
-
-    pub(super) fn unit(&self, row: usize) -> Unit {
-        let key = self.key(row);
-        let id = self.id(row);
-        Unit {
-            // No rollout has an empty name, so that this has nothing to do with who was assigned where.
-            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
-                Place::of("", it).0
-            }),
-            is_key: key.is_some(),
-            came_us: self.times[row],
-        }
     }
 
     pub(super) fn answer(&self, row: usize) -> Option<Answer> {
@@ -190,8 +128,7 @@ impl<'a> Rows<'a> {
             return number.is_finite().then_some(Answer::Number(number));
         }
         let (words, each) = self.classes.as_ref()?;
-        let key = words.keys.is_valid(row).then(|| words.keys.value(row))?;
-        let class = each.get(usize::try_from(key).ok()?)?;
+        let class = each.get(words.place(row)?)?;
         Some(Answer::Class(Arc::clone(class)))
     }
 

@@ -1,0 +1,106 @@
+//! The columns of predictions that say of each row whose it is, when its request came and what became of that.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::datatypes::{Float32Type, Int32Type, TimestampMicrosecondType, UInt32Type};
+use domain::Refusal;
+use domain::rollout::assign::Place;
+use stats::random::mixed;
+
+use crate::arms::Unit;
+use crate::failure;
+use crate::read::number_of;
+
+/// The columns of a batch.
+pub(crate) struct Requests<'a> {
+    ids: &'a [u8],
+    pub(crate) times: &'a [i64],
+    pub(crate) arms: Words<'a>,
+    keys: &'a StringArray,
+    pub(crate) codes: Words<'a>,
+    pub(crate) took: &'a UInt32Array,
+    costs: &'a Float32Array,
+}
+
+impl<'a> Requests<'a> {
+    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, Refusal> {
+        let column = |name: &str| {
+            let missing = || format!("no column `{name}`");
+            let found = batch.column_by_name(name);
+            found.ok_or_else(|| failure::of_library("reading predictions", missing()))
+        };
+        Ok(Self {
+            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
+            times: column("time")?
+                .as_primitive::<TimestampMicrosecondType>()
+                .values(),
+            arms: Words::of(column("arm")?),
+            keys: column("key")?.as_string::<i32>(),
+            codes: Words::of(column("code")?),
+            took: column("total_us")?.as_primitive::<UInt32Type>(),
+            costs: column("cost")?.as_primitive::<Float32Type>(),
+        })
+    }
+
+    pub(crate) fn id(&self, row: usize) -> u128 {
+        number_of(&self.ids[row * 16..row * 16 + 16])
+    }
+
+    pub(crate) fn total_us(&self, row: usize) -> u64 {
+        u64::from(self.took.value(row))
+    }
+
+    pub(crate) fn cost(&self, row: usize) -> Option<f64> {
+        let cost = self.costs.is_valid(row).then(|| self.costs.value(row))?;
+        cost.is_finite().then(|| f64::from(cost))
+    }
+
+    pub(crate) fn key(&self, row: usize) -> Option<&str> {
+        self.keys.is_valid(row).then(|| self.keys.value(row))
+    }
+
+    pub(crate) fn unit(&self, row: usize) -> Unit {
+        let key = self.key(row);
+        let id = self.id(row);
+        Unit {
+            // No rollout and no experiment has an empty name, so that this has nothing to do with who was assigned where.
+            hash: key.map_or(mixed(id as u64 ^ (id >> 64) as u64), |it| {
+                Place::of("", it).0
+            }),
+            is_key: key.is_some(),
+            came_us: self.times[row],
+        }
+    }
+}
+
+/// A column of words.
+pub(crate) struct Words<'a> {
+    keys: &'a Int32Array,
+    words: &'a StringArray,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn of(column: &'a ArrayRef) -> Self {
+        let column = column.as_dictionary::<Int32Type>();
+        Self {
+            keys: column.keys(),
+            words: column.values().as_string::<i32>(),
+        }
+    }
+
+    /// Each word, in the order of their places.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &'a str> {
+        self.words.iter().map(Option::unwrap_or_default)
+    }
+
+    /// The place of a row's word.
+    pub(crate) fn place(&self, row: usize) -> Option<usize> {
+        let key = self.keys.is_valid(row).then(|| self.keys.value(row))?;
+        usize::try_from(key).ok()
+    }
+
+    pub(crate) fn at(&self, row: usize) -> Option<&'a str> {
+        Some(self.words.value(self.place(row)?))
+    }
+}
