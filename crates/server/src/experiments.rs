@@ -5,7 +5,7 @@
 //! R2. Nothing goes on from look to look but when the next one is: whatever ends the process, what is read next is one state.
 //! R3. Looking takes a twentieth of a core at most, holds no decision up, and nothing here is on a request's way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,8 +28,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::models;
 use crate::package::blocking;
-use crate::rollouts::{loaded, now};
-use crate::running::TIMEOUT;
+use crate::sharing::{Retries, loaded, now, route, timeout};
 use crate::task::Tasks;
 use measure::{History, Measured, Period, periods};
 
@@ -39,10 +38,6 @@ mod measure;
 const LOOK: Duration = Duration::from_secs(1);
 /// A look is followed by a pause of so many times what it took (R3).
 const PAUSE: u32 = 20;
-/// How long after a failure a version is tried again.
-const RETRY: Duration = Duration::from_secs(30);
-/// The longest that a change of what is routed is waited for.
-const ROUTE_MAX: Duration = Duration::from_secs(5);
 /// What ended so long ago is in the ledger, and a request may take so long to be refused.
 const LATE: Duration = Duration::from_secs(2);
 /// The most events of an experiment: its moves and both of its ends.
@@ -67,8 +62,7 @@ struct Live {
     shares: Option<Vec<f64>>,
     /// When it is looked at again.
     next_look: Instant,
-    /// When a version may be asked for again.
-    retry: HashMap<Version, Instant>,
+    retries: Retries,
 }
 
 impl Live {
@@ -80,7 +74,7 @@ impl Live {
             history: None,
             shares: None,
             next_look: Instant::now(),
-            retry: HashMap::new(),
+            retries: Retries::default(),
         }
     }
 }
@@ -106,7 +100,7 @@ impl Experiments {
     /// Those that the last process left.
     pub(crate) async fn open(store: &Store) -> Result<Self, Refusal> {
         let mut live = BTreeMap::new();
-        for kept in store.registry.live_experiments().await? {
+        for kept in store.registry.live_experiments(None).await? {
             let events = all_events(store, &kept).await?;
             let model = kept.experiment.plan.model().clone();
             live.insert(model, Live::new(kept, &events));
@@ -232,13 +226,8 @@ async fn look_at(
     history: Option<Arc<History>>,
 ) -> Result<(Measured, Arc<History>), Refusal> {
     let plan = &kept.experiment.plan;
-    let model = app.catalog.model(plan.model());
     // Only what came so long ago that all of it has ended: a slow version would else look like one that is given fewer.
-    let timeouts = plan.versions().into_iter().map(|version| {
-        let running = model.as_ref().and_then(|it| it.ready.get(&version));
-        running.map_or(TIMEOUT, |it| it.timeout)
-    });
-    let longest = timeouts.max().unwrap_or(TIMEOUT) + LATE;
+    let longest = timeout(app, plan.model(), &plan.versions()) + LATE;
     let until_us = now(app).before(longest).0.saturating_mul(1000);
     let ledger = Arc::clone(&app.keeper.ledger);
     blocking(move || {
@@ -276,24 +265,11 @@ async fn settle(
         match live.kept.experiment.next(&facts, now(app)) {
             Next::Append(event) => append(app, live, &event).await?,
             Next::Route(traffic) => {
-                let routed = models::refresh(app, model).await?;
-                // Whatever else is being loaded is not waited for.
-                let _ = tokio::time::timeout(ROUTE_MAX, routed).await;
-                let served = app.catalog.model(model).and_then(|it| it.serving());
-                if served.as_ref() != Some(&traffic) {
+                if !route(app, model, &traffic).await? {
                     return Ok(());
                 }
             }
-            Next::Load(version) => {
-                let now = Instant::now();
-                if live.retry.get(&version).is_some_and(|it| *it > now) {
-                    return Ok(());
-                }
-                live.retry.insert(version, now + RETRY);
-                // How that goes is a change of what is loaded, which wakes the watch.
-                drop(models::refresh(app, model).await?);
-                return Ok(());
-            }
+            Next::Load(version) => return live.retries.load(app, model, version).await,
             Next::Wait => return Ok(()),
             Next::Over => {
                 all.remove(model);

@@ -40,6 +40,7 @@ mod running;
 #[cfg(test)]
 mod scenarios;
 mod shadow;
+mod sharing;
 mod shm;
 mod standing;
 mod stats;

@@ -6,12 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::access::{Change, Permission};
 use domain::budget::Budget;
 use domain::contract::check_columns;
-use domain::experiment::course::Experiment;
-use domain::ledger::Source;
 use domain::lifecycle::Wanted;
 use domain::manifest::Manifest;
-use domain::rollout::Rollout;
-use domain::rollout::traffic::{Split, Traffic};
 use domain::signature::show_dimensions;
 use domain::{Alias, Dimension, ModelName, Refusal, Signature, TensorSpec, Version};
 use store::PackagePath;
@@ -24,7 +20,7 @@ use crate::clock::wall_ms;
 use crate::inputs;
 use crate::package::{self, blocking};
 use crate::prepare::{Candidate, engine_options, settle_rows, verify};
-use crate::route::Sharing;
+use crate::sharing;
 
 /// A version that is to be registered. Its files are stored already.
 pub(crate) struct Push {
@@ -420,24 +416,8 @@ pub(crate) async fn refresh(
                 .await?
                 .into_iter()
                 .collect();
-            let live = registry.live_rollout(model).await?;
+            let (needed, sharing) = sharing::wanted(app, model).await?;
             let traffic = registry.traffic(model).await?;
-            let experiment = registry.live_experiment(model).await?;
-            let needed = live.iter().flat_map(|it| {
-                let Rollout { plan, progress } = &it.rollout;
-                progress.state.versions(plan)
-            });
-            let compared = experiment.iter().flat_map(|it| {
-                let Experiment { plan, progress } = &it.experiment;
-                progress.state.versions(plan)
-            });
-            let needed = needed.chain(compared);
-            // A model has one of them at most.
-            let sharing = match (&live, &experiment) {
-                (Some(live), _) => sharing(app, &live.rollout).await?,
-                (None, Some(live)) => sharing_of(app, &live.experiment).await?,
-                (None, None) => None,
-            };
             let also = also.into_iter().chain(aliases.values().copied());
             Goal {
                 wanted: Wanted {
@@ -450,46 +430,4 @@ pub(crate) async fn refresh(
         }
     };
     app.catalog.want(model.clone(), goal).await
-}
-
-/// How a rollout has its model's traffic shared; none where one version has all of it.
-async fn sharing(app: &App, rollout: &Rollout) -> Result<Option<Sharing>, Refusal> {
-    let (plan, traffic) = (&rollout.plan, rollout.traffic());
-    if traffic == Traffic::all(plan.incumbent()) || traffic == Traffic::all(plan.candidate()) {
-        return Ok(None);
-    }
-    let said = plan.spec().key.as_ref();
-    Ok(Some(Sharing {
-        salt: plan.id().to_string(),
-        key: key(app, said, plan.model(), plan.incumbent()).await?,
-        traffic,
-    }))
-}
-
-/// The same of an experiment.
-async fn sharing_of(app: &App, experiment: &Experiment) -> Result<Option<Sharing>, Refusal> {
-    let (plan, traffic) = (&experiment.plan, experiment.traffic());
-    if let Split::All(_) = traffic.split {
-        return Ok(None);
-    }
-    let said = plan.spec().key.as_ref();
-    Ok(Some(Sharing {
-        salt: plan.id().to_string(),
-        key: key(app, said, plan.model(), plan.control()).await?,
-        traffic,
-    }))
-}
-
-/// Where the keys are by which requests are told apart: where somebody said, or where the ledger's are.
-async fn key(
-    app: &App,
-    said: Option<&Source>,
-    model: &ModelName,
-    version: Version,
-) -> Result<Option<Source>, Refusal> {
-    if said.is_some() {
-        return Ok(said.cloned());
-    }
-    let record = app.store.registry.version(model, version).await?;
-    Ok(store::format::parse_manifest(&record.manifest)?.ledger.key)
 }

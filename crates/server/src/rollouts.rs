@@ -12,27 +12,25 @@ use std::time::Duration;
 
 use ::ledger::Range;
 use domain::access::{Change, Permission, Read};
-use domain::alert::Moment;
 use domain::ledger::Mode;
-use domain::lifecycle::State as LoadState;
 use domain::rollout::command::{Deed, Person};
-use domain::rollout::decide::{Facts, Loaded, Next};
+use domain::rollout::decide::{Facts, Next};
 use domain::rollout::evidence::Evidence;
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
 use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
-use store::registry::rollouts::Kept;
+use store::registry::rollouts::{Kept, RolloutNumber};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::Model;
 use crate::models;
 use crate::questions::sql_limits;
 use crate::running::Running;
+use crate::sharing::{Retries, loaded, now, route};
 use crate::task::Tasks;
 
 pub(crate) mod evidence;
@@ -42,12 +40,8 @@ pub(crate) mod shadow;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often what goes on from look to look is written down.
 const KEEP: Duration = Duration::from_secs(60);
-/// How long after a failure a version is tried again.
-const RETRY: Duration = Duration::from_secs(30);
 /// The longest that one look may take.
 const LOOK_MAX: Duration = Duration::from_secs(30);
-/// The longest that a change of what is routed is waited for.
-const ROUTE_MAX: Duration = Duration::from_secs(5);
 /// From so many requests on an incumbent's latency is known.
 const LATENCY_REQUESTS_MIN: u64 = 100;
 /// In so much time.
@@ -65,8 +59,9 @@ struct Live {
     kept: Kept,
     /// What the last look measured; of what another process left none before the first.
     evidence: Option<Evidence>,
-    /// When a version may be asked for again.
-    retry: HashMap<Version, Instant>,
+    /// What goes on from look to look, after the last one.
+    watch: Option<evidence::Watch>,
+    retries: Retries,
 }
 
 impl Live {
@@ -74,7 +69,8 @@ impl Live {
         Self {
             kept,
             evidence,
-            retry: HashMap::new(),
+            watch: None,
+            retries: Retries::default(),
         }
     }
 }
@@ -99,7 +95,7 @@ pub(crate) struct Told {
 impl Rollouts {
     /// Those that the last process left.
     pub(crate) async fn open(store: &Store) -> Result<Self, Refusal> {
-        let live = store.registry.live_rollouts().await?;
+        let live = store.registry.live_rollouts(None).await?;
         let live = live.into_iter().map(|kept| {
             let model = kept.rollout.plan.model().clone();
             (model, Live::new(kept, None))
@@ -113,11 +109,6 @@ impl Rollouts {
     async fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Live>> {
         self.live.lock().await
     }
-}
-
-/// The time by which rollouts go: it never jumps while the process lives.
-pub(crate) fn now(app: &App) -> Moment {
-    Moment(app.clock.wall_ms(app.clock.now()))
 }
 
 /// Looks and decides until the server ends.
@@ -165,36 +156,58 @@ struct Watched {
 }
 
 async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) {
-    let live: Vec<Kept> = {
+    let live: Vec<(RolloutNumber, Rollout)> = {
         let live = app.rollouts.lock().await;
-        live.values().map(|it| it.kept.clone()).collect()
+        watches.retain(|id, _| live.values().any(|it| it.kept.rollout.plan.id() == id));
+        for Live { kept, .. } in live.values() {
+            let id = kept.rollout.plan.id().clone();
+            watches.entry(id).or_insert_with(|| Watched {
+                watch: restored(kept),
+                kept_at: Instant::now(),
+            });
+        }
+        let live = live.values().map(|it| &it.kept);
+        live.map(|it| (it.number, it.rollout.clone())).collect()
     };
-    watches.retain(|id, _| live.iter().any(|it| it.rollout.plan.id() == id));
-    for kept in live {
-        let plan = &kept.rollout.plan;
-        let watched = watches.entry(plan.id().clone()).or_insert_with(|| Watched {
-            watch: restored(&kept),
-            kept_at: Instant::now(),
-        });
-        let counted = kept.rollout.progress.counted;
-        let looked = watched.watch.look(app, &kept.rollout, counted, now(app));
+    for (number, rollout) in live {
+        let plan = &rollout.plan;
+        let Some(watched) = watches.get_mut(plan.id()) else {
+            continue;
+        };
+        let counted = rollout.progress.counted;
+        let looked = watched.watch.look(app, &rollout, counted, now(app));
         let evidence = looked.await;
         if watched.kept_at.elapsed() >= KEEP {
             watched.kept_at = Instant::now();
-            let measured = serde_json::to_string(&watched.watch).unwrap_or_default();
-            let registry = &app.store.registry;
-            if let Err(refusal) = registry.keep_measured(kept.number, &measured).await {
-                tracing::error!(%refusal, "what is measured of a rollout is not kept");
-            }
+            keep(app, number, &watched.watch).await;
         }
         let mut live = app.rollouts.lock().await;
         if let Some(live) = live.get_mut(plan.model())
-            && live.kept.number == kept.number
+            && live.kept.number == number
         {
             live.evidence = Some(evidence);
-            live.kept.measured = serde_json::to_string(&watched.watch).ok();
+            live.watch = Some(watched.watch.clone());
         }
     }
+}
+
+/// Writes down what goes on from look to look.
+async fn keep(app: &App, number: RolloutNumber, watch: &evidence::Watch) {
+    let Some(measured) = written(watch) else {
+        return;
+    };
+    let registry = &app.store.registry;
+    if let Err(refusal) = registry.keep_measured(number, &measured).await {
+        tracing::error!(%refusal, "what is measured of a rollout is not kept");
+    }
+}
+
+/// The same as it is stored.
+fn written(watch: &evidence::Watch) -> Option<String> {
+    let written = serde_json::to_string(watch);
+    written
+        .inspect_err(|error| tracing::error!(%error, "what is measured of a rollout is not kept"))
+        .ok()
 }
 
 /// What the last process had measured; nothing where that cannot be read.
@@ -237,24 +250,11 @@ async fn settle(
         match live.kept.rollout.next(&facts, now(app)) {
             Next::Append(event) => append(app, live, &event).await?,
             Next::Route(traffic) => {
-                let routed = models::refresh(app, model).await?;
-                // Whatever else is being loaded is not waited for.
-                let _ = tokio::time::timeout(ROUTE_MAX, routed).await;
-                let served = app.catalog.model(model).and_then(|it| it.serving());
-                if served.as_ref() != Some(&traffic) {
+                if !route(app, model, &traffic).await? {
                     return Ok(());
                 }
             }
-            Next::Load(version) => {
-                let now = Instant::now();
-                if live.retry.get(&version).is_some_and(|it| *it > now) {
-                    return Ok(());
-                }
-                live.retry.insert(version, now + RETRY);
-                // How that goes is a change of what is loaded, which wakes the watch.
-                drop(models::refresh(app, model).await?);
-                return Ok(());
-            }
+            Next::Load(version) => return live.retries.load(app, model, version).await,
             Next::Wait { .. } => return Ok(()),
             Next::Over => {
                 all.remove(model);
@@ -266,7 +266,7 @@ async fn settle(
 }
 
 async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal> {
-    let measured = live.kept.measured.clone();
+    let measured = live.watch.as_ref().and_then(written);
     let registry = &app.store.registry;
     let tellings = |after: &Rollout| app.alerts.tellings(after, event);
     registry
@@ -289,16 +289,6 @@ fn facts(app: &App, live: &Live) -> Option<Facts> {
         serving: model.serving(),
         evidence: live.evidence.clone()?,
     })
-}
-
-/// What a version is doing.
-pub(crate) fn loaded(model: &Model, version: Version) -> Loaded {
-    match model.states.get(&version) {
-        None => Loaded::Absent,
-        Some(LoadState::Loading | LoadState::Unloading) => Loaded::Loading,
-        Some(LoadState::Ready) => Loaded::Ready,
-        Some(LoadState::Failed { why }) => Loaded::Failed { why: why.clone() },
-    }
 }
 
 /// Begins a rollout.
@@ -339,7 +329,7 @@ pub(crate) async fn start(
         Some(running) => latency_of(app, running).await?,
         None => None,
     };
-    let columns = running.as_ref().map(|it| columns_of(it));
+    let columns = running.as_deref().map(columns_of);
     let posted = posted_of(app, &model).await?;
     let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
     let plan = Plan::new(

@@ -1,12 +1,9 @@
 //! What was asked for: which versions are compared, by whom and how. It cannot be wrong and never changes.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::{Spec, wrong};
 use crate::alert::Moment;
 use crate::manifest::Span;
-use crate::name::{ModelName, Version, check_name};
+use crate::name::{ModelName, Version};
 use crate::refusal::Refusal;
 use crate::rollout::command::Person;
 use crate::rollout::plan::differences;
@@ -15,31 +12,11 @@ use crate::rollout::test::Test;
 use crate::rollout::traffic::{Arms, WHOLE, Weight};
 use crate::signature::Signature;
 
-/// What an experiment is called; also the salt by which keys get their places.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExperimentId(String);
-
-impl ExperimentId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ExperimentId {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        check_name("experiment id", text)?;
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ExperimentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+crate::rollout::assign::salt!(
+    /// What an experiment is called; also the salt by which keys get their places.
+    ExperimentId,
+    "experiment id"
+);
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq)]

@@ -59,6 +59,38 @@ impl Place {
     }
 }
 
+/// A name that is the salt of keys' places.
+macro_rules! salt {
+    ($(#[$about:meta])* $name:ident, $what:literal) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::refusal::Refusal;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::name::check_name($what, text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+pub(crate) use salt;
+
 /// What stands in for the key of a request that has none: a random number that goes back to the caller, who may send
 /// it again and then stays where it is. Its text is hashed as a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

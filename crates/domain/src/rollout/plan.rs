@@ -1,8 +1,5 @@
 //! A rollout: what was asked for, which never changes, and how far it is.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::command::Person;
@@ -12,35 +9,15 @@ use super::spec::Spec;
 use super::state::State;
 use super::traffic::Step;
 use crate::alert::Moment;
-use crate::name::{ModelName, Version, check_name};
+use crate::name::{ModelName, Version};
 use crate::refusal::Refusal;
 use crate::signature::{Signature, TensorSpec, show_dimensions};
 
-/// What a rollout is called; also the salt by which keys get their places, so that no two rollouts may share one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RolloutId(String);
-
-impl RolloutId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for RolloutId {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        check_name("rollout id", text)?;
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for RolloutId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+super::assign::salt!(
+    /// What a rollout is called; also the salt by which keys get their places, so that no two rollouts may share one.
+    RolloutId,
+    "rollout id"
+);
 
 /// What was asked for, which cannot be wrong and never changes.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use domain::access::{Change, Permission, Read};
 use domain::lifecycle::State as LoadState;
+use domain::rollout::command::Person;
 use domain::{Alias, DataType, Digest, ModelName, Refusal, Version};
 use futures::StreamExt;
 use http::StatusCode;
@@ -66,10 +67,55 @@ pub(super) fn routes() -> Router<Arc<App>> {
 pub(super) const WHO: &str = "anonymous";
 
 /// Entries of a page unless the caller says otherwise.
-pub(super) const PAGE: u32 = 100;
+const PAGE: u32 = 100;
 
 /// Versions shown with a model by itself.
 const RECENT: u32 = 20;
+
+/// Somebody who does something, and why.
+pub(super) fn person(who: Option<String>, why: String) -> Person {
+    let who = who.filter(|it| !it.trim().is_empty());
+    Person {
+        who: who.unwrap_or_else(|| WHO.to_owned()),
+        why,
+    }
+}
+
+/// Which rollouts or experiments are asked for.
+#[derive(Deserialize)]
+pub(super) struct RunsQuery {
+    pub(super) model: Option<String>,
+    /// Only those that are not over.
+    #[serde(default)]
+    pub(super) live: bool,
+    pub(super) before: Option<String>,
+    limit: Option<u32>,
+}
+
+impl RunsQuery {
+    pub(super) fn limit(&self) -> u32 {
+        limited(self.limit)
+    }
+}
+
+/// Which of their events.
+#[derive(Deserialize)]
+pub(super) struct RunEventsQuery {
+    /// The number of the first.
+    #[serde(default)]
+    pub(super) from: u64,
+    limit: Option<u32>,
+}
+
+impl RunEventsQuery {
+    pub(super) fn limit(&self) -> u32 {
+        limited(self.limit)
+    }
+}
+
+fn limited(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(PAGE).clamp(1, registry::LIST_MAX)
+}
 
 pub(super) fn refuse(refusal: &Refusal) -> Response {
     refusal_with(refusal, &api::ErrorRecord::from(refusal))
@@ -133,7 +179,7 @@ pub(super) struct PageQuery {
 
 impl PageQuery {
     pub(super) fn limit(&self) -> u32 {
-        self.limit.unwrap_or(PAGE).clamp(1, registry::LIST_MAX)
+        limited(self.limit)
     }
 
     fn after<T: std::str::FromStr<Err = Refusal>>(&self) -> Result<Option<T>, Refusal> {

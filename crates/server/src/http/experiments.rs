@@ -8,19 +8,14 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use domain::access::{Change, Read};
 use domain::experiment::Spec;
-use domain::experiment::course::Event;
-use domain::rollout::command::Person;
 use domain::rollout::traffic::Weight;
 use domain::{ModelName, Refusal, Version};
 use http::StatusCode;
-use serde::Deserialize;
-use store::registry::LIST_MAX;
-use store::registry::experiments::ExperimentNumber;
 use wire::api::PageRecord;
 use wire::api::experiments as api;
 
 use super::Allowed;
-use super::api::{PAGE, WHO, number, parse, respond, respond_with};
+use super::api::{RunEventsQuery, RunsQuery, number, parse, person, respond, respond_with};
 use crate::app::App;
 use crate::body::Sent;
 use crate::experiments::{self, Start, Told};
@@ -35,14 +30,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/experiments/{id}", get(show))
         .route("/api/v1/experiments/{id}/events", get(events))
         .route("/api/v1/experiments/{id}/stop", post(stop))
-}
-
-fn person(who: Option<String>, why: String) -> Person {
-    let who = who.filter(|it| !it.trim().is_empty());
-    Person {
-        who: who.unwrap_or_else(|| WHO.to_owned()),
-        why,
-    }
 }
 
 async fn start(
@@ -83,34 +70,20 @@ async fn start(
     respond_with(StatusCode::CREATED, result.await)
 }
 
-#[derive(Deserialize)]
-struct ListQuery {
-    model: Option<String>,
-    /// Only those that are not over.
-    #[serde(default)]
-    live: bool,
-    before: Option<String>,
-    limit: Option<u32>,
-}
-
 async fn list(
     State(app): State<Arc<App>>,
     _: Allowed<Read>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<RunsQuery>,
 ) -> Response {
     let result = async {
         let model: Option<ModelName> = query.model.as_deref().map(str::parse).transpose()?;
         let registry = &app.store.registry;
-        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
+        let limit = query.limit();
         let record =
             |it: &store::registry::experiments::Kept| api::ExperimentRecord::of(&it.experiment);
         if query.live {
-            let kept = registry.live_experiments().await?;
-            let of_model = kept.iter().filter(|it| {
-                let model = model.as_ref();
-                model.is_none_or(|model| it.experiment.plan.model() == model)
-            });
-            let items = of_model.map(record).collect();
+            let kept = registry.live_experiments(model.as_ref()).await?;
+            let items = kept.iter().map(record).collect();
             return Ok(PageRecord { items, next: None });
         }
         let before = match query.before {
@@ -140,7 +113,11 @@ async fn detail(app: &App, told: Told) -> Result<api::ExperimentDetailRecord, Re
     let Told { kept, look } = &told;
     let from = kept.experiment.progress.events;
     let from = from.saturating_sub(u64::from(EVENTS_MAX));
-    let events = events_of(app, kept.number, from, EVENTS_MAX).await?;
+    let events = app
+        .store
+        .registry
+        .experiment_events(kept.number, from, EVENTS_MAX);
+    let events = events.await?;
     Ok(api::ExperimentDetailRecord::of(
         &kept.experiment,
         look,
@@ -148,34 +125,19 @@ async fn detail(app: &App, told: Told) -> Result<api::ExperimentDetailRecord, Re
     ))
 }
 
-async fn events_of(
-    app: &App,
-    number: ExperimentNumber,
-    from: u64,
-    limit: u32,
-) -> Result<Vec<Event>, Refusal> {
-    let registry = &app.store.registry;
-    registry.experiment_events(number, from, limit).await
-}
-
-#[derive(Deserialize)]
-struct EventsQuery {
-    /// The number of the first.
-    #[serde(default)]
-    from: u64,
-    limit: Option<u32>,
-}
-
 async fn events(
     State(app): State<Arc<App>>,
     _: Allowed<Read>,
     Path(id): Path<String>,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<RunEventsQuery>,
 ) -> Response {
     let result = async {
         let kept = app.store.registry.experiment(&id.parse()?).await?;
-        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
-        let events = events_of(&app, kept.number, query.from, limit).await?;
+        let limit = query.limit();
+        let registry = &app.store.registry;
+        let events = registry
+            .experiment_events(kept.number, query.from, limit)
+            .await?;
         let plan = &kept.experiment.plan;
         let items: Vec<_> = events
             .iter()

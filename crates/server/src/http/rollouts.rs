@@ -8,18 +8,15 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use domain::access::{Change, Read};
 use domain::rollout::RolloutId;
-use domain::rollout::command::{Deed, Person};
+use domain::rollout::command::Deed;
 use domain::{ModelName, Refusal};
 use http::StatusCode;
-use serde::Deserialize;
-use store::registry::LIST_MAX;
-use store::registry::rollouts::RolloutNumber;
 use wire::api::PageRecord;
 use wire::api::alerts::ByChange;
 use wire::api::rollouts as api;
 
 use super::Allowed;
-use super::api::{PAGE, WHO, number, parse, respond, respond_with};
+use super::api::{RunEventsQuery, RunsQuery, number, parse, person, respond, respond_with};
 use crate::app::App;
 use crate::body::Sent;
 use crate::rollouts::{self, Start, Told};
@@ -35,14 +32,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/rollouts/{id}/events", get(events))
         .route("/api/v1/rollouts/{id}/shadow", get(shadow))
         .route("/api/v1/rollouts/{id}/{deed}", post(command))
-}
-
-fn person(who: Option<String>, why: String) -> Person {
-    let who = who.filter(|it| !it.trim().is_empty());
-    Person {
-        who: who.unwrap_or_else(|| WHO.to_owned()),
-        why,
-    }
 }
 
 async fn start(
@@ -73,32 +62,17 @@ async fn start(
     respond_with(StatusCode::CREATED, result.await)
 }
 
-#[derive(Deserialize)]
-struct ListQuery {
-    model: Option<String>,
-    /// Only those that are not over.
-    #[serde(default)]
-    live: bool,
-    before: Option<String>,
-    limit: Option<u32>,
-}
-
 async fn list(
     State(app): State<Arc<App>>,
     _: Allowed<Read>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<RunsQuery>,
 ) -> Response {
     let result = async {
         let model: Option<ModelName> = query.model.as_deref().map(str::parse).transpose()?;
         let registry = &app.store.registry;
-        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
+        let limit = query.limit();
         if query.live {
-            let mut kept = registry.live_rollouts().await?;
-            kept.retain(|it| {
-                model
-                    .as_ref()
-                    .is_none_or(|model| it.rollout.plan.model() == model)
-            });
+            let kept = registry.live_rollouts(model.as_ref()).await?;
             let items = kept.iter().map(|it| api::RolloutRecord::of(&it.rollout));
             let items = items.collect();
             return Ok(PageRecord { items, next: None });
@@ -134,7 +108,11 @@ async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refus
     let plan = &kept.rollout.plan;
     let from = kept.rollout.progress.events;
     let from = from.saturating_sub(u64::from(EVENTS_MAX));
-    let events = events_of(app, kept.number, from, EVENTS_MAX).await?;
+    let events = app
+        .store
+        .registry
+        .rollout_events(kept.number, from, EVENTS_MAX);
+    let events = events.await?;
     Ok(api::RolloutDetailRecord {
         rollout: api::RolloutRecord::of(&kept.rollout),
         spec: serde_json::to_value(plan.spec()).unwrap_or_default(),
@@ -149,34 +127,19 @@ async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refus
     })
 }
 
-async fn events_of(
-    app: &App,
-    number: RolloutNumber,
-    from: u64,
-    limit: u32,
-) -> Result<Vec<domain::rollout::Event>, Refusal> {
-    let registry = &app.store.registry;
-    registry.rollout_events(number, from, limit).await
-}
-
-#[derive(Deserialize)]
-struct EventsQuery {
-    /// The number of the first.
-    #[serde(default)]
-    from: u64,
-    limit: Option<u32>,
-}
-
 async fn events(
     State(app): State<Arc<App>>,
     _: Allowed<Read>,
     Path(id): Path<String>,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<RunEventsQuery>,
 ) -> Response {
     let result = async {
         let kept = app.store.registry.rollout(&id.parse()?).await?;
-        let limit = query.limit.unwrap_or(PAGE).clamp(1, LIST_MAX);
-        let events = events_of(&app, kept.number, query.from, limit).await?;
+        let limit = query.limit();
+        let registry = &app.store.registry;
+        let events = registry
+            .rollout_events(kept.number, query.from, limit)
+            .await?;
         let plan = &kept.rollout.plan;
         let items: Vec<_> = events
             .iter()

@@ -26,7 +26,7 @@ use stats::sequential::{Risks, assignment};
 use crate::app::App;
 use crate::clock::wall_ms;
 use crate::package::blocking;
-use crate::running::TIMEOUT;
+use crate::sharing::timeout;
 use counted::Counted;
 use distinct::{Distinct, together};
 
@@ -146,12 +146,8 @@ impl Watch {
         now: Moment,
     ) -> Evidence {
         let plan = &rollout.plan;
-        let model = app.catalog.model(plan.model());
-        let timeout = [plan.incumbent(), plan.candidate()].map(|version| {
-            let running = model.as_ref().and_then(|it| it.ready.get(&version));
-            running.map_or(TIMEOUT, |it| it.timeout)
-        });
-        let longest = timeout[0].max(timeout[1]) + REFUSING;
+        let versions = [plan.incumbent(), plan.candidate()];
+        let longest = timeout(app, plan.model(), &versions) + REFUSING;
         let ledger = &app.keeper.ledger;
         self.look_in(ledger, plan, (longest, since, now)).await
     }

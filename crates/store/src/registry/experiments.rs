@@ -149,23 +149,16 @@ impl Registry {
         Ok(())
     }
 
-    /// The experiments that are not over.
-    pub async fn live_experiments(&self) -> Result<Vec<Kept>, Refusal> {
-        let rows = sqlx::query("SELECT * FROM experiments WHERE over = 0 ORDER BY number")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failure::of_sql)?;
+    /// The experiments of a model or of all that are not over.
+    pub async fn live_experiments(&self, model: Option<&ModelName>) -> Result<Vec<Kept>, Refusal> {
+        let rows = sqlx::query(
+            "SELECT * FROM experiments WHERE over = 0 AND (?1 IS NULL OR model = ?1) ORDER BY number",
+        )
+        .bind(model.map(ModelName::as_str))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
         rows.iter().map(read).collect()
-    }
-
-    /// The model's experiment that is not over.
-    pub async fn live_experiment(&self, model: &ModelName) -> Result<Option<Kept>, Refusal> {
-        let row = sqlx::query("SELECT * FROM experiments WHERE model = ? AND over = 0")
-            .bind(model.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failure::of_sql)?;
-        row.as_ref().map(read).transpose()
     }
 
     /// The experiments of a model or of all, newest first, from the newest or before one.

@@ -79,10 +79,14 @@ async fn an_experiment_is_kept_with_its_traffic_and_nothing_comes_between() {
             .await
             .is_err()
     );
-    let found = registry.live_experiments().await.expect("one");
+    let found = registry.live_experiments(None).await.expect("one");
     assert_eq!(found, [kept.clone()]);
     assert_eq!(
-        registry.live_experiment(&model()).await.expect("one"),
+        registry
+            .live_experiments(Some(&model()))
+            .await
+            .expect("one")
+            .pop(),
         Some(kept.clone())
     );
     let id = kept.experiment.plan.id().clone();
@@ -117,7 +121,13 @@ async fn an_experiment_is_kept_with_its_traffic_and_nothing_comes_between() {
         .await
         .expect("it ends");
     assert_eq!(registry.traffic(&model()).await.expect("known"), Some(two));
-    assert!(registry.live_experiments().await.expect("none").is_empty());
+    assert!(
+        registry
+            .live_experiments(None)
+            .await
+            .expect("none")
+            .is_empty()
+    );
     let all = registry
         .experiments(Some(&model()), None, 10)
         .await

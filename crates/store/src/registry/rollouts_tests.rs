@@ -189,7 +189,7 @@ async fn what_is_rolled_out_stays_and_its_traffic_is_the_rollouts() {
         let refusal = refused.expect_err("it is in the way").to_string();
         assert!(refusal.contains("windlass rollout abort m"), "{refusal}");
     }
-    assert_eq!(registry.live_rollouts().await, Ok(vec![kept.clone()]));
+    assert_eq!(registry.live_rollouts(None).await, Ok(vec![kept.clone()]));
     let event = kept
         .rollout
         .command(Deed::Abort, person(), &Evidence::default(), Moment(3000))
@@ -204,7 +204,7 @@ async fn what_is_rolled_out_stays_and_its_traffic_is_the_rollouts() {
             .await
             .expect("appended");
     }
-    assert_eq!(registry.live_rollouts().await, Ok(vec![]));
+    assert_eq!(registry.live_rollouts(None).await, Ok(vec![]));
     registry.begin_rollout(&plan("r-2")).await.expect("another");
     let listed = registry
         .rollouts(Some(&model()), None, 10)
