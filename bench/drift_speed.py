@@ -9,7 +9,6 @@ import argparse
 import datetime
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -41,12 +40,7 @@ def main():
         "--out", type=Path, help="the file with the markers, instead of docs/benchmarks.md"
     )
     arguments = parser.parse_args()
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        measure(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; nothing was written") from None
+    install.until_stopped(measure, arguments)
 
 
 def measure(arguments):

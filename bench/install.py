@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def run(command, **more):
 def client():
     """The environment of the client and of the engine alone; it also makes the models."""
     return environment("client", FIXTURES / "requirements.txt")
+
+
+def within(python, *flags):
+    """Goes on in that Python: what is left needs packages that this one may lack."""
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        os.execv(python, [str(python), *flags, *sys.argv])
+
+
+def until_stopped(measure, *arguments):
+    """Measures; a polite kill cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(*arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; nothing was written") from None
 
 
 def peer(name):

@@ -38,16 +38,8 @@ FEATURES_AT = {100_000_000: 10}
 
 def main():
     arguments = parse()
-    python = install.client()
-    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        # The rest needs numpy and the engine, which this Python may lack.
-        os.execv(python, [str(python), *sys.argv])
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        measure(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; nothing was written") from None
+    install.within(install.client())
+    install.until_stopped(measure, arguments)
 
 
 def parse():

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import datetime
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,16 +24,9 @@ PARTS = ("false-alarms", "detection", "estimates")
 def main():
     arguments = parse()
     # The tables come in NannyML's package and one beside it.
-    python = install.peer("nannyml")
-    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
-        os.execv(python, [str(python), "-W", "ignore", *sys.argv])
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        measure(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; nothing was written") from None
+    os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
+    install.within(install.peer("nannyml"), "-W", "ignore")
+    install.until_stopped(measure, arguments)
 
 
 def parse():

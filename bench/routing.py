@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -55,15 +54,8 @@ def main():
         "--out", type=Path, help="the file with the markers, instead of docs/benchmarks.md"
     )
     arguments = parser.parse_args()
-    python = install.client()
-    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        os.execv(python, [str(python), *sys.argv])
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        measure(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; nothing was written") from None
+    install.within(install.client())
+    install.until_stopped(measure, arguments)
 
 
 def measure(arguments):

@@ -4,8 +4,6 @@ Server on one core, client (wrk) on another, the same rows for all. Everything t
 """
 
 import argparse
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,18 +14,10 @@ import install  # noqa: E402
 
 def main():
     arguments = parse()
-    python = install.client()
-    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        # The rest needs numpy and the engine, which this Python may lack.
-        os.execv(python, [str(python), *sys.argv])
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    install.within(install.client())
     import measure
 
-    try:
-        measure.main(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; nothing was written") from None
+    install.until_stopped(measure.main, arguments)
 
 
 def parse():
