@@ -12,6 +12,7 @@ pub mod experiments;
 pub mod fairness;
 pub mod inputs;
 pub mod ledger;
+pub mod overview;
 pub mod rollouts;
 pub mod shadow;
 pub mod why;
