@@ -17,6 +17,7 @@ use domain::manifest::Manifest;
 use domain::monitor::Setting;
 use domain::monitor::segments::Segments;
 use domain::{ModelName, Refusal, Version};
+use stats::drift::bins::Counted;
 use stats::drift::column::{Cells, Distances};
 use stats::drift::effect::{Question, Terms};
 use stats::drift::table::Distance;
@@ -402,8 +403,60 @@ fn column_record(
         verdict: column.verdict.name().to_owned(),
         distances: column.distances.as_ref().map(distances_record),
         cells: cells_record(cells),
+        shares: shares(cells, &column.reference, &column.current),
         name: column.name.clone(),
     }
+}
+
+/// Cells whose shares are told at most; of levels those that most rows of either side have.
+const CELLS_TOLD: usize = 40;
+
+/// The share of the rows in each cell, in the order of their values; none where a side has no rows.
+fn shares(
+    cells: &Cells,
+    reference: &Counted,
+    current: &Counted,
+) -> Option<Vec<api::CellShareRecord>> {
+    let all = |it: &Counted| it.cells.iter().sum::<u64>() + it.missing;
+    let (before, now) = (all(reference), all(current));
+    if before == 0 || now == 0 {
+        return None;
+    }
+    let told = |cell: String, (a, b): (u64, u64)| api::CellShareRecord {
+        cell,
+        reference: a as f64 / before as f64,
+        current: b as f64 / now as f64,
+    };
+    let counts = |at: usize| (reference.cells[at], current.cells[at]);
+    let mut shares: Vec<api::CellShareRecord> = match cells {
+        Cells::Numbers(bins) => {
+            let order = bins.order().into_iter().flatten();
+            order.map(|at| told(bins.name(at), counts(at))).collect()
+        }
+        Cells::Levels(levels) => {
+            let mut order: Vec<usize> = (0..levels.names().len()).collect();
+            let share = |at: usize| {
+                let (a, b) = counts(at);
+                (a as f64 / before as f64).max(b as f64 / now as f64)
+            };
+            order.sort_by(|a, b| share(*b).total_cmp(&share(*a)));
+            let rest = order.split_off(order.len().min(CELLS_TOLD));
+            let of_rest = rest.into_iter().chain([levels.names().len()]);
+            let others = of_rest.fold((0, 0), |sum, at| {
+                let (a, b) = counts(at);
+                (sum.0 + a, sum.1 + b)
+            });
+            let named = order
+                .iter()
+                .map(|at| told(levels.names()[*at].clone(), counts(*at)));
+            named.chain([told("(others)".to_owned(), others)]).collect()
+        }
+    };
+    let missing = (reference.missing, current.missing);
+    shares.push(told("(missing)".to_owned(), missing));
+    // Cells for what neither side has say nothing.
+    shares.retain(|it| it.reference > 0.0 || it.current > 0.0);
+    Some(shares)
 }
 
 fn distances_record(distances: &Distances) -> api::DistancesRecord {

@@ -8,11 +8,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
-use domain::access::{self, Caller, Deed, Permission};
+use axum::routing::get;
+use domain::access::{self, Caller, Deed, Permission, Policy, Read};
 use domain::{Reference, Refusal, Selector};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt;
 
 use crate::app::App;
@@ -65,7 +66,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
             refuse(&Refusal::UnknownPath { path })
         }
     };
-    Router::new()
+    let api = Router::new()
         .merge(oip::routes())
         .merge(rows::routes(&app.container))
         .merge(api::routes())
@@ -81,7 +82,30 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(metrics::routes())
         .fallback(other)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(Arc::clone(app))
+        .with_state(Arc::clone(app));
+    // It asks what is above, like any client, and nothing above asks it.
+    let console = console::routes(api.clone());
+    let home = {
+        let console = console.clone();
+        let policy = app.policy;
+        move |request: Request| root(policy, console, request)
+    };
+    api.route("/", get(home))
+        .route_service("/console", console.clone())
+        .route_service("/console/{*page}", console)
+}
+
+/// The console for browsers; whoever else asks for `/` wants to know whether there is somebody.
+async fn root(policy: Policy, console: Router, mut request: Request) -> Response {
+    let accepts = request.headers().get(ACCEPT).map(HeaderValue::as_bytes);
+    let is_browser = accepts.is_some_and(|it| it.windows(9).any(|it| it == b"text/html"));
+    if !is_browser {
+        let allowed = access::check::<Read>(policy, caller(request.headers()));
+        return allowed.map_or_else(|refusal| refuse(&refusal), |_| rows::alive());
+    }
+    *request.uri_mut() = Uri::from_static("/console");
+    let Ok(response) = console.oneshot(request).await;
+    response
 }
 
 /// The way in for every request, whatever its protocol: it is counted, refused when there are too many, and

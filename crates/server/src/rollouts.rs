@@ -15,7 +15,7 @@ use domain::access::{Change, Permission, Read};
 use domain::ledger::Mode;
 use domain::rollout::command::{Deed, Person};
 use domain::rollout::decide::{Facts, Next};
-use domain::rollout::evidence::Evidence;
+use domain::rollout::evidence::{Evidence, Role};
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
 use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec};
@@ -61,7 +61,34 @@ struct Live {
     evidence: Option<Evidence>,
     /// What goes on from look to look, after the last one.
     watch: Option<evidence::Watch>,
+    /// How the evidence went, for people.
+    history: Vec<Looked>,
     retries: Retries,
+}
+
+/// What the evidence against a candidate was at a look.
+#[derive(Clone, Debug)]
+pub(crate) struct Looked {
+    pub(crate) at_ms: i64,
+    /// By guardrail.
+    pub(crate) e_values: BTreeMap<String, f64>,
+}
+
+/// Looks that are remembered; when there are more every other one is forgotten.
+const HISTORY_MAX: usize = 512;
+
+impl Looked {
+    pub(crate) fn new(at_ms: i64, evidence: &Evidence) -> Self {
+        let guardrails = evidence
+            .tests
+            .iter()
+            .filter(|it| it.role == Role::Guardrail);
+        let e_values = guardrails.filter_map(|it| Some((it.name.clone(), it.e_value?)));
+        Self {
+            at_ms,
+            e_values: e_values.collect(),
+        }
+    }
 }
 
 impl Live {
@@ -70,6 +97,7 @@ impl Live {
             kept,
             evidence,
             watch: None,
+            history: Vec::new(),
             retries: Retries::default(),
         }
     }
@@ -90,6 +118,8 @@ pub(crate) struct Start {
 pub(crate) struct Told {
     pub(crate) kept: Kept,
     pub(crate) evidence: Evidence,
+    /// How that went since the server started.
+    pub(crate) history: Vec<Looked>,
 }
 
 impl Rollouts {
@@ -185,6 +215,14 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
         if let Some(live) = live.get_mut(plan.model())
             && live.kept.number == number
         {
+            if live.history.len() >= HISTORY_MAX {
+                let mut place = 0_usize;
+                live.history.retain(|_| {
+                    place += 1;
+                    place % 2 == 0
+                });
+            }
+            live.history.push(Looked::new(now(app).0, &evidence));
             live.evidence = Some(evidence);
             live.watch = Some(watched.watch.clone());
         }
@@ -364,6 +402,7 @@ pub(crate) async fn start(
     Ok(Told {
         kept,
         evidence: Evidence::default(),
+        history: Vec::new(),
     })
 }
 
@@ -483,7 +522,12 @@ async fn command_locked(
         // It is over.
         _ => app.store.registry.rollout(&id).await?,
     };
-    Ok(Told { kept, evidence })
+    let history = Vec::new();
+    Ok(Told {
+        kept,
+        evidence,
+        history,
+    })
 }
 
 /// A rollout with what is measured of it; of one that is over what its last event rests on.
@@ -493,8 +537,9 @@ pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Resu
         let live = app.rollouts.lock().await;
         let live = live.get(kept.rollout.plan.model());
         live.filter(|it| it.kept.number == kept.number)
-            .and_then(|it| it.evidence.clone())
+            .map(|it| (it.evidence.clone(), it.history.clone()))
     };
+    let (measured, history) = measured.unwrap_or_default();
     let evidence = match measured {
         Some(evidence) => evidence,
         None => {
@@ -504,7 +549,11 @@ pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Resu
             event.map(|it| it.evidence).unwrap_or_default()
         }
     };
-    Ok(Told { kept, evidence })
+    Ok(Told {
+        kept,
+        evidence,
+        history,
+    })
 }
 
 /// What must come before it goes on, in words; nothing where it is over.

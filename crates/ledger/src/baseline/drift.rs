@@ -67,6 +67,10 @@ pub struct ColumnDrift {
     pub answers: Vec<Judged>,
     /// Distances of the shares of cells; none where one side has no values.
     pub distances: Option<Distances>,
+    /// The reference's rows by cell.
+    pub reference: Counted,
+    /// The current ones.
+    pub current: Counted,
 }
 
 /// How a column is looked at.
@@ -145,6 +149,8 @@ impl Baseline {
                     verdict: Verdict::of_all(answers.iter().map(|it| it.verdict)),
                     answers,
                     distances: it.cells.distances(&side.reference[at], &side.current[at]),
+                    reference: side.reference[at].clone(),
+                    current: side.current[at].clone(),
                 }
             };
             own.into_iter().map(column).collect::<Vec<ColumnDrift>>()

@@ -19,7 +19,7 @@ use super::Allowed;
 use super::api::{RunEventsQuery, RunsQuery, number, parse, person, respond, respond_with};
 use crate::app::App;
 use crate::body::Sent;
-use crate::rollouts::{self, Start, Told};
+use crate::rollouts::{self, Looked, Start, Told};
 
 /// Events that are told with a rollout.
 const EVENTS_MAX: u32 = 100;
@@ -104,7 +104,11 @@ async fn show(
 }
 
 async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refusal> {
-    let Told { kept, evidence } = &told;
+    let Told {
+        kept,
+        evidence,
+        history,
+    } = &told;
     let plan = &kept.rollout.plan;
     let from = kept.rollout.progress.events;
     let from = from.saturating_sub(u64::from(EVENTS_MAX));
@@ -113,7 +117,19 @@ async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refus
         .registry
         .rollout_events(kept.number, from, EVENTS_MAX);
     let events = events.await?;
+    // What was decided on is known of all times, what was looked at in between of this process's.
+    let decided = events.iter().map(|it| Looked::new(it.at.0, &it.evidence));
+    let mut history: Vec<Looked> = decided.chain(history.iter().cloned()).collect();
+    history.retain(|it| !it.e_values.is_empty());
+    history.sort_by_key(|it| it.at_ms);
     Ok(api::RolloutDetailRecord {
+        history: history
+            .into_iter()
+            .map(|it| api::EvidencePointRecord {
+                at_ms: it.at_ms,
+                e_values: it.e_values,
+            })
+            .collect(),
         rollout: api::RolloutRecord::of(&kept.rollout),
         spec: serde_json::to_value(plan.spec()).unwrap_or_default(),
         keys: evidence.keys,

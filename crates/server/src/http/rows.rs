@@ -23,7 +23,6 @@ use crate::route::Target;
 
 pub(super) fn routes(container: &ContainerRoutes) -> Router<Arc<App>> {
     let mut router = Router::new()
-        .route("/", get(alive))
         .route("/v1/models", get(model_names))
         .route("/v1/models/{model}", get(model_ready).post(predict))
         .route("/invocations", post(invocations))
@@ -48,7 +47,8 @@ struct Status {
     status: &'static str,
 }
 
-async fn alive(_: Allowed<Read>) -> Response {
+/// There is somebody: what KServe's V1 protocol has at `/`.
+pub(super) fn alive() -> Response {
     json(StatusCode::OK, &Status { status: "alive" })
 }
 

@@ -146,6 +146,30 @@ impl Bins {
         counted.cells[self.below()] + counted.cells[self.above()]
     }
 
+    /// What a cell holds, in words: `(18, 25]`, `0`, `below 3`.
+    pub fn name(&self, cell: usize) -> String {
+        let (least, greatest) = self.range.unzip();
+        let end = |it: Option<f64>, none: &str| it.map_or_else(|| none.to_owned(), shown);
+        if cell == self.below() {
+            return format!("below {}", end(least, "all"));
+        }
+        if cell == self.above() {
+            return format!("above {}", end(greatest, "all"));
+        }
+        if let Some(atom) = cell.checked_sub(self.first_atom()) {
+            return end(self.atoms.get(atom).copied(), "");
+        }
+        let low = cell
+            .checked_sub(1)
+            .and_then(|it| self.edges.get(it).copied());
+        let high = self.edges.get(cell).copied();
+        match low {
+            // The least value is in it.
+            None => format!("[{}, {}]", end(least, "-∞"), end(high.or(greatest), "∞")),
+            Some(low) => format!("({}, {}]", shown(low), end(high.or(greatest), "∞")),
+        }
+    }
+
     /// All cells in ascending order of their values, in groups. An atom at or below the end of a bin comes before
     /// it, one at or above the other end after it, where the range ends the first and the last bin. An atom truly
     /// within a bin has values of the bin on both sides: the bin and all such atoms are one group, the bin first.
@@ -203,6 +227,22 @@ fn edges(values: &[(f64, u64)], parts: usize) -> Vec<f64> {
     let mut edges: Vec<f64> = (1..parts).filter_map(quantile).collect();
     edges.dedup();
     edges
+}
+
+/// Six significant digits, without the zeros at their end.
+fn shown(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let digits = 5 - value.abs().log10().floor() as i32;
+    let Ok(digits) = usize::try_from(digits) else {
+        return format!("{value:.0}");
+    };
+    let text = format!("{value:.*}", digits.min(12));
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 #[cfg(test)]

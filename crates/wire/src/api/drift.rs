@@ -172,6 +172,20 @@ pub struct ColumnDriftRecord {
     pub distances: Option<DistancesRecord>,
     /// The cells.
     pub cells: CellsRecord,
+    /// The share of the rows in each cell, on both sides; of levels the most frequent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Vec<CellShareRecord>>,
+}
+
+/// How much of the rows is in a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellShareRecord {
+    /// The range of numbers `[a, b)`, the number or the text that it is for; `(missing)`, `(others)`.
+    pub cell: String,
+    /// Of the reference's rows.
+    pub reference: f64,
+    /// Of the current ones.
+    pub current: f64,
 }
 
 /// How far a column has moved, in the unit of the question.

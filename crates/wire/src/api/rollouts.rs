@@ -1,5 +1,7 @@
 //! Records of rollouts. Times are milliseconds since 1970.
 
+use std::collections::BTreeMap;
+
 use domain::Version;
 use domain::manifest::Off;
 use domain::rollout::command::Person;
@@ -76,6 +78,18 @@ pub struct RolloutDetailRecord {
     pub missing: Vec<String>,
     /// What happened last, at most 100 events, the oldest first.
     pub events: Vec<RolloutEventRecord>,
+    /// How the evidence went, the oldest first: at what happened last, and, since the server started, in between.
+    #[serde(default)]
+    pub history: Vec<EvidencePointRecord>,
+}
+
+/// What the evidence was at a look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidencePointRecord {
+    /// When.
+    pub at_ms: i64,
+    /// By guardrail: how much stronger the evidence is that it fails than that it does not.
+    pub e_values: BTreeMap<String, f64>,
 }
 
 /// A test.
