@@ -69,6 +69,15 @@ impl RangeQuery {
         self.from.as_deref().unwrap_or(RANGES[self.place()].0)
     }
 
+    /// In seconds since 1970.
+    fn ends(&self, now_ms: i64) -> (f64, f64) {
+        let now_us = now_ms * 1000;
+        let read = |text: &str| domain::time::read_moment(text, now_us);
+        let from = read(self.from()).unwrap_or(now_us - 3_600_000_000);
+        let to = self.to.as_deref().and_then(read).unwrap_or(now_us);
+        (seconds(from), seconds(to))
+    }
+
     fn on(&self, address: Address) -> Address {
         address
             .with("from", self.from())
@@ -108,6 +117,8 @@ struct ModelPage {
     versions: u32,
     range: RangeQuery,
     ranges: Vec<(&'static str, bool)>,
+    /// Where the axis of time begins and ends, in seconds.
+    ends: (f64, f64),
     marks: String,
     happened: Vec<Happened>,
     task: bool,
@@ -122,10 +133,15 @@ struct Happened {
 }
 
 pub(crate) async fn head(ask: &Ask, model: &str) -> Result<ModelNowRecord, Problem> {
+    Ok(head_and_time(ask, model).await?.0)
+}
+
+async fn head_and_time(ask: &Ask, model: &str) -> Result<(ModelNowRecord, i64), Problem> {
     let address = Address::api(&["overview"]).with("model", model);
     let overview: OverviewRecord = ask.get(address).await?;
     let found = overview.models.into_iter().find(|it| it.name == model);
-    found.ok_or_else(|| Problem::unknown(&show::model(model, "")))
+    let found = found.ok_or_else(|| Problem::unknown(&show::model(model, "")))?;
+    Ok((found, overview.at_ms))
 }
 
 pub(crate) async fn page(
@@ -141,12 +157,12 @@ pub(crate) async fn page(
             .with("model", &name)
             .with("ended", true);
         let (model, detail, events, alerts) = futures::join!(
-            head(&ask, &name),
+            head_and_time(&ask, &name),
             ask.get::<ModelDetailRecord>(Address::api(&["models", &name])),
             ask.get::<PageRecord<EventRecord>>(events),
             ask.get::<PageRecord<AlertRecord>>(alerts),
         );
-        let (model, detail) = (model?, detail?);
+        let ((model, at_ms), detail) = (model?, detail?);
         let happened = happened(&events?.items, &alerts?.items);
         let marks: Vec<Mark> = happened
             .iter()
@@ -163,6 +179,7 @@ pub(crate) async fn page(
             tab: "",
             versions: detail.model.versions,
             ranges: ranges.map(|(place, it)| (it.0, chosen(place))).collect(),
+            ends: range.ends(at_ms),
             marks: json(&marks),
             happened,
             task: detail.signature.is_some_and(|it| it.task.is_some()),
