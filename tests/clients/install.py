@@ -84,6 +84,33 @@ def promtool():
     return of_debian("prometheus", "promtool")
 
 
+def chromium():
+    """Debian's browser. Its package is installed where it is not: it wants many libraries of the system's."""
+    found = shutil.which("chromium")
+    if found:
+        return Path(found)
+    package = (REQUIREMENTS / "chromium.txt").read_text().strip()
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends", package, "fonts-dejavu-core"]
+    if subprocess.run(install, env=quiet, stdout=subprocess.DEVNULL).returncode:
+        run("apt-get", "-qq", "update")
+        run(*install, env=quiet, stdout=subprocess.DEVNULL)
+    return Path(shutil.which("chromium"))
+
+
+def axe():
+    """The script that checks a page for what keeps people from using it, out of its npm package."""
+
+    def unpack(folder, requirements):
+        package = requirements.read_text().strip()
+        run("npm", "pack", "--silent", package, cwd=folder, stdout=subprocess.DEVNULL)
+        (archive,) = folder.glob("*.tgz")
+        run("tar", "-xzf", archive, "-C", folder)
+
+    folder = installed("axe", REQUIREMENTS / "axe.txt", unpack)
+    return folder / "package" / "axe.min.js"
+
+
 def of_debian(name, program):
     def unpack(folder, requirements):
         debian_package(requirements.read_text().strip(), folder)

@@ -148,6 +148,9 @@
   const charts = new Set();
   const axis = { min: null, max: null, whole: null, isMoving: false };
 
+  // For whoever asks what is shown: tests, and people at the browser's console.
+  window.windlassAxes = () => [...charts].filter((it) => it.root.isConnected).map((it) => [it.scales.x.min, it.scales.x.max]);
+
   function move(min, max) {
     if (axis.isMoving || !(max > min)) return;
     axis.isMoving = true;

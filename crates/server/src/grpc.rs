@@ -237,7 +237,7 @@ impl GrpcInferenceService for Service {
                 let said = [
                     (WARNING, told.warning),
                     (DECISION, told.decision),
-                    (ROUTE_TOKEN, told.token),
+                    (ROUTE_TOKEN, told.token.map(|it| it.to_string())),
                 ];
                 for (name, said) in said {
                     if let Some(said) = said.and_then(|it| ascii(&it).parse().ok()) {

@@ -10,6 +10,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::access::{self, Caller, Deed, Permission, Policy, Read};
+use domain::rollout::assign::RouteToken;
 use domain::{Reference, Refusal, Selector};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
@@ -257,8 +258,8 @@ pub(crate) fn ascii(text: &str) -> String {
 
 /// Puts what is odd about a request, how its rows were decided and what holds the caller where it went into the headers
 /// of its answer.
-fn tell(headers: &mut HeaderMap, said: [&Option<String>; 3]) {
-    let names = [WARNING_HEADER, DECISION_HEADER, ROUTE_TOKEN_HEADER];
+fn tell(headers: &mut HeaderMap, said: [&Option<String>; 2], token: Option<RouteToken>) {
+    let names = [WARNING_HEADER, DECISION_HEADER];
     for (name, said) in names.into_iter().zip(said) {
         let value = said
             .as_deref()
@@ -266,6 +267,11 @@ fn tell(headers: &mut HeaderMap, said: [&Option<String>; 3]) {
         if let Some(value) = value {
             headers.insert(name, value);
         }
+    }
+    if let Some(token) = token
+        && let Ok(value) = HeaderValue::from_str(token.encode(&mut [0; 16]))
+    {
+        headers.insert(ROUTE_TOKEN_HEADER, value);
     }
 }
 

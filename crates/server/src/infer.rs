@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::access::{Permission, Predict};
 use domain::request::NamedTensor;
+use domain::rollout::assign::RouteToken;
 use domain::{Refusal, Tensor};
 use wire::oip::{
     InferenceRequest, PREDICTION_ID_PARAMETER, Parameter, Region, RequestedOutput, Source,
@@ -36,7 +37,7 @@ pub(crate) struct Told {
     /// Which thresholds of groups held.
     pub(crate) decision: Option<String>,
     /// What holds the caller where it went.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<RouteToken>,
 }
 
 /// The parameter of an answer that carries a warning.
@@ -59,10 +60,12 @@ impl Told {
         ]
         .map(|name| (name, text("")));
         all[0].1 = text(id);
+        let mut digits = [0; 16];
+        let token = self.token.map(|it| it.encode(&mut digits));
         let further = [
-            (WARNING_PARAMETER, &self.warning),
-            (DECISION_PARAMETER, &self.decision),
-            (TOKEN_PARAMETER, &self.token),
+            (WARNING_PARAMETER, self.warning.as_deref()),
+            (DECISION_PARAMETER, self.decision.as_deref()),
+            (TOKEN_PARAMETER, token),
         ];
         let mut count = 1;
         for (name, said) in further {
@@ -119,7 +122,7 @@ pub(crate) async fn infer<'a>(
         id: answer.id,
         warning: answer.warning.take(),
         decision: answer.decision.take(),
-        token: answer.token.map(|it| it.to_string()),
+        token: answer.token,
     };
     let outputs = finish(app, running, &mut request.outputs, answer)?;
     Ok((running, told, outputs))

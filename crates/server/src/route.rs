@@ -97,7 +97,8 @@ impl Routes {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
                     None => RouteToken(nth(self.tokens.fetch_add(1, Relaxed))),
                 };
-                (assign::Place::of(salt, &token.to_string()), Some(token))
+                let place = assign::Place::of(salt, token.encode(&mut [0; 16]));
+                (place, Some(token))
             }
         };
         let (version, arm) = traffic.split.at(place);

@@ -96,9 +96,21 @@ pub(crate) use salt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteToken(pub u64);
 
+impl RouteToken {
+    /// Its text, for those who hash or send it at each request.
+    pub fn encode(self, into: &mut [u8; 16]) -> &str {
+        for (place, byte) in into.iter_mut().enumerate() {
+            let digit = (self.0 >> (60 - 4 * place)) & 0xF;
+            *byte = b"0123456789abcdef"[digit as usize];
+        }
+        // Digits are UTF-8.
+        std::str::from_utf8(into).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for RouteToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(self.encode(&mut [0; 16]))
     }
 }
 

@@ -428,7 +428,7 @@ fn encode(
     if let Ok(value) = HeaderValue::from_str(id_text) {
         headers.insert(PREDICTION_ID_HEADER, value);
     }
-    super::tell(headers, [&told.warning, &told.decision, &told.token]);
+    super::tell(headers, [&told.warning, &told.decision], told.token);
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }

@@ -125,9 +125,8 @@ async fn answer(
     if let Ok(id) = HeaderValue::from_str(&answer.id.to_string()) {
         response.headers_mut().insert(PREDICTION_ID_HEADER, id);
     }
-    let token = answer.token.map(|it| it.to_string());
-    let said = [&answer.warning, &answer.decision, &token];
-    super::tell(response.headers_mut(), said);
+    let said = [&answer.warning, &answer.decision];
+    super::tell(response.headers_mut(), said, answer.token);
     Ok(response)
 }
 
