@@ -16,7 +16,7 @@ from server import Started, until  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
-MONITOR = "monitor: {every: 1s, window: 1h, false_alarm_in: 50m, estimate: {metrics: {accuracy: {under: 0.9}}}}"
+MONITOR = "monitor: {every: 1s, window: 1h, false_alarm_in: 50m, quality: [{metric: accuracy, under: 0.6}]}"
 KEY = "ledger: {key: header:x-customer}"
 SCRIPT = "<script>document.title = 'owned'</script>\"'><img src=x onerror=\"document.title='owned'\">"
 """What a page must show as it is."""
@@ -60,9 +60,10 @@ def world(tmp_path_factory):
     first = copy(folder / "first", MONITOR, KEY)
     second = copy(folder / "second", MONITOR, KEY, **{"timeout: 1s": "timeout: 2s"})
     prices = folder / "prices.yaml"
-    prices.write_text("currency: EUR\ncpu_second: 0.0001\nmemory_gib_second: 0.00001\naccelerator_second: 0\n")
-    with Console(os.environ["WINDLASS_TEST_BINARY"], [], folder / "server") as server:
+    prices.write_text("currency: EUR\ncpu_hour: 0.04\naccelerator_hour: 2\nmemory_gib_hour: 0.005\n")
+    with Console(os.environ["WINDLASS_TEST_BINARY"], ["--prices", prices], folder / "server") as server:
         server.command("push", first, "--reference", EXAMPLE / "data" / "credit.csv")
+        server.command("load", "credit")
         server.command("push", second, "--reference", EXAMPLE / "data" / "credit.csv")
         ids, truths = server.asked(600)
         labels = [{"prediction_id": id, "label": it} for id, it in zip(ids, truths, strict=True)]
@@ -70,13 +71,18 @@ def world(tmp_path_factory):
         server.asked(1500, richer)
         until(lambda: server.get("/api/v1/alerts")["items"], "an alert", 60)
         spec = {"shadow": "off", "steps": ["50%"], "hold": {"min": "1s", "min_keys": 10}, "bake": "1s"}
+        spec |= {"guardrails": [{"metric": "error_rate", "worse_by": "5pp"}]}
         spec |= {"signals": [], "approval": "before-promote", "deadline": "1h"}
         body = {"version": 2, "spec": spec, "who": "ann", "why": SCRIPT}
         status, told = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
         assert status == 201, told
         until(lambda: server.rollout()["state"] == "step", "the rollout's step", 60)
-        server.asked(400, richer)
-        until(lambda: server.rollout().get("phase") == "awaiting_approval", "it waits", 60)
+
+        def waits():
+            server.asked(300, richer)
+            return server.rollout().get("phase") == "awaiting_approval"
+
+        until(waits, "it waits", 120)
         yield server
 
 

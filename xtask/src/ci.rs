@@ -51,6 +51,7 @@ const STEPS: &[Step] = &[
     ),
     ("the demo", demo),
     ("real clients", client_tests),
+    ("the console, in a browser", || console_tests(&[])),
     ("the ledger, with kills and faults", || ledger_tests(KILLS)),
 ];
 
@@ -99,6 +100,11 @@ pub(crate) fn client_tests() -> Result<()> {
 /// The ledger's tests, with the server killed so many times.
 pub(crate) fn ledger_tests(kills: u64) -> Result<()> {
     python_tests("tests/ledger/run.py", &["--kills", &kills.to_string()])
+}
+
+/// The console's tests, in a real browser. `arguments` may ask for pictures of the pages.
+pub(crate) fn console_tests(arguments: &[&str]) -> Result<()> {
+    python_tests("tests/console/run.py", arguments)
 }
 
 /// The numerics' comparisons with SciPy, scikit-learn and others.

@@ -26,6 +26,8 @@ cargo xtask COMMAND
           the real clients against a real server
   stats-tests
           the numerics beside SciPy, scikit-learn and the other packages that define them
+  console-tests [FOLDER]
+               the console in a real browser; with a folder, a picture of every page goes there
   ledger-tests [KILLS]
           the ledger beside scikit-learn, with the server killed KILLS times (default 200)
 ";
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         },
         ["client-tests"] => ci::client_tests(),
         ["stats-tests"] => ci::stats_tests(),
+        ["console-tests"] => ci::console_tests(&[]),
+        ["console-tests", folder] => ci::console_tests(&["--screens", folder]),
         ["ledger-tests"] => ci::ledger_tests(ci::KILLS),
         ["ledger-tests", kills] => match kills.parse() {
             Ok(kills) => ci::ledger_tests(kills),

@@ -152,7 +152,7 @@
   window.windlassAxes = () => [...charts].filter((it) => it.root.isConnected).map((it) => [it.scales.x.min, it.scales.x.max]);
 
   function move(min, max) {
-    if (axis.isMoving || !(max > min)) return;
+    if (axis.isMoving || !(max - min >= SPAN_MIN_S)) return;
     axis.isMoving = true;
     [axis.min, axis.max] = [min, max];
     for (const it of charts) {
@@ -160,6 +160,21 @@
       else charts.delete(it);
     }
     axis.isMoving = false;
+  }
+
+  const SPAN_MIN_S = 5;
+
+  // Ticks as the viewer writes the time, as exactly as they are apart.
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+  function ticks(_chart, splits, _axis, _space, apart) {
+    return splits.map((it) => {
+      const at = new Date(it * 1000);
+      if (apart >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0 && apart >= 3600)) return date.format(at);
+      return (apart < 60 ? second : hour).format(at);
+    });
   }
 
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]];
@@ -174,7 +189,7 @@
       cursor: { sync: { key: "time", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => [axis.min, axis.max] } },
       axes: [
-        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font },
+        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font, values: ticks, space: 70 },
         { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font, size: 64, values: (_, all) => all.map((it) => (it === null ? "" : number(it))) },
       ],
       hooks: {
@@ -214,7 +229,7 @@
     const told = JSON.parse(place.dataset.chart);
     const options = base(place, marks);
     const data = [told.times];
-    options.series = [{ label: "time" }];
+    options.series = [{ label: "time", value: (_, it) => (it === null ? "–" : second.format(it * 1000)) }];
     options.bands = [];
     told.lines.forEach((line, number_) => {
       const stroke = css(`--series-${number_ % 6}`);
@@ -306,7 +321,7 @@
       const times = JSON.parse(place.dataset.chart ?? place.dataset.heat).times;
       if (page?.dataset.to) axis.whole = [Number(page.dataset.from), Number(page.dataset.to)];
       else axis.whole = [times[0], Math.max(times.at(-1), times[0] + 1)];
-      if (axis.min === null || !page) [axis.min, axis.max] = axis.whole;
+      if (axis.min === null || !page) [axis.min, axis.max] = [axis.whole[0], Math.max(axis.whole[1], axis.whole[0] + SPAN_MIN_S)];
       const chart = place.dataset.heat ? heat(place, marks) : lines(place, marks);
       charts.add(chart);
       watch(place, chart, page);
@@ -385,6 +400,8 @@
       const isReload = (event.detail.requestConfig?.triggeringEvent?.type ?? "every") !== "load";
       if (isReload && target.id !== "why") event.detail.shouldSwap = false;
     }
+    // Nor does it take away what somebody has typed.
+    if (within(target, "input, textarea").some((it) => it.value !== it.defaultValue)) event.detail.shouldSwap = false;
     target.dataset.open = JSON.stringify(within(target, "details").map((it) => it.open));
   });
 

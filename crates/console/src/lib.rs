@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderName};
 
@@ -53,6 +53,10 @@ pub fn routes(api: Router) -> Router {
         )
         .route("/console/models/{model}/why", get(pages::model::why))
         .route("/console/models/{model}/drift", get(pages::drift::page))
+        .route(
+            "/console/models/{model}/drift/columns",
+            get(pages::drift::columns),
+        )
         .route("/console/rollouts", get(pages::rollouts::list))
         .route("/console/rollouts/{id}", get(pages::rollouts::page))
         .route("/console/rollouts/{id}/now", get(pages::rollouts::now))
@@ -62,8 +66,7 @@ pub fn routes(api: Router) -> Router {
         )
         .route("/console/rollouts/{id}/{deed}", post(pages::rollouts::act))
         .route("/console/assets/{name}", get(assets::asset))
-        .fallback(pages::unknown)
-        .method_not_allowed_fallback(pages::unknown)
+        .route("/console/{*other}", any(pages::unknown))
         .layer(axum::middleware::map_response(guarded))
         .with_state(console)
 }

@@ -91,9 +91,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         let policy = app.policy;
         move |request: Request| root(policy, console, request)
     };
-    api.route("/", get(home))
-        .route_service("/console", console.clone())
-        .route_service("/console/{*page}", console)
+    api.route("/", get(home)).merge(console)
 }
 
 /// The console for browsers; whoever else asks for `/` wants to know whether there is somebody.

@@ -8,8 +8,8 @@ use wire::api::drift::{CellsRecord, ColumnDriftRecord, DriftRecord, EffectRecord
 use wire::api::overview::ModelNowRecord;
 
 use super::model::head;
-use super::{Frame, drift, models, shown};
-use crate::ask::{Address, Ask, Problem};
+use super::{Frame, drift, models, part, shown};
+use crate::ask::{Address, Ask};
 use crate::show;
 
 #[derive(Deserialize)]
@@ -24,9 +24,8 @@ struct DriftPage {
     frame: Frame,
     model: ModelNowRecord,
     tab: &'static str,
-    drift: Result<DriftRecord, Problem>,
-    chosen: Option<ColumnDriftRecord>,
-    command: String,
+    /// Where the comparison is, which takes its time.
+    columns: String,
 }
 
 pub(crate) async fn page(
@@ -34,27 +33,46 @@ pub(crate) async fn page(
     Path(name): Path<String>,
     Query(query): Query<DriftQuery>,
 ) -> Response {
-    let page = async {
-        let address = Address::api(&["models", &name, "drift"]).with_some("version", query.version);
-        let (model, drift) = futures::join!(head(&ask, &name), ask.get::<DriftRecord>(address));
-        let model = model?;
-        let chosen = drift.as_ref().ok().and_then(|it| {
-            let mut columns = it.columns.iter();
-            match &query.column {
-                Some(wanted) => columns.find(|it| it.name == *wanted),
-                None => columns.next(),
-            }
-        });
-        Ok(DriftPage {
-            frame: Frame::new("models", format!("{name}: drift")),
-            tab: "drift",
+    let columns = Address::of("/console", &["models", &name, "drift", "columns"])
+        .with_some("column", query.column)
+        .with_some("version", query.version);
+    let page = head(&ask, &name).await.map(|model| DriftPage {
+        frame: Frame::new("models", format!("{name}: drift")),
+        tab: "drift",
+        columns: columns.as_str().to_owned(),
+        model,
+    });
+    shown(page)
+}
+
+#[derive(Template)]
+#[template(path = "drift_columns.html")]
+struct Columns {
+    drift: DriftRecord,
+    chosen: Option<ColumnDriftRecord>,
+    command: String,
+}
+
+/// All columns, and one of them by itself.
+pub(crate) async fn columns(
+    ask: Ask,
+    Path(name): Path<String>,
+    Query(query): Query<DriftQuery>,
+) -> Response {
+    let address = Address::api(&["models", &name, "drift"]).with_some("version", query.version);
+    let drift = ask.get::<DriftRecord>(address).await;
+    part(drift.map(|drift| {
+        let mut columns = drift.columns.iter();
+        let chosen = match &query.column {
+            Some(wanted) => columns.find(|it| it.name == *wanted),
+            None => columns.next(),
+        };
+        Columns {
             chosen: chosen.cloned(),
             command: format!("windlass drift {}", show::quoted(&name)),
             drift,
-            model,
-        })
-    };
-    shown(page.await)
+        }
+    }))
 }
 
 /// The effect that a column is told by: the farthest from its margin.
