@@ -149,10 +149,10 @@ pub(super) fn stages(rollout: &RolloutDetailRecord) -> Vec<Stage> {
         other => names.iter().position(|it| it == other),
     };
     let here = at(&record.state, &record.status);
-    // Where it was when it went another way.
-    let went = rollout.events.iter().rev().filter_map(|it| {
-        let state = it.from.split(' ').next().unwrap_or_default();
-        at(state, &it.said).or_else(|| names.iter().position(|name| name == state))
+    // How far it had come when it went another way.
+    let went = rollout.events.iter().filter_map(|it| {
+        let state = it.to.split(' ').next().unwrap_or_default();
+        at(state, &it.said)
     });
     let stopped = ["rolling_back", "rolled_back", "aborted", "superseded"];
     let stopped = stopped.contains(&record.state.as_str());
@@ -281,4 +281,62 @@ pub(super) fn evidence(rollout: &RolloutDetailRecord) -> Option<Chart> {
             show::quoted(&rollout.rollout.id)
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rollout(state: &str, status: &str, events: &[(&str, &str)]) -> RolloutDetailRecord {
+        let over = ["succeeded", "rolled_back"].contains(&state);
+        let event = |(number, (to, said)): (usize, &(&str, &str))| {
+            json!({
+                "number": number, "at_ms": 0, "from": "pending", "to": to, "said": said,
+                "evidence": {"keys": 0, "shadowed": 0, "split": null, "tests": []},
+            })
+        };
+        let events: Vec<Value> = events.iter().enumerate().map(event).collect();
+        let record = json!({
+            "id": "r", "model": "m", "incumbent": 1, "candidate": 2, "state": state, "status": status, "over": over,
+            "started_ms": 0, "since_ms": 0, "until_ms": 0, "who": "ann", "why": "", "traffic": [],
+            "shadow_percent": 20.0, "spec": {"steps": ["1%", "5%"]}, "keys": 0, "shadowed": 0, "tests": [],
+            "missing": [], "events": events,
+        });
+        serde_json::from_value(record).expect("a rollout")
+    }
+
+    fn line(rollout: &RolloutDetailRecord) -> String {
+        let stages = stages(rollout).into_iter();
+        let stages = stages.map(|it| format!("{} {}", it.name, it.standing));
+        stages.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn the_line_tells_where_it_is() {
+        let it = rollout("step", "is at step 2 of 2 (5%)", &[]);
+        assert_eq!(
+            line(&it),
+            "validating done, shadow done, 1% done, 5% now, promoting next, baking next, succeeded next"
+        );
+        let it = rollout("succeeded", "has all of the traffic", &[]);
+        assert!(line(&it).ends_with("baking done, succeeded done"));
+    }
+
+    #[test]
+    fn and_how_far_it_came_before_it_went_back() {
+        let events = [
+            ("validating", "it must reproduce its examples"),
+            ("step (progressing)", "step 1 of 2 (1%): it answers"),
+            ("rolling_back", "guardrail `error_rate` fails"),
+            ("rolled_back", "the incumbent answers everything"),
+        ];
+        let it = rollout("rolled_back", "was rolled back", &events);
+        assert_eq!(
+            line(&it),
+            "validating done, shadow done, 1% done, rolled back stopped, 5% left, promoting left, baking left, \
+             succeeded left"
+        );
+    }
 }

@@ -92,7 +92,7 @@ fn text(site: &Site, models: &[Asked]) -> String {
         .unwrap_or_else(|| url.trim_start_matches("http://"));
     let _ = write!(
         text,
-        "\nOpenAPI  {url}/api/v1/openapi.json\nMetrics  {url}/metrics\ngRPC     {grpc}\n\
+        "\nConsole  {url}\nOpenAPI  {url}/api/v1/openapi.json\nMetrics  {url}/metrics\ngRPC     {grpc}\n\
          Ctrl-C stops it."
     );
     text
