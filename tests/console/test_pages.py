@@ -97,7 +97,7 @@ def test_numbers_arrive_while_the_page_is_open(world, look):
 
 def test_all_charts_have_one_axis_of_time_and_a_moment_is_asked_why(world, look):
     page = settled(look("/console/models/credit?last=15m"))
-    expect(page.locator(".charts .uplot")).to_have_count(6)
+    expect(page.locator(".charts .uplot")).to_have_count(7)
     expect(page.locator(".happened li").first).to_be_visible()
     # Each has its numbers in a table, and the command that prints them.
     for chart in page.locator("figure.chart").all():
@@ -113,7 +113,7 @@ def test_all_charts_have_one_axis_of_time_and_a_moment_is_asked_why(world, look)
     page.mouse.move(box["x"] + box["width"] * 0.9, y, steps=5)
     page.mouse.up()
     spans = page.evaluate("windlassAxes()")
-    assert len(spans) == 6 and len({json.dumps(it) for it in spans}) == 1, spans
+    assert len(spans) == 7 and len({json.dumps(it) for it in spans}) == 1, spans
     assert spans[0][1] - spans[0][0] < 500, spans
     page.mouse.click(box["x"] + box["width"] * 0.7, y)
     expect(page.locator("#why h2")).to_contain_text("What changed around", timeout=30_000)

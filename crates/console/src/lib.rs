@@ -41,15 +41,15 @@ pub fn routes(api: Router) -> Router {
         .route("/console/models/{model}", get(pages::model::page))
         .route(
             "/console/models/{model}/traffic",
-            get(pages::model::traffic),
+            get(pages::model::charts::traffic),
         )
         .route(
             "/console/models/{model}/quality",
-            get(pages::model::quality),
+            get(pages::model::charts::quality),
         )
         .route(
             "/console/models/{model}/findings",
-            get(pages::model::findings),
+            get(pages::model::charts::findings),
         )
         .route("/console/models/{model}/why", get(pages::model::why))
         .route("/console/models/{model}/drift", get(pages::drift::page))
