@@ -24,6 +24,8 @@ pub(crate) struct Ask {
     api: Arc<Router>,
     /// From where the browser says that the page is asked for.
     site: Option<HeaderValue>,
+    /// And from whom it believes to ask it.
+    host: Option<HeaderValue>,
 }
 
 /// Why there is no answer.
@@ -115,7 +117,7 @@ impl Ask {
             && text("sec-fetch-dest") == Some("document")
             && *method == Method::GET;
         if follows_link {
-            site = None;
+            site = Some(HeaderValue::from_static("none"));
         }
         // Browsers that do not say from where say at least for which site's page they post.
         if *method != Method::GET
@@ -126,7 +128,8 @@ impl Ask {
                 site = Some(HeaderValue::from_static("cross-site"));
             }
         }
-        Self { api, site }
+        let host = headers.get(HOST).cloned();
+        Self { api, site, host }
     }
 
     /// A record.
@@ -181,6 +184,9 @@ impl Ask {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(site) = &self.site {
             headers.insert(FETCH_SITE, site.clone());
+        }
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
         }
         let Ok(response) = Router::clone(&self.api).oneshot(request).await;
         let status = response.status();

@@ -44,6 +44,9 @@ pub enum Caller {
     Anonymous,
     /// Somebody whose web page, on another site, sent the request through a visitor's browser.
     CrossSite,
+    /// A browser that was led here under a name that is not the server's: whoever owns the name may have let it point
+    /// here to read what is not theirs.
+    OtherName,
 }
 
 /// Who is let in.
@@ -61,6 +64,13 @@ pub fn check<D: Deed>(policy: Policy, caller: Caller) -> Result<Permission<D>, R
         (Policy::Trusting, Caller::CrossSite) => Err(Refusal::Forbidden {
             why: format!("`{}` was asked for by a page of another site", D::NAME),
         }),
+        (Policy::Trusting, Caller::OtherName) => Err(Refusal::Forbidden {
+            why: format!(
+                "`{}` was asked for by a browser under a name that is not this server's; use its address or \
+                 `localhost`, or start it with `--hostname NAME`",
+                D::NAME
+            ),
+        }),
     }
 }
 
@@ -73,5 +83,6 @@ mod tests {
         assert!(check::<Predict>(Policy::Trusting, Caller::Anonymous).is_ok());
         assert!(check::<Change>(Policy::Trusting, Caller::CrossSite).is_err());
         assert!(check::<Read>(Policy::Trusting, Caller::CrossSite).is_err());
+        assert!(check::<Read>(Policy::Trusting, Caller::OtherName).is_err());
     }
 }

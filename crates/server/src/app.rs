@@ -41,6 +41,8 @@ pub struct Config {
     pub shared_memory: bool,
     /// How many cores the server may use.
     pub cores: usize,
+    /// The names by which browsers may reach it.
+    pub hostnames: Hostnames,
     /// Routes that a container platform asks for.
     pub container: ContainerRoutes,
     /// What the ledger keeps of models whose manifest does not say.
@@ -49,6 +51,33 @@ pub struct Config {
     pub prices: Option<Prices>,
     /// Who is told of alerts; none where nobody is.
     pub alerts: Option<Receivers>,
+}
+
+/// By which names browsers may reach a server. Programs use whatever name they like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hostnames {
+    /// By any: the network is trusted.
+    #[default]
+    Any,
+    /// By an address, `localhost`, a name below it, and these.
+    Only(Vec<String>),
+}
+
+impl Hostnames {
+    /// Whether a `Host` header, with or without a port, is one of them.
+    pub(crate) fn know(&self, host: &str) -> bool {
+        let Self::Only(names) = self else { return true };
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        address.parse::<std::net::IpAddr>().is_ok()
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || names.iter().any(|it| it.eq_ignore_ascii_case(&name))
+    }
 }
 
 /// Routes that a container platform names in its environment.
@@ -77,6 +106,7 @@ pub(crate) struct App {
     pub(crate) started_ms: i64,
     /// Requests being worked on.
     pub(crate) requests: AtomicU64,
+    pub(crate) hostnames: Hostnames,
     pub(crate) container: ContainerRoutes,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) ledger_mode: Mode,
@@ -157,6 +187,37 @@ impl App {
                         .to_owned(),
                 })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_reaches_a_server_by_its_own_names() {
+        let names = Hostnames::Only(vec!["models.example".to_owned()]);
+        for known in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "localhost:8080",
+            "LOCALHOST",
+            "a.localhost:1",
+            "models.example",
+            "Models.Example:8080",
+        ] {
+            assert!(names.know(known), "{known}");
+        }
+        for other in [
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
+            assert!(!names.know(other), "{other}");
+            assert!(Hostnames::Any.know(other), "{other}");
         }
     }
 }

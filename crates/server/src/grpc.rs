@@ -102,7 +102,7 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
 
 impl Service {
     fn allowed<D: Deed>(&self, metadata: &MetadataMap) -> Result<Permission<D>, Status> {
-        access::check(self.app.policy, caller(metadata.as_ref()))
+        access::check(self.app.policy, caller(&self.app, metadata.as_ref()))
             .map_err(|refusal| status(&refusal))
     }
 

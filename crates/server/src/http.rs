@@ -9,10 +9,10 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use domain::access::{self, Caller, Deed, Permission, Policy, Read};
+use domain::access::{self, Caller, Deed, Permission, Read};
 use domain::rollout::assign::RouteToken;
 use domain::{Reference, Refusal, Selector};
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt;
@@ -88,18 +88,18 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
     let console = console::routes(api.clone());
     let home = {
         let console = console.clone();
-        let policy = app.policy;
-        move |request: Request| root(policy, console, request)
+        let app = Arc::clone(app);
+        move |request: Request| root(app, console, request)
     };
     api.route("/", get(home)).merge(console)
 }
 
 /// The console for browsers; whoever else asks for `/` wants to know whether there is somebody.
-async fn root(policy: Policy, console: Router, mut request: Request) -> Response {
+async fn root(app: Arc<App>, console: Router, mut request: Request) -> Response {
     let accepts = request.headers().get(ACCEPT).map(HeaderValue::as_bytes);
     let is_browser = accepts.is_some_and(|it| it.windows(9).any(|it| it == b"text/html"));
     if !is_browser {
-        let allowed = access::check::<Read>(policy, caller(request.headers()));
+        let allowed = access::check::<Read>(app.policy, caller(&app, request.headers()));
         return allowed.map_or_else(|refusal| refuse(&refusal), |_| rows::alive());
     }
     *request.uri_mut() = Uri::from_static("/console");
@@ -173,7 +173,7 @@ impl<D: Deed> FromRequestParts<Arc<App>> for Allowed<D> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
-        access::check(app.policy, caller(&parts.headers))
+        access::check(app.policy, caller(app, &parts.headers))
             .map(Self)
             .map_err(|refusal| refuse(&refusal))
     }
@@ -185,11 +185,16 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who asks, as far as the headers tell.
-pub(crate) fn caller(headers: &HeaderMap) -> Caller {
+pub(crate) fn caller(app: &App, headers: &HeaderMap) -> Caller {
     // Browsers set it and pages cannot: https://www.w3.org/TR/fetch-metadata/
     match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"cross-site" | b"same-site") => Caller::CrossSite,
-        _ => Caller::Anonymous,
+        None if !headers.contains_key(ORIGIN) => Caller::Anonymous,
+        // A browser: its page may be under a name that somebody let point here (DNS rebinding).
+        _ => match headers.get(HOST).map(HeaderValue::to_str) {
+            Some(Ok(host)) if !app.hostnames.know(host) => Caller::OtherName,
+            _ => Caller::Anonymous,
+        },
     }
 }
 

@@ -57,7 +57,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-pub use app::{Config, ContainerRoutes};
+pub use app::{Config, ContainerRoutes, Hostnames};
 pub use engines::EngineSource;
 pub use http::Front;
 
@@ -99,6 +99,7 @@ impl Server {
             engine,
             limits,
             shared_memory,
+            hostnames,
             cores,
             container,
             ledger_mode,
@@ -146,6 +147,7 @@ impl Server {
             tasks,
             listening: Tasks::default(),
             shared_memory: SharedMemory::new(shared_memory),
+            hostnames,
             started_ms: clock::wall_ms(),
             requests: Default::default(),
             container,

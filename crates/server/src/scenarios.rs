@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::app::App;
-use super::{Config, ContainerRoutes, EngineSource, Server};
+use super::{Config, ContainerRoutes, EngineSource, Hostnames, Server};
 
 mod alerts;
 mod inputs;
@@ -58,6 +58,7 @@ fn config(fake: &Fake, folder: &std::path::Path, limits: Limits) -> Config {
         engine: EngineSource::Ready(Arc::new(fake.clone())),
         limits,
         shared_memory: false,
+        hostnames: Hostnames::Only(Vec::new()),
         cores: 1,
         container: ContainerRoutes::default(),
         ledger_mode: domain::ledger::Mode::default(),
@@ -542,6 +543,20 @@ async fn a_page_of_another_site_changes_nothing() {
         .expect("valid");
     let response = site.client.request(request).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    // Nor does a browser that was led here by a name that points here and is somebody else's.
+    for path in ["/api/v1/models", "/console", "/"] {
+        let request = Request::builder()
+            .uri(format!("http://{}{path}", site.address))
+            .header("host", "evil.example:8080")
+            .header("accept", "text/html")
+            .header("sec-fetch-site", "none")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", "document")
+            .body(Body::empty())
+            .expect("valid");
+        let response = site.client.request(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+    }
     assert_eq!(site.ask("m").await.status, StatusCode::OK);
     site.end().await;
 }

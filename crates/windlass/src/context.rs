@@ -74,6 +74,7 @@ impl Context {
             engine: server::EngineSource::Library(places.collect()),
             limits: Limits::default(),
             shared_memory: false,
+            hostnames: server::Hostnames::Any,
             cores,
             container: server::ContainerRoutes::default(),
             ledger_mode: domain::ledger::Mode::default(),

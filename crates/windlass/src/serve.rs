@@ -14,7 +14,7 @@ use domain::budget::Prices;
 use domain::ledger::Mode;
 use domain::limits::Limits;
 use domain::{ModelName, Reference, Selector};
-use server::Server;
+use server::{Hostnames, Server};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -67,6 +67,10 @@ pub(crate) struct ServeArgs {
     /// there is no access control yet, so the network must be trusted
     #[arg(long)]
     open: bool,
+    /// A name by which browsers may reach it besides `localhost` and addresses, where a proxy on this machine passes
+    /// requests on. May be given again. With `--open` they may use any
+    #[arg(long, value_name = "NAME")]
+    hostname: Vec<String>,
     /// Sets an upper bound, such as `body_bytes_max=1048576`; `docs/limits.md` lists them
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = read_limit)]
     limits: Vec<(String, u64)>,
@@ -140,6 +144,10 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ex
             .map_err(|why| Failure::usage(why, "`docs/limits.md` lists the limits"))?;
     }
     config.shared_memory = args.system_shared_memory;
+    config.hostnames = match args.open {
+        true => Hostnames::Any,
+        false => Hostnames::Only(args.hostname.clone()),
+    };
     config.ledger_mode = args.ledger;
     config.prices = args.prices.as_deref().map(read_prices).transpose()?;
     config.alerts = args.alerts.as_deref().map(read_receivers).transpose()?;
