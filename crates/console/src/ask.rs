@@ -17,6 +17,8 @@ use wire::api::{ErrorDetailRecord, ErrorRecord};
 /// The most that an answer may have.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 const FETCH_SITE: &str = "sec-fetch-site";
+/// The header that carries the stable name of a refusal, in every protocol.
+const CODE: &str = "windlass-code";
 
 /// Asks the API for one page.
 #[derive(Clone)]
@@ -39,6 +41,13 @@ impl Problem {
     pub(crate) fn unknown(path: &str) -> Self {
         let mut problem = Self::of(StatusCode::NOT_FOUND, format!("there is no page `{path}`"));
         problem.error.code = "unknown_path".to_owned();
+        problem
+    }
+
+    /// Of what somebody typed and the API was not asked.
+    pub(crate) fn typed(message: String) -> Self {
+        let mut problem = Self::of(StatusCode::BAD_REQUEST, message);
+        problem.error.code = "malformed".to_owned();
         problem
     }
 
@@ -148,6 +157,18 @@ impl Ask {
         self.call(Method::POST, &address, Body::from(bytes)).await
     }
 
+    /// Ends something.
+    pub(crate) async fn delete(&self, address: Address) -> Result<(), Problem> {
+        let answered = self.bytes(Method::DELETE, &address, Body::empty()).await;
+        answered.map(drop)
+    }
+
+    /// What is no record.
+    pub(crate) async fn text(&self, address: Address) -> Result<String, Problem> {
+        let bytes = self.bytes(Method::GET, &address, Body::empty()).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -190,6 +211,7 @@ impl Ask {
         }
         let Ok(response) = Router::clone(&self.api).oneshot(request).await;
         let status = response.status();
+        let code = response.headers().get(CODE).cloned();
         let bytes = read(response).await?;
         if status.is_success() {
             return Ok(bytes);
@@ -197,8 +219,25 @@ impl Ask {
         Err(match serde_json::from_slice::<ErrorRecord>(&bytes) {
             Ok(ErrorRecord { error }) => Problem { status, error },
             // The protocols have errors of their own shapes.
-            Err(_) => Problem::of(status, String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => {
+                let mut problem = Problem::of(status, said(&bytes));
+                if let Some(code) = code.as_ref().and_then(|it| it.to_str().ok()) {
+                    problem.error.code = code.to_owned();
+                }
+                problem
+            }
         })
+    }
+}
+
+/// The sentence of an error of the Open Inference Protocol, or all that was answered.
+fn said(bytes: &[u8]) -> String {
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(serde_json::Value::Object(error)) => match error.get("error") {
+            Some(serde_json::Value::String(said)) => said.clone(),
+            _ => String::from_utf8_lossy(bytes).into_owned(),
+        },
+        _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 

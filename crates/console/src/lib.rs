@@ -65,6 +65,9 @@ pub fn routes(api: Router) -> Router {
             get(pages::rollouts::shadow),
         )
         .route("/console/rollouts/{id}/{deed}", post(pages::rollouts::act))
+        .route("/console/predictions", get(pages::predictions::page))
+        .route("/console/predictions/found", get(pages::predictions::found))
+        .route("/console/predictions/{id}", get(pages::story::page))
         .route("/console/assets/{name}", get(assets::asset))
         .route("/console/{*other}", any(pages::unknown))
         .layer(axum::middleware::map_response(guarded))

@@ -11,7 +11,9 @@ use crate::assets;
 pub(crate) mod drift;
 pub(crate) mod model;
 pub(crate) mod models;
+pub(crate) mod predictions;
 pub(crate) mod rollouts;
+pub(crate) mod story;
 
 /// What is around a page.
 pub(crate) struct Frame {

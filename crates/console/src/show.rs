@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 
 use askama::filters::Safe;
 use domain::time::show_moment;
+use serde_json::Value;
 
 use crate::ask::Address;
 
@@ -83,6 +84,32 @@ pub(crate) fn ms(value: impl Borrow<f64>) -> String {
 /// The same of what may not be there.
 pub(crate) fn some_ms(value: &Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |it| ms(it))
+}
+
+/// Microseconds.
+pub(crate) fn us(value: impl Borrow<f64>) -> String {
+    ms(*value.borrow() / 1000.0)
+}
+
+/// How long something took or lasts, in its two largest units: `2 d 3 h`.
+pub(crate) fn span_us(length: impl Borrow<i64>) -> String {
+    let seconds = length.borrow() / 1_000_000;
+    match seconds {
+        ..1 => us(*length.borrow() as f64),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A value of JSON: text without quotes, numbers as they came.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// So many a second.
@@ -177,6 +204,10 @@ mod tests {
             ["310 µs", "1.94 ms", "250 ms", "2.3 s"]
         );
         assert_eq!(count(1_234_567_u64), "1,234,567");
+        assert_eq!(
+            [1500, 61_000_000, 7_260_000_000, 90_000_000_000].map(|it: i64| span_us(it)),
+            ["1.50 ms", "1 min 1 s", "2 h 1 min", "1 d 1 h"]
+        );
     }
 
     #[test]
