@@ -57,6 +57,10 @@ pub fn routes(api: Router) -> Router {
             "/console/models/{model}/drift/columns",
             get(pages::drift::columns),
         )
+        .route(
+            "/console/models/{model}/try",
+            get(pages::trial::page).post(pages::trial::answer),
+        )
         .route("/console/rollouts", get(pages::rollouts::list))
         .route("/console/rollouts/{id}", get(pages::rollouts::page))
         .route("/console/rollouts/{id}/now", get(pages::rollouts::now))

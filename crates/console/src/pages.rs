@@ -14,6 +14,7 @@ pub(crate) mod models;
 pub(crate) mod predictions;
 pub(crate) mod rollouts;
 pub(crate) mod story;
+pub(crate) mod trial;
 
 /// What is around a page.
 pub(crate) struct Frame {

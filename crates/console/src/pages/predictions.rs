@@ -358,7 +358,7 @@ mod tests {
     fn search(of: &[(&str, &str)]) -> Search {
         let address = of
             .iter()
-            .fold(Address::of("", &[]), |address, (name, value)| {
+            .fold(Address::of("/x", &[]), |address, (name, value)| {
                 address.with(name, value)
             });
         let uri = address.as_str().parse().expect("an address");

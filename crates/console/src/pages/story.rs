@@ -133,7 +133,7 @@ fn told(story: &PredictionRecord, signature: Option<&SignatureRecord>) -> Told {
 }
 
 /// What a prediction is, in a few words.
-fn headline(row: &Map<String, Value>) -> String {
+pub(super) fn headline(row: &Map<String, Value>) -> String {
     let text = |name: &str| row.get(name).map(show::value);
     let number = |name: &str| row.get(name).and_then(Value::as_f64);
     if let Some(code) = text("code") {
