@@ -97,6 +97,20 @@ pub struct Finding {
     pub evidence: Evidence,
 }
 
+impl Finding {
+    /// Its evidence as it is kept: JSON has no word for numbers that are none.
+    pub fn storable_evidence(&self) -> Evidence {
+        let storable = |(name, fact): (&String, &Fact)| {
+            let fact = match fact {
+                Fact::Number(number) if !number.is_finite() => Fact::Text(number.to_string()),
+                fact => fact.clone(),
+            };
+            (name.clone(), fact)
+        };
+        self.evidence.iter().map(storable).collect()
+    }
+}
+
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -106,6 +120,25 @@ pub enum Verdict {
     Fine,
     /// There is not enough to tell.
     Unknown,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Bad, Self::Fine, Self::Unknown];
+
+    /// Its name: `bad`, `fine`, `unknown`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bad => "bad",
+            Self::Fine => "fine",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The verdict with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
 }
 
 /// What a finding rests on, by name.

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::engines::{EngineSource, Engines};
 use crate::experiments::Experiments;
 use crate::ledger::{Budgets, Keeper};
+use crate::looks::Looks;
 use crate::models::Served;
 use crate::questions::Questions;
 use crate::rollouts::Rollouts;
@@ -120,6 +121,7 @@ pub(crate) struct App {
     pub(crate) experiments: Arc<Experiments>,
     /// Those that were read.
     pub(crate) attributes: Known,
+    pub(crate) looks: Looks,
 }
 
 impl App {

@@ -27,6 +27,7 @@ pub(crate) mod events;
 mod experiments;
 mod inputs;
 mod ledger;
+mod looks;
 mod metrics;
 pub(crate) mod oip;
 mod openapi;
@@ -76,6 +77,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(attributes::routes())
         .merge(drift::routes())
         .merge(inputs::routes())
+        .merge(looks::routes())
         .merge(why::routes())
         .merge(alerts::routes())
         .merge(rollouts::routes())

@@ -23,6 +23,7 @@ mod labels;
 mod ledger;
 mod listen;
 mod loading;
+mod looks;
 mod margins;
 mod memory;
 mod models;
@@ -120,6 +121,7 @@ impl Server {
         let (alerts, office, errands) = alerts::open(&store, receivers).await?;
         let rollouts = Arc::new(rollouts::Rollouts::open(&store).await?);
         let experiments = Arc::new(experiments::Experiments::open(&store).await?);
+        let looks = looks::Looks::open(&store).await?;
         let engines = Arc::new(Engines::new(engine));
         let prices = prices.map(Arc::new);
         let budgets = Arc::new(Budgets::default());
@@ -161,6 +163,7 @@ impl Server {
             streams: Arc::new(Semaphore::new(http::events::STREAMS_MAX)),
             experiments,
             attributes: Default::default(),
+            looks,
         };
         let app = Arc::new(app);
         office.start(&app.tasks);

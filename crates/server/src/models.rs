@@ -374,6 +374,7 @@ pub(crate) async fn remove_model(
 ) -> Result<(), Refusal> {
     unload(app, permission, model).await?;
     app.store.registry.remove_model(model, &change).await?;
+    app.looks.forget(model);
     sweep(app).await
 }
 

@@ -1,5 +1,5 @@
 //! The monitors: every served model is looked at as often as its manifest says, and what is found is reported to
-//! `alerts`. One look at a time, off the way of requests.
+//! `alerts` and kept by `looks`. One look at a time, off the way of requests.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -8,10 +8,12 @@ use std::time::Duration;
 use ::ledger::baseline::Kept;
 use domain::alert::Finding;
 use domain::{ModelName, Refusal, Version};
+use store::registry::looks::Kind;
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::clock::wall_ms;
+use crate::looks;
 use crate::running::Running;
 use crate::task::Tasks;
 
@@ -99,7 +101,8 @@ impl Watch {
             ("anomaly", self.anomaly.look(app, running, now_us).await),
             ("slo", self.slo.look(app, running, now_us).await),
         ];
-        report(app, running, looks).await;
+        let found = report(app, running, looks).await;
+        looks::keep(app, running, Kind::Series, found).await;
     }
 
     /// Every monitor by itself: one that cannot look keeps no other from it.
@@ -121,23 +124,30 @@ impl Watch {
             ("fairness", fairness::look(app, running).await),
             ("slo", slo::quality::look(app, running).await),
         ];
-        report(app, running, looks).await;
+        let found = report(app, running, looks).await;
+        looks::keep(app, running, Kind::Windows, found).await;
     }
 }
 
+/// Reports what was found, and gives all of it back.
 async fn report(
     app: &App,
     running: &Running,
     looks: impl IntoIterator<Item = (&'static str, Result<Vec<Finding>, Refusal>)>,
-) {
+) -> Vec<Finding> {
+    let mut all = Vec::new();
     for (monitor, found) in looks {
         match found {
             Ok(findings) if findings.is_empty() => {}
-            Ok(findings) => app.alerts.report(findings).await,
+            Ok(findings) => {
+                all.extend_from_slice(&findings);
+                app.alerts.report(findings).await;
+            }
             Err(refusal) => {
                 let model = format!("{}:{}", running.model, running.version);
                 tracing::warn!(%refusal, model, monitor, "a monitor could not look");
             }
         }
     }
+    all
 }

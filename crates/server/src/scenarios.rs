@@ -24,6 +24,7 @@ use super::{Config, ContainerRoutes, EngineSource, Hostnames, Server};
 
 mod alerts;
 mod inputs;
+mod looks;
 mod quality;
 mod rollouts;
 mod series;

@@ -27,6 +27,7 @@ mod attributes;
 mod baseline;
 mod events;
 pub mod experiments;
+pub mod looks;
 pub mod outbox;
 mod package;
 mod read;
@@ -201,6 +202,8 @@ async fn model_id(db: &mut SqliteConnection, model: &domain::ModelName) -> Resul
 mod alerts_tests;
 #[cfg(test)]
 mod experiments_tests;
+#[cfg(test)]
+mod looks_tests;
 #[cfg(test)]
 mod rollouts_tests;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::SEVERITY;
 use super::{
-    ALERTS_MAX, Acknowledgement, Alert, ENDED_KEPT, Event, EventKind, Evidence, Fact, Finding,
+    ALERTS_MAX, Acknowledgement, Alert, ENDED_KEPT, Event, EventKind, Evidence, Finding,
     Fingerprint, Incident, Moment, Rule, Severity, State, Verdict,
 };
 use crate::refusal::Refusal;
@@ -187,15 +187,6 @@ impl Book {
     }
 }
 
-/// JSON has no word for numbers that are none.
-fn storable((name, fact): (&String, &Fact)) -> (String, Fact) {
-    let fact = match fact {
-        Fact::Number(number) if !number.is_finite() => Fact::Text(number.to_string()),
-        fact => fact.clone(),
-    };
-    (name.clone(), fact)
-}
-
 fn unknown(fingerprint: Fingerprint) -> Refusal {
     Refusal::UnknownAlert {
         id: fingerprint.to_string(),
@@ -206,7 +197,7 @@ impl Alert {
     fn hear_bad(&mut self, finding: &Finding, now: Moment) -> Vec<Event> {
         self.known_at = now;
         self.summary.clone_from(&finding.summary);
-        self.evidence = finding.evidence.iter().map(storable).collect();
+        self.evidence = finding.storable_evidence();
         let mut events = Vec::new();
         if !self.is_active() {
             // Later than the one before, even where the clock was set back.

@@ -256,6 +256,11 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/models/{model}/findings",
+        "What monitors found at each look, the newest first: monitor, subject, from, to, before",
+    ),
+    (
+        "get",
         "/api/v1/models/{model}/versions/{version}/baseline",
         "What a version's predictions are measured against",
     ),

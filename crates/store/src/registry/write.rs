@@ -178,6 +178,7 @@ impl Registry {
         .map_err(failure::of_sql)?;
         run(&mut db, "DELETE FROM versions WHERE model_id = ?", id).await?;
         run(&mut db, super::attributes::REMOVE, id).await?;
+        run(&mut db, super::looks::REMOVE, id).await?;
         super::actions::end_standing_actions(&mut db, model, change).await?;
         tell(&mut db, model, "model_removed", json!({}), change).await?;
         db.commit().await.map_err(failure::of_sql)

@@ -1,6 +1,6 @@
 //! Records of what is served now, and of what monitors found.
 
-use domain::alert::Evidence;
+use domain::alert::{Evidence, Finding};
 use serde::{Deserialize, Serialize};
 
 use super::AliasRecord;
@@ -161,4 +161,17 @@ pub struct FindingRecord {
     pub summary: String,
     /// The numbers.
     pub evidence: Evidence,
+}
+
+impl From<&Finding> for FindingRecord {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            monitor: finding.monitor.clone(),
+            subject: finding.subject.clone(),
+            segment: finding.segment.clone(),
+            verdict: finding.verdict.name().to_owned(),
+            summary: finding.summary.clone(),
+            evidence: finding.storable_evidence(),
+        }
+    }
 }
