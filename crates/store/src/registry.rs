@@ -38,7 +38,7 @@ mod write;
 
 pub use attributes::AttributeSummary;
 pub use baseline::{BASELINE_BYTES_MAX, BaselineRecord};
-pub use events::{Event, EventId, NewEvent};
+pub use events::{Event, EventId, EventsAsked, NewEvent, Order};
 pub use package::{File, NewVersion, Pushed, digest_of_package};
 pub use read::{ModelSummary, VersionRecord, VersionSummary};
 pub use traffic::{AliasChange, AliasChangeId};

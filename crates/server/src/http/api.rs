@@ -113,7 +113,7 @@ impl RunEventsQuery {
     }
 }
 
-fn limited(asked: Option<u32>) -> u32 {
+pub(super) fn limited(asked: Option<u32>) -> u32 {
     asked.unwrap_or(PAGE).clamp(1, registry::LIST_MAX)
 }
 

@@ -15,16 +15,18 @@ use domain::{ModelName, Refusal};
 use futures::Stream;
 use http::HeaderMap;
 use serde::Deserialize;
-use store::registry::{Event, EventId};
+use store::registry::{Event, EventId, EventsAsked, Order, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 use wire::api;
 
 use super::Allowed;
-use super::api::{PageQuery, page, refuse, respond};
+use super::api::{limited, page, refuse, respond};
 use crate::app::App;
+use crate::clock::wall_ms;
+use crate::range::range_of;
 
 /// Those who listen at a time.
-pub(crate) const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 256;
 /// How often it is seen whether something happened.
 const LOOK: Duration = Duration::from_millis(250);
 /// Events that are read at once.
@@ -54,21 +56,67 @@ fn record(event: Event) -> api::EventRecord {
     }
 }
 
+#[derive(Deserialize)]
+struct EventsQuery {
+    /// Those of one model.
+    model: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    /// Whether the newest come first: then those before one follow, else those after one.
+    #[serde(default)]
+    newest: bool,
+    before: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
 async fn events(
     State(app): State<Arc<App>>,
     _: Allowed<Read>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<EventsQuery>,
 ) -> Response {
     let result = async {
-        let after = query.after.as_deref();
-        let after = after.map_or(Ok(EventId::START), |it| id("query parameter `after`", it))?;
-        let events = app.store.registry.events(after, query.limit()).await?;
+        let model: Option<ModelName> = query.model.as_deref().map(str::parse).transpose()?;
+        let now_us = wall_ms() * 1000;
+        let range = range_of(query.from.as_deref(), query.to.as_deref(), now_us)?;
+        let limit = limited(query.limit);
+        let order = order(&query)?;
+        let asked = EventsAsked {
+            model: model.as_ref(),
+            within: (
+                UnixMillis(range.from_us / 1000),
+                UnixMillis(range.to_us / 1000),
+            ),
+            order,
+            limit,
+        };
+        let events = app.store.registry.events_asked(&asked).await?;
         let records = events.into_iter().map(record).collect();
-        Ok(page(records, query.limit(), |it: &api::EventRecord| {
+        Ok(page(records, limit, |it: &api::EventRecord| {
             it.id.to_string()
         }))
     };
     respond(result.await)
+}
+
+fn order(query: &EventsQuery) -> Result<Order, Refusal> {
+    let (before, after) = (query.before.as_deref(), query.after.as_deref());
+    match (query.newest, before, after) {
+        (true, before, None) => Ok(Order::Newest {
+            before: before.map_or(Ok(EventId::END), |it| id("query parameter `before`", it))?,
+        }),
+        (false, None, after) => Ok(Order::Oldest {
+            after: after.map_or(Ok(EventId::START), |it| id("query parameter `after`", it))?,
+        }),
+        (true, _, Some(_)) => Err(Refusal::Malformed {
+            what: "query parameter `after`",
+            why: "with `newest=true` it is `before` that reads on".to_owned(),
+        }),
+        (false, Some(_), _) => Err(Refusal::Malformed {
+            what: "query parameter `before`",
+            why: "it needs `newest=true`; oldest first it is `after` that reads on".to_owned(),
+        }),
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,11 +141,7 @@ async fn stream(
             (None, Some(after)) => id("query parameter `after`", after)?,
             (None, None) => app.store.registry.newest_event().await?,
         };
-        let place = Arc::clone(&app.streams).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::Overloaded {
-            what: "places for those who listen",
-            limit: STREAMS_MAX as u64,
-        })?;
+        let place = place(&app)?;
         Ok(told(Listener {
             app: Arc::clone(&app),
             model,
@@ -112,6 +156,15 @@ async fn stream(
             .into_response(),
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// A place for one who listens, for as long as it is held.
+pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
+    let place = Arc::clone(&app.streams).try_acquire_owned();
+    place.map_err(|_| Refusal::Overloaded {
+        what: "places for those who listen",
+        limit: STREAMS_MAX as u64,
+    })
 }
 
 struct Listener {

@@ -77,7 +77,11 @@ const ROUTES: &[Route] = &[
     ("get", "/ping", "Whether a model answers (SageMaker)"),
     ("get", "/metrics", "Metrics in Prometheus' text format"),
     ("get", "/api/v1/status", "The server and how it is"),
-    ("get", "/api/v1/events", "What happened, oldest first"),
+    (
+        "get",
+        "/api/v1/events",
+        "What happened, oldest first: model, from, to, after; or the newest first: newest, before",
+    ),
     (
         "get",
         "/api/v1/events/stream",

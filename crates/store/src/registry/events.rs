@@ -14,6 +14,8 @@ pub struct EventId(pub i64);
 impl EventId {
     /// Before the first event.
     pub const START: Self = Self(0);
+    /// After the last one.
+    pub const END: Self = Self(i64::MAX);
 }
 
 /// Something that happened to a model.
@@ -42,6 +44,49 @@ pub struct Event {
     pub kind: String,
     /// The evidence.
     pub detail: Value,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct EventsAsked<'a> {
+    /// Those of one model; without it of all.
+    pub model: Option<&'a ModelName>,
+    /// From this time up to the other.
+    pub within: (UnixMillis, UnixMillis),
+    /// From where on, and which way.
+    pub order: Order,
+    /// How many.
+    pub limit: u32,
+}
+
+/// From where on events are read, and which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Those after an event, the oldest first.
+    Oldest {
+        /// This one.
+        after: EventId,
+    },
+    /// Those before an event, the newest first.
+    Newest {
+        /// This one.
+        before: EventId,
+    },
+}
+
+/// What reads events of some kind on one side of one of them.
+macro_rules! asked {
+    ($of:literal, $side:literal, $order:literal) => {
+        concat!(
+            "SELECT id, at, model, kind, detail FROM events WHERE ",
+            $of,
+            " id ",
+            $side,
+            " ?1 AND at >= ?2 AND at < ?3 ORDER BY id ",
+            $order,
+            " LIMIT ?4"
+        )
+    };
 }
 
 type Row = (i64, i64, String, String, String);
@@ -75,24 +120,31 @@ impl Registry {
         Ok(last.map_or(EventId::START, EventId))
     }
 
-    /// The events of one model from a time up to another, newest first.
-    pub async fn events_within(
-        &self,
-        model: &ModelName,
-        (from, to): (UnixMillis, UnixMillis),
-        limit: u32,
-    ) -> Result<Vec<Event>, Refusal> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, at, model, kind, detail FROM events
-             WHERE model = ? AND at >= ? AND at < ? ORDER BY id DESC LIMIT ?",
-        )
-        .bind(model.as_str())
-        .bind(from.0)
-        .bind(to.0)
-        .bind(limited(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failure::of_sql)?;
+    /// The events that are asked for, in the order that is asked for.
+    pub async fn events_asked(&self, asked: &EventsAsked<'_>) -> Result<Vec<Event>, Refusal> {
+        let EventsAsked {
+            model,
+            within: (from, to),
+            order,
+            limit,
+        } = asked;
+        // A statement for each case, so that each has its index.
+        let (statement, end) = match (model, order) {
+            (None, Order::Oldest { after }) => (asked!("", ">", "ASC"), *after),
+            (Some(_), Order::Oldest { after }) => (asked!("model = ?5 AND", ">", "ASC"), *after),
+            (None, Order::Newest { before }) => (asked!("", "<", "DESC"), *before),
+            (Some(_), Order::Newest { before }) => (asked!("model = ?5 AND", "<", "DESC"), *before),
+        };
+        let mut query = sqlx::query_as::<_, Row>(statement)
+            .bind(end.0)
+            .bind(from.0)
+            .bind(to.0)
+            .bind(limited(*limit));
+        if let Some(model) = model {
+            query = query.bind(model.as_str());
+        }
+        let rows = query.fetch_all(&self.readers).await;
+        let rows = rows.map_err(failure::of_sql)?;
         rows.into_iter().map(read).collect()
     }
 

@@ -4,7 +4,7 @@ use domain::Refusal;
 use domain::alert::{Evidence, Fact, label};
 use domain::why::{Clue, Role};
 use serde_json::Value;
-use store::registry::{LIST_MAX, UnixMillis};
+use store::registry::{EventId, EventsAsked, LIST_MAX, Order, UnixMillis};
 
 use super::{Asking, Found};
 use crate::alerts::Filter;
@@ -17,9 +17,15 @@ pub(super) async fn look(app: &App, asking: &Asking, found: &mut Found) -> Resul
     let from = UnixMillis((asking.at_us - asking.window_us).div_euclid(1000));
     let to = UnixMillis((asking.at_us + asking.window_us).div_euclid(1000));
     let registry = &app.store.registry;
-    let events = registry
-        .events_within(&asking.model, (from, to), LIST_MAX)
-        .await?;
+    let asked = EventsAsked {
+        model: Some(&asking.model),
+        within: (from, to),
+        order: Order::Newest {
+            before: EventId::END,
+        },
+        limit: LIST_MAX,
+    };
+    let events = registry.events_asked(&asked).await?;
     if events.len() >= LIST_MAX as usize {
         found.unjudged("events", format!("only the last {LIST_MAX} were looked at"));
     }
