@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod alert;
+pub mod attention;
 pub mod attributes;
 pub mod batch;
 pub mod budget;

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use domain::alert::notify::{Muted, Silence};
 use domain::alert::receiver::{Kind, Receivers};
 use domain::alert::{Alert, Book, Finding, Fingerprint, Matcher, Moment, Severity};
@@ -61,6 +62,8 @@ pub(crate) struct Counts {
     /// Deliveries that wait, and those given up.
     pub(crate) waiting: AtomicU64,
     pub(crate) dead: AtomicU64,
+    /// What happened to alerts and silences since the server was started.
+    pub(crate) changes: AtomicU64,
 }
 
 impl Counts {
@@ -113,6 +116,7 @@ enum Message {
 /// The alerts, from outside.
 pub(crate) struct Alerts {
     messages: mpsc::Sender<Message>,
+    active: Arc<ArcSwap<Vec<Listed>>>,
     pub(crate) counts: Arc<Counts>,
     /// Wakes the courier.
     pub(crate) post: Arc<Notify>,
@@ -140,6 +144,17 @@ impl Alerts {
             })
         });
         told.collect()
+    }
+
+    /// Those that are pending or fire, as the task left them last, in the same order as a list: at once, however busy the
+    /// task is.
+    pub(crate) fn active(&self) -> Arc<Vec<Listed>> {
+        self.active.load_full()
+    }
+
+    /// Grows with whatever happens to alerts and silences.
+    pub(crate) fn changes(&self) -> u64 {
+        self.counts.changes.load(Relaxed)
     }
 
     /// The alerts that are asked for, the most urgent first, then by their beginning.
@@ -264,6 +279,7 @@ pub(crate) async fn open(
     let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
     let (remedy, remedies) = mpsc::channel(REMEDIES_MAX);
     let counts = Arc::new(Counts::default());
+    let active: Arc<ArcSwap<Vec<Listed>>> = Arc::default();
     let (post, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let book = Book::new(registry.alerts().await?);
     let firing = book.iter().filter(|(_, it)| it.is_firing());
@@ -280,6 +296,7 @@ pub(crate) async fn open(
         changed: BTreeSet::new(),
         events: Vec::new(),
         remedy,
+        active: Arc::clone(&active),
         counts: Arc::clone(&counts),
         post: Arc::clone(&post),
         told: Arc::clone(&told),
@@ -297,6 +314,7 @@ pub(crate) async fn open(
     };
     let alerts = Alerts {
         messages,
+        active,
         counts,
         post,
         rollouts,

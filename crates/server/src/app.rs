@@ -22,7 +22,9 @@ use crate::experiments::Experiments;
 use crate::ledger::{Budgets, Keeper};
 use crate::looks::Looks;
 use crate::models::Served;
+use crate::overview;
 use crate::questions::Questions;
+use crate::recent::Recent;
 use crate::rollouts::Rollouts;
 use crate::route::Target;
 use crate::running::Running;
@@ -122,6 +124,9 @@ pub(crate) struct App {
     /// Those that were read.
     pub(crate) attributes: Known,
     pub(crate) looks: Looks,
+    pub(crate) recent: Recent,
+    /// What is told again and again to those who listen.
+    pub(crate) overview: overview::Told,
 }
 
 impl App {

@@ -205,6 +205,27 @@ pub(crate) fn show_state(state: Option<&State>) -> String {
     }
 }
 
+/// What a version of a model is doing, in a word, and why it failed where it did.
+pub(crate) fn told_state(
+    served: Option<&Model>,
+    version: Option<Version>,
+) -> (&'static str, Option<String>) {
+    let state = served
+        .zip(version)
+        .and_then(|(it, version)| it.states.get(&version));
+    state.map_or(("unloaded", None), told)
+}
+
+/// A state in a word, and why it failed where it did.
+pub(crate) fn told(state: &State) -> (&'static str, Option<String>) {
+    match state {
+        State::Loading => ("loading", None),
+        State::Ready => ("ready", None),
+        State::Unloading => ("unloading", None),
+        State::Failed { why } => ("failed", Some(why.clone())),
+    }
+}
+
 /// One model as the task sees it.
 #[derive(Default)]
 struct Slot {

@@ -31,6 +31,7 @@ mod looks;
 mod metrics;
 pub(crate) mod oip;
 mod openapi;
+mod overview;
 mod quality;
 mod rollouts;
 mod rows;
@@ -78,6 +79,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .merge(drift::routes())
         .merge(inputs::routes())
         .merge(looks::routes())
+        .merge(overview::routes())
         .merge(why::routes())
         .merge(alerts::routes())
         .merge(rollouts::routes())

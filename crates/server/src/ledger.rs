@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, wall_ms};
 use crate::package::blocking;
 use crate::pool::Timing;
+use crate::recent::PARTS;
 use crate::stats::LedgerCounts;
 
 /// How long a request waits for room before it goes without.
@@ -280,6 +281,8 @@ pub(crate) struct Recorder {
     /// Whether tensors are summed up rather than kept in columns.
     sums_up: bool,
     prices: Option<Arc<Prices>>,
+    /// Rows that have a cost, and what they cost in parts of a unit of money.
+    costs: [AtomicU64; 2],
     pub(crate) budget: Option<Arc<BudgetState>>,
     /// Whether runs are an accelerator's.
     accelerator: bool,
@@ -345,6 +348,7 @@ impl Recorder {
             caller: header(&setting.caller),
             sample: setting.sample,
             prices,
+            costs: Default::default(),
             budget,
             accelerator,
             threads,
@@ -365,6 +369,7 @@ impl Recorder {
             sample,
             sums_up,
             prices,
+            costs: _,
             budget: _,
             accelerator,
             threads,
@@ -385,6 +390,7 @@ impl Recorder {
             sample: *sample,
             sums_up: *sums_up,
             prices: prices.clone(),
+            costs: Default::default(),
             budget: None,
             accelerator: *accelerator,
             threads: *threads,
@@ -396,6 +402,12 @@ impl Recorder {
     /// What the rows look like.
     pub(crate) fn layout(&self) -> &Layout {
         self.writer.layout()
+    }
+
+    /// Rows that have a cost, and what they cost in [`PARTS`].
+    pub(crate) fn costs(&self) -> (u64, u64) {
+        let [rows, parts] = &self.costs;
+        (rows.load(Relaxed), parts.load(Relaxed))
     }
 
     /// Refuses a request that the model's budget has no room for.
@@ -414,9 +426,12 @@ impl Recorder {
         deadline: Duration,
     ) -> Result<(), Refusal> {
         let spent = self.spent(ended);
-        if let Some(budget) = &self.budget {
-            let cost = f64::from(spent.cost) * ended.rows as f64;
-            if cost.is_finite() {
+        let cost = f64::from(spent.cost) * ended.rows as f64;
+        if self.prices.is_some() && cost.is_finite() {
+            let [rows, parts] = &self.costs;
+            rows.fetch_add(rows_of(ended), Relaxed);
+            parts.fetch_add((cost * PARTS) as u64, Relaxed);
+            if let Some(budget) = &self.budget {
                 budget.add(ended.time_us / 1000, cost);
             }
         }

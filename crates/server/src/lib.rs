@@ -28,12 +28,14 @@ mod margins;
 mod memory;
 mod models;
 mod monitors;
+mod overview;
 mod package;
 mod pool;
 mod prepare;
 mod quality;
 mod questions;
 mod range;
+mod recent;
 mod replay;
 mod rollouts;
 mod route;
@@ -164,6 +166,8 @@ impl Server {
             experiments,
             attributes: Default::default(),
             looks,
+            recent: Default::default(),
+            overview: tokio::sync::watch::Sender::new(Arc::from("")),
         };
         let app = Arc::new(app);
         office.start(&app.tasks);
@@ -232,6 +236,10 @@ impl Server {
         // Weak: it ends when the server does.
         let watching = monitors::watch(Arc::downgrade(&app), tasks.clone());
         tasks.start("monitors", watching);
+        let counting = recent::watch(Arc::downgrade(&app), tasks.clone());
+        tasks.start("recent", counting);
+        let telling = overview::watch(Arc::downgrade(&app), tasks.clone());
+        tasks.start("overview", telling);
         let watching = rollouts::watch(Arc::downgrade(&app), tasks.clone());
         tasks.start("rollouts", watching);
         let watching = experiments::watch(Arc::downgrade(&app), tasks.clone());

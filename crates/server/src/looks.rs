@@ -72,16 +72,11 @@ impl Looks {
     }
 
     /// What each monitor found last, of every model.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what is served is told with it")
-    )]
     pub(crate) fn newest(&self) -> HashMap<ModelName, Newest> {
         self.lock().clone()
     }
 
     /// Grows with each look.
-    #[expect(dead_code, reason = "what is served is told with it")]
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::inputs::Inputs;
 use crate::ledger::{Asked, Asker, Ended, Recorder};
 use crate::pool::{Done, Job, Pool};
+use crate::recent::Counted;
 use crate::stats::Stats;
 
 /// The longest that a request may take where neither the model nor the caller says.
@@ -264,6 +265,19 @@ impl Running {
             .get_or_init(|| Arc::new(self.recorder.unheard()));
         recorder.keep(&asked, &ended, self.timeout).await?;
         result.map(drop)
+    }
+
+    /// What it has done since it was loaded.
+    pub(crate) fn counted(&self) -> Counted {
+        let (answered, failed, buckets) = self.stats.requests();
+        let (rows, cost) = self.recorder.costs();
+        Counted {
+            answered,
+            failed,
+            buckets,
+            rows,
+            cost,
+        }
     }
 
     /// A request that works, as JSON; none where a string in it is not UTF-8.

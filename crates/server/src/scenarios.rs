@@ -25,6 +25,7 @@ use super::{Config, ContainerRoutes, EngineSource, Hostnames, Server};
 mod alerts;
 mod inputs;
 mod looks;
+mod overview;
 mod quality;
 mod rollouts;
 mod series;

@@ -214,6 +214,21 @@ impl Stats {
         }
     }
 
+    /// Requests answered and those that were not, and how long the answered took by bucket, the last of which has what
+    /// took longer than every bound.
+    pub(crate) fn requests(&self) -> (u64, u64, [u64; BUCKETS_S.len() + 1]) {
+        let mut buckets = [0; BUCKETS_S.len() + 1];
+        // The count first: what is answered meanwhile is then told next time, not twice.
+        let count = self.request_s.count.load(Relaxed);
+        for (bucket, it) in buckets.iter_mut().zip(&self.request_s.counts) {
+            *bucket = it.load(Relaxed);
+        }
+        let within: u64 = buckets.iter().sum();
+        buckets[BUCKETS_S.len()] = count.saturating_sub(within);
+        let answered = self.success.count.load(Relaxed);
+        (answered, self.fail.count.load(Relaxed), buckets)
+    }
+
     /// Runs by their rows.
     pub(crate) fn by_rows(&self) -> BTreeMap<usize, RunsOf> {
         self.by_rows

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use domain::alert::act::{self, NotNow, Outcome};
 use domain::alert::notify::{
     Decision, Facts, Inhibition, Notification, Place, Route, Sent, Silence, decide, muted,
@@ -52,6 +53,8 @@ pub(super) struct Desk {
     pub(super) changed: BTreeSet<Fingerprint>,
     pub(super) events: Vec<Event>,
     pub(super) remedy: mpsc::Sender<Remedy>,
+    /// Those that are pending or fire, for whoever looks.
+    pub(super) active: Arc<ArcSwap<Vec<Listed>>>,
     pub(super) counts: Arc<Counts>,
     /// Wakes the courier.
     pub(super) post: Arc<Notify>,
@@ -117,6 +120,7 @@ impl Desk {
             Message::AddSilence(silence, reply) => {
                 let added = self.store.registry.add_silence(silence).await;
                 self.silences.extend(added.clone());
+                self.counts.changes.fetch_add(1, Relaxed);
                 let _ = reply.send(added);
             }
             Message::EndSilence(id, reply) => {
@@ -124,6 +128,7 @@ impl Desk {
                 let ended = self.store.registry.end_silence(id, now).await;
                 if ended.is_ok() {
                     self.silences.retain(|it| it.id != id);
+                    self.counts.changes.fetch_add(1, Relaxed);
                 }
                 let _ = reply.send(ended);
             }
@@ -200,6 +205,7 @@ impl Desk {
             self.to_act.insert(fingerprint);
         }
         self.changed.insert(fingerprint);
+        self.counts.changes.fetch_add(1, Relaxed);
         self.events.push(event);
         if self.events.len() > UNSAVED_MAX {
             self.events.remove(0);
@@ -280,6 +286,7 @@ impl Desk {
         }
         self.trim(now).await;
         let saved = self.save().await;
+        self.active.store(Arc::new(self.list(&Filter::default())));
         let acted = self.act(now).await;
         self.count();
         let decided = self.tell(now).await;

@@ -8,7 +8,6 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use domain::access::{Change, Permission, Read};
-use domain::lifecycle::State as LoadState;
 use domain::rollout::command::Person;
 use domain::{Alias, DataType, Digest, ModelName, Refusal, Version};
 use futures::StreamExt;
@@ -24,7 +23,7 @@ use wire::api;
 use super::{Allowed, done, json, refusal_with};
 use crate::app::App;
 use crate::body::Sent;
-use crate::catalog::Model;
+use crate::catalog::{Model, told, told_state};
 use crate::models::{self, Push, change};
 use crate::running::Running;
 use crate::standing::Standing;
@@ -220,13 +219,7 @@ async fn list(
 
 fn model_record(app: &App, summary: &registry::ModelSummary) -> api::ModelRecord {
     let served = app.catalog.model(&summary.name);
-    let (state, why) = match &served {
-        None => ("unloaded".to_owned(), None),
-        Some(model) => match summary.traffic.and_then(|it| model.states.get(&it)) {
-            None => ("unloaded".to_owned(), None),
-            Some(state) => state_record(state),
-        },
-    };
+    let (state, why) = told_state(served.as_deref(), summary.traffic);
     api::ModelRecord {
         name: summary.name.to_string(),
         created_ms: summary.created_at.0,
@@ -235,30 +228,20 @@ fn model_record(app: &App, summary: &registry::ModelSummary) -> api::ModelRecord
         traffic: api::TrafficRecord {
             version: summary.traffic.map(Version::number),
         },
-        state,
+        state: state.to_owned(),
         why,
     }
 }
 
-fn state_record(state: &LoadState) -> (String, Option<String>) {
-    let (name, why) = match state {
-        LoadState::Loading => ("loading", None),
-        LoadState::Ready => ("ready", None),
-        LoadState::Unloading => ("unloading", None),
-        LoadState::Failed { why } => ("failed", Some(why.clone())),
-    };
-    (name.to_owned(), why)
-}
-
 fn version_record(served: Option<&Model>, summary: &VersionSummary) -> api::VersionRecord {
     let (state, why) = match served.and_then(|it| it.states.get(&summary.version)) {
-        Some(state) => state_record(state),
-        None => (summary.state.name().to_owned(), None),
+        Some(state) => told(state),
+        None => (summary.state.name(), None),
     };
     api::VersionRecord {
         version: summary.version.number(),
         digest: summary.digest.to_string(),
-        state,
+        state: state.to_owned(),
         why,
         source: summary.source.clone(),
         created_ms: summary.created_at.0,

@@ -89,6 +89,16 @@ const ROUTES: &[Route] = &[
     ),
     (
         "get",
+        "/api/v1/overview",
+        "Every model as it is now, those first that need attention most: model",
+    ),
+    (
+        "get",
+        "/api/v1/overview/stream",
+        "The same every two seconds, as server-sent events `overview` with the newest point of each model",
+    ),
+    (
+        "get",
         "/api/v1/manifest-schema.json",
         "The JSON Schema of windlass.yaml",
     ),

@@ -1,5 +1,7 @@
 //! Which version answers: the model's traffic, and aliases with their history.
 
+use std::collections::BTreeMap;
+
 use domain::{Alias, ModelName, Reference, Refusal, Selector, Version};
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -146,6 +148,27 @@ impl Registry {
             Ok((alias, version_of(number)?))
         };
         rows.into_iter().map(read).collect()
+    }
+
+    /// The aliases of every model by name, at most [`super::LIST_MAX`] for each of as many models.
+    pub async fn all_aliases(&self) -> Result<BTreeMap<ModelName, Vec<(Alias, Version)>>, Refusal> {
+        let most = i64::from(super::LIST_MAX) * i64::from(super::LIST_MAX);
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT models.name, aliases.name, number FROM aliases JOIN models ON model_id = models.id
+             ORDER BY model_id, aliases.name LIMIT ?",
+        )
+        .bind(most)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failure::of_sql)?;
+        let mut all: BTreeMap<ModelName, Vec<(Alias, Version)>> = BTreeMap::new();
+        for (model, name, number) in rows {
+            let wrong = |refusal| failure::of_record("alias", refusal);
+            let alias = name.parse().map_err(wrong)?;
+            let of = all.entry(model.parse().map_err(wrong)?).or_default();
+            of.push((alias, version_of(number)?));
+        }
+        Ok(all)
     }
 
     /// What an alias named, newest first, from the newest or before an entry. One that never was has

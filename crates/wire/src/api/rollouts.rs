@@ -8,6 +8,7 @@ use domain::rollout::command::Person;
 use domain::rollout::evidence::{Evidence, Figure, Role, Tested, Verdict};
 use domain::rollout::spec::ShadowSetting;
 use domain::rollout::state::State;
+use domain::rollout::traffic::Traffic;
 use domain::rollout::{Event, Plan, Rollout};
 use serde::{Deserialize, Serialize};
 
@@ -169,19 +170,6 @@ impl RolloutRecord {
     pub fn of(rollout: &Rollout) -> Self {
         let Rollout { plan, progress } = rollout;
         let Person { who, why } = plan.person();
-        let traffic = rollout.traffic();
-        let share = |arm: String, version: Version, percent: f64| ShareRecord {
-            arm,
-            version: version.number(),
-            percent,
-        };
-        let shares = traffic.split.shares().into_iter();
-        let shares = shares
-            .filter(|it| it.2 > 0)
-            .map(|(arm, version, parts)| share(arm.to_string(), version, f64::from(parts) / 100.0));
-        let shadow = traffic
-            .shadow
-            .map(|it| share("shadow".to_owned(), it.version, it.sample.get() * 100.0));
         Self {
             id: plan.id().to_string(),
             model: plan.model().to_string(),
@@ -196,12 +184,31 @@ impl RolloutRecord {
             until_ms: progress.until.0,
             who: who.clone(),
             why: why.clone(),
-            traffic: shares.chain(shadow).collect(),
+            traffic: ShareRecord::all(&rollout.traffic()),
             shadow_percent: match &plan.spec().shadow {
                 ShadowSetting::Off(Off::Off) => None,
                 ShadowSetting::Sample(it) => Some(it.sample.get() * 100.0),
             },
         }
+    }
+}
+
+impl ShareRecord {
+    /// Who has a part of the traffic, and who answers besides.
+    pub fn all(traffic: &Traffic) -> Vec<Self> {
+        let share = |arm: String, version: Version, percent: f64| Self {
+            arm,
+            version: version.number(),
+            percent,
+        };
+        let shares = traffic.split.shares().into_iter();
+        let shares = shares
+            .filter(|it| it.2 > 0)
+            .map(|(arm, version, parts)| share(arm.to_string(), version, f64::from(parts) / 100.0));
+        let shadow = traffic
+            .shadow
+            .map(|it| share("shadow".to_owned(), it.version, it.sample.get() * 100.0));
+        shares.chain(shadow).collect()
     }
 }
 
