@@ -34,7 +34,7 @@ class Console(Started, Credit):
         return self.get("/api/v1/rollouts?limit=1")["items"][0]
 
     def asked(self, count, change=lambda row: row):
-        """Asks about applicants, each with a key of its own; the ids and what turned out to be true."""
+        """Asks about applicants, each with a key of its own, and tells what turned out to be true."""
         rows, truths = applicants()
         draw = random.Random(count)
         chosen = [draw.randrange(len(rows)) for _ in range(count)]
@@ -44,7 +44,8 @@ class Console(Started, Credit):
             headers = {"x-customer": f"customer-{count}-{key}"}
             ids.append(f"{by_infer(connection, [row], headers.items()).id}.0")
         connection.close()
-        return ids, [truths[it] for it in chosen]
+        pairs = zip(ids, chosen, strict=True)
+        self.label([{"prediction_id": id, "label": truths[at]} for id, at in pairs])
 
 
 def richer(row):
@@ -65,9 +66,7 @@ def world(tmp_path_factory):
         server.command("push", first, "--reference", EXAMPLE / "data" / "credit.csv")
         server.command("load", "credit")
         server.command("push", second, "--reference", EXAMPLE / "data" / "credit.csv")
-        ids, truths = server.asked(600)
-        labels = [{"prediction_id": id, "label": it} for id, it in zip(ids, truths, strict=True)]
-        server.label(labels[:400])
+        server.asked(600)
         server.asked(1500, richer)
         until(lambda: server.get("/api/v1/alerts")["items"], "an alert", 60)
         spec = {"shadow": "off", "steps": ["50%"], "hold": {"min": "1s", "min_keys": 10}, "bake": "1s"}

@@ -251,7 +251,11 @@
     const values = data.slice(1).flat().filter((it) => it !== null && it > 0);
     if (told.log && values.length > 0) options.scales.y = { distr: 3, log: 10 };
     else options.scales.y = { range: (_, low, high) => spread(low, high) };
-    return new uPlot(options, data, place);
+    const chart = new uPlot(options, data, place);
+    // The ends of intervals are drawn as bands; the table has their numbers.
+    const told_ = chart.root.querySelectorAll(".u-legend .u-series");
+    options.series.forEach((it, place_) => (told_[place_].hidden = it.stroke === "transparent"));
+    return chart;
   }
 
   function spread(low, high) {
