@@ -9,7 +9,8 @@ use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
     alerts, attributes, demo, docs, drift, experiment, fairness, inputs, kpi, label, ledger,
-    metric, models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, why,
+    metric, models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, top,
+    why,
 };
 
 #[derive(Debug, Parser)]
@@ -106,6 +107,8 @@ pub(crate) enum Command {
     Replay(replay::ReplayArgs),
     /// Shows how the prediction ledger is doing, settles or verifies it
     Ledger(ledger::LedgerArgs),
+    /// Shows every model as it is now, those first that need attention most
+    Top(top::TopArgs),
     /// Lists alerts, the most urgent first
     Alerts(alerts::AlertsArgs),
     /// Prints rules for Prometheus: series to record and alerts, of what is served

@@ -33,6 +33,8 @@ const PIECE_MAX: Duration = Duration::from_secs(120);
 const DELIVERIES_MAX: u32 = 6;
 /// The longest wait between two of them, whatever the server says.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The largest event that is listened to.
+const EVENT_BYTES_MAX: usize = 64 << 20;
 /// What a file's upload may take more, for each of its bytes: the server gives no longer either.
 const UPLOAD_BYTES_PER_S: u64 = 64 * 1024;
 
@@ -242,6 +244,29 @@ impl Client {
         out.flush().context("writing the answer")
     }
 
+    /// Listens to the events at `path`; where nothing is heard for so long, that is an error.
+    pub(crate) async fn listen(&self, path: &str, silence: Duration) -> anyhow::Result<Events> {
+        let request = self
+            .request(Method::GET, path)?
+            .header(header::ACCEPT, "text/event-stream")
+            .body(Body::empty())?;
+        let what = what(&request);
+        let begun = tokio::time::timeout(silence, self.begin(request)).await;
+        let response = begun.map_err(|_| late(&what, silence))??;
+        if !response.status().is_success() {
+            let (head, body) = response.into_parts();
+            let body = whole(body, &what).await?;
+            accepted(Response::from_parts(head, body))?;
+            return Err(broken_off(&what, &"it is not an event").into());
+        }
+        Ok(Events {
+            body: response.into_body(),
+            read: Vec::new(),
+            what,
+            silence,
+        })
+    }
+
     /// Whether there is something at `path`.
     pub(crate) async fn has(&self, path: &str) -> anyhow::Result<bool> {
         let request = self.request(Method::HEAD, path)?.body(Body::empty())?;
@@ -310,6 +335,78 @@ impl Client {
                 Ok(response.map(Body::new))
             }
             Transport::Local { front, .. } => Ok(front.clone().answer(request).await),
+        }
+    }
+}
+
+/// Events as a server sends them.
+pub(crate) struct Events {
+    body: Body,
+    /// What has come of the next ones.
+    read: Vec<u8>,
+    what: String,
+    silence: Duration,
+}
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+impl Events {
+    /// The next one; that no more come is an error.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
+        let Self {
+            body,
+            read,
+            what,
+            silence,
+        } = self;
+        let next = async {
+            loop {
+                if let Some(event) = first_event(read) {
+                    return Ok(event);
+                }
+                if read.len() > EVENT_BYTES_MAX {
+                    return Err(broken_off(what, &"an event is too large"));
+                }
+                let Some(frame) = body.frame().await else {
+                    return Err(broken_off(what, &"the server ends"));
+                };
+                let frame = frame.map_err(|error| broken_off(what, &error))?;
+                if let Some(piece) = frame.data_ref() {
+                    read.extend_from_slice(piece);
+                }
+            }
+        };
+        let next = tokio::time::timeout(*silence, next).await;
+        Ok(next.map_err(|_| late(what, *silence))??)
+    }
+}
+
+/// Takes the first whole event out of what was read; comments are passed over.
+fn first_event(read: &mut Vec<u8>) -> Option<Event> {
+    loop {
+        let end = read.windows(2).position(|it| it == b"\n\n")?;
+        let block: Vec<u8> = read.drain(..end + 2).collect();
+        let text = String::from_utf8_lossy(&block);
+        let (mut name, mut data) = ("message", Vec::new());
+        for line in text.lines() {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => name = value,
+                "data" => data.push(value),
+                _ => {}
+            }
+        }
+        if !data.is_empty() {
+            return Some(Event {
+                name: name.to_owned(),
+                data: data.join("\n"),
+            });
         }
     }
 }
@@ -441,6 +538,22 @@ mod tests {
         check(503, "tomorrow", None);
         check(500, "1", None);
         check(200, "1", None);
+    }
+
+    #[test]
+    fn events_are_read_one_by_one() {
+        let mut read =
+            b": hello\n\nevent: overview\ndata: {\"a\":\ndata: 1}\nid: 3\n\ndata:x\n\neve".to_vec();
+        let event = |name: &str, data: &str| {
+            Some(Event {
+                name: name.to_owned(),
+                data: data.to_owned(),
+            })
+        };
+        assert_eq!(first_event(&mut read), event("overview", "{\"a\":\n1}"));
+        assert_eq!(first_event(&mut read), event("message", "x"));
+        assert_eq!(first_event(&mut read), None);
+        assert_eq!(read, b"eve");
     }
 
     #[test]

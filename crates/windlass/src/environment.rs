@@ -36,6 +36,7 @@ environment! {
     server = "WINDLASS_SERVER", "The address of a running server, where `--server` is not given.";
     runtime = "WINDLASS_ONNXRUNTIME", "The ONNX Runtime library, where `--runtime` is not given.";
     xdg_data_home = "XDG_DATA_HOME", "Where data folders lie: the default one is `windlass` in it.";
+    no_color = "NO_COLOR", "Where it is set, `windlass top` draws without colour.";
     home = "HOME", "The default data folder is `.local/share/windlass` in it, where `XDG_DATA_HOME` is not set.";
     sagemaker_port = "SAGEMAKER_BIND_TO_PORT", "In a SageMaker container: the port to serve at.";
     vertex_port = "AIP_HTTP_PORT", "In a Vertex AI container: the port to serve at.";

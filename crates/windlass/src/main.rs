@@ -36,6 +36,7 @@ mod runtime;
 mod serve;
 mod shadow;
 mod threshold;
+mod top;
 mod why;
 
 use std::process::ExitCode;
@@ -125,6 +126,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Silence(args) => silence::run(context, &args).await?,
         Command::Deliveries(args) => delivery::run(context, &args).await?,
         Command::Actions(args) => action::run(context, &args).await?,
+        Command::Top(args) => top::run(context, &args).await?,
         Command::Push(args) => push::run(context, &args).await?,
         Command::List => models::list(context).await?,
         Command::Show(args) => models::show(context, &args).await?,

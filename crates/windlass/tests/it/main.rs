@@ -3,3 +3,4 @@
 mod cli;
 mod predict;
 mod terminal;
+mod top;
