@@ -108,6 +108,8 @@ pub struct Watched<'a> {
     pub from: i64,
     /// The last one.
     pub to: i64,
+    /// Rows that are not in files yet count from this moment on; in files an hour counts as a whole.
+    pub since_us: i64,
     /// Tells baselines of one version apart: when this one was made.
     pub baseline: i64,
 }
@@ -152,7 +154,8 @@ impl Snapshot<'_> {
         for unsealed in self.of_log(watched.model)?.rows {
             if unsealed.layout.version == watched.version {
                 let mut hours = Hours::new();
-                count(&mut hours, &unsealed.layout, &unsealed.batch, baseline)?;
+                let rows = since(&unsealed.batch, watched.since_us)?;
+                count(&mut hours, &unsealed.layout, &rows, baseline)?;
                 add(&mut sum, &hours);
             }
         }
@@ -193,6 +196,17 @@ impl Snapshot<'_> {
         })?;
         Ok(spans)
     }
+}
+
+/// A batch's rows from a moment on.
+fn since(batch: &RecordBatch, since_us: i64) -> Result<RecordBatch, Refusal> {
+    let Some(times) = batch.column_by_name("time") else {
+        return Ok(batch.clone());
+    };
+    let times = times.as_primitive::<TimestampMicrosecondType>().values();
+    let here: BooleanArray = times.iter().map(|it| Some(*it >= since_us)).collect();
+    filter_record_batch(batch, &here)
+        .map_err(|error| failure::of_library("reading the ledger", error))
 }
 
 /// Counts a batch's answered rows by their hour.

@@ -140,6 +140,22 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
     );
     let from_log = snapshot.counted(&all, &made).expect("counted");
     assert_eq!(made.clone().counted(from_log.clone()), made);
+    let since = |since_us| {
+        let watched = Watched {
+            model: "credit",
+            version: 1,
+            from: i64::MIN / HOUR_US,
+            to: i64::MAX / HOUR_US - 1,
+            since_us,
+            baseline: 7,
+        };
+        let counted = snapshot.counted_by_hour(&watched, &made, &Kept::new(0));
+        counted.expect("counted").rows
+    };
+    let day_us = 24 * HOUR_US;
+    assert_eq!(since(0), 2000);
+    assert_eq!(since(NOW_MS * 1000 + day_us / 2), 1000, "the second day's");
+    assert_eq!(since(NOW_MS * 1000 + 2 * day_us), 0);
     drop(snapshot);
 
     site.settle(NOW_MS);
@@ -154,6 +170,7 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
             version: 1,
             from,
             to,
+            since_us: 0,
             baseline: 7,
         };
         let counted = snapshot.counted_by_hour(&watched, &made, kept);

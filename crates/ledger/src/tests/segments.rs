@@ -81,6 +81,7 @@ fn segments_are_counted_the_same_from_log_and_files_and_by_the_hour() {
             version: 1,
             from,
             to,
+            since_us: 0,
             baseline: 7,
         };
         let counted = snapshot.counted_by_hour(&watched, baseline, kept);

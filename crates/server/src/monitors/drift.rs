@@ -104,6 +104,7 @@ async fn compared(
             // Whole hours: the one that the window begins in counts as a whole.
             from: window.from_us.div_euclid(HOUR_US),
             to: window.to_us.div_euclid(HOUR_US),
+            since_us: window.from_us,
             baseline: made_ms,
         };
         let snapshot = ledger.snapshot(now_us / 1000)?;
