@@ -88,7 +88,7 @@ fn demo() -> Result<()> {
         command(windlass()?)
             .arg("--data-dir")
             .arg(cache()?)
-            .args(["demo", "--once"]),
+            .args(["demo", "--exit", "--fast"]),
     )
 }
 

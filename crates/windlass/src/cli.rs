@@ -75,7 +75,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Shows the main thing in ten seconds: serves a real model and asks it
+    /// Shows the whole loop in two minutes, on a model and data that come with it
     Demo(demo::DemoArgs),
     /// Serves models over HTTP and gRPC
     Serve(serve::ServeArgs),

@@ -177,6 +177,21 @@ impl Client {
         Ok(accepted(response)?)
     }
 
+    /// Asks with a JSON body, and says who asks by a header.
+    pub(crate) async fn ask(
+        &self,
+        path: &str,
+        (name, value): (&'static str, &str),
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let request = self
+            .request(Method::POST, path)?
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(name, value)
+            .body(Body::from(body))?;
+        Ok(accepted(self.exchange(request, ANSWER_MAX).await?)?)
+    }
+
     /// Sends a body of any type; where the server has no room for it now, again after as long as it says.
     pub(crate) async fn deliver<T: DeserializeOwned>(
         &self,

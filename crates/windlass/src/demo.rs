@@ -1,217 +1,207 @@
-//! `windlass demo`: the main thing, in ten seconds, on a model that comes with the program.
+//! `windlass demo`: what Windlass is for, in two minutes, on a model and data that come with the program.
+//!
+//! R1. The server is the one that `serve` runs, and the story is told by a client over HTTP: what is seen here is seen
+//!     anywhere.
+//! R2. Whatever way it ends, what it wrote is removed, unless somebody wants to keep it.
 
-use std::io::IsTerminal;
+mod bundle;
+mod narrator;
+mod story;
+mod stream;
+
 use std::net::Ipv4Addr;
-use std::num::NonZeroUsize;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use arrow::array::RecordBatch;
-use bytes::Bytes;
 use clap::Args;
 use domain::limits::Limits;
-use domain::{ModelName, Reference, Selector};
-use http::Method;
+use domain::{Reference, Selector};
 use server::Server;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::Output;
-use crate::predict::{self, Format};
-use crate::rows;
+use crate::failure::Failure;
 use crate::runtime::{self, install};
-use crate::serve::{self, Signals, Site, banner};
+use crate::serve::{self, Signals, Site};
 use crate::{models, push};
-
-/// The model, as it lies in `examples/credit/pipeline`.
-const FILES: [(&str, &[u8]); 3] = [
-    (
-        "model.onnx",
-        include_bytes!("../../../examples/credit/pipeline/model.onnx"),
-    ),
-    (
-        "windlass.yaml",
-        include_bytes!("../../../examples/credit/pipeline/windlass.yaml"),
-    ),
-    (
-        "examples.json",
-        include_bytes!("../../../examples/credit/pipeline/examples.json"),
-    ),
-];
-const ROWS: &[u8] = include_bytes!("../../../examples/credit/pipeline/rows.csv");
-
-/// How many of the rows are shown, and which of their columns: a terminal is 80 wide.
-const ROWS_SHOWN: usize = 8;
-const COLUMNS_SHOWN: [&str; 7] = [
-    "Age",
-    "Income",
-    "Amount",
-    "Job",
-    "Records",
-    "label",
-    "probabilities_bad",
-];
-
-/// Requests sent one after another to see how long one takes.
-const ASKED: usize = 300;
+use narrator::{Narrator, Place};
+use story::Story;
+use stream::Stream;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The model tells good from bad loan applicants; real ones, from \
-    examples/credit. It is served from a folder that is removed at the end, at a free port. ONNX \
-    Runtime is installed first where it is missing (24 MB from PyPI, through pip)."
+    after_long_help = "Version 1 of a model of car loans answers; its applicants change; drift and a falling estimate of
+its accuracy are seen before any label comes, and labels say the same; a bad candidate is rolled
+back by a guardrail, a good one gets the traffic, and the accuracy is back. Every sentence comes
+with the command that shows the same, and the console shows it while it happens. Afterwards it goes
+on until Ctrl-C.
+
+The model and the rows are those of examples/car_loan. Everything is in a folder of its own that is
+removed at the end. ONNX Runtime is installed first where it is missing (24 MB from PyPI, through
+pip).
+
+Examples:
+  windlass demo
+  windlass demo --port 8080 --keep ./demo
+  windlass demo --exit --json"
 )]
 pub(crate) struct DemoArgs {
-    /// Ends when it has shown the answers, in place of serving until Ctrl-C; so it does without a
-    /// terminal
+    /// The port; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Leaves out the time to read between chapters
     #[arg(long)]
-    once: bool,
+    fast: bool,
+    /// Keeps the data in this folder, which must be empty or not there; `windlass serve --data-dir DIR` goes on with it
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Ends with the story, in place of going on until Ctrl-C
+    #[arg(long)]
+    exit: bool,
 }
 
 /// Runs `windlass demo`.
 pub(crate) async fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Exit> {
-    let output = context.output;
-    let library = match runtime::find_for(context)? {
-        Some(found) => found.library,
-        None => {
-            // Into the lasting data folder: whoever goes on from here needs it again.
-            let installed = install::install(context, &install::InstallArgs::default())?;
-            output.note(&installed.to_string());
-            installed.library
-        }
-    };
+    if let Some(server) = &context.server {
+        let message = format!("`demo` starts a server of its own, and `{server}` is named");
+        return Err(Failure::usage(message, "leave out `--server`, unset WINDLASS_SERVER").into());
+    }
+    // Signals first: from here on there is something to remove.
+    let mut signals = Signals::new()?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let socket = serve::bind(Ipv4Addr::LOCALHOST.into(), args.port)?;
+    let library = library(context)?;
     let folder = tempfile::Builder::new()
         .prefix("windlass-demo-")
         .tempdir()?;
-    let mut own = context.at(folder.path().join("data"));
+    let data = match &args.keep {
+        Some(kept) => empty(kept)?.to_owned(),
+        None => folder.path().join("data"),
+    };
+    let mut own = context.at(data.clone());
     own.runtime = Some(library);
-    let source = folder.path().join("credit");
-    lay_out(&source)?;
+    bundle::lay_out(folder.path())?;
 
-    let socket = serve::bind(Ipv4Addr::LOCALHOST.into(), 0)?;
     let server = Server::open(own.config()?).await?;
     let site = Site::new(std::slice::from_ref(&socket))?;
     let client = Client::local(server.front());
-    let pushed = push::push(&client, output, &source, None, &Limits::default()).await?;
+    let version = folder.path().join("v1");
+    let pushed = push::push(&client, context.output, &version, None, &Limits::default()).await?;
     let [pushed] = pushed.as_slice() else {
         anyhow::bail!("the demo's model is not one")
     };
     server.want(&pushed.model).await?;
-    output.note(&pushed.to_string());
     drop(client);
-
-    let once = args.once || output.json || !std::io::stdout().is_terminal();
     let listener = socket.listen(serve::BACKLOG).context("listening")?;
     server.announce(&site.url)?;
-    let mut result = Ok(());
-    server
-        .run(vec![listener], async {
-            result = show(output, &site, &pushed.model, once).await;
-        })
-        .await;
-    result?;
-    Ok(Exit::Done)
-}
-
-fn lay_out(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir(folder)?;
-    for (name, bytes) in FILES {
-        std::fs::write(folder.join(name), bytes)?;
-    }
-    Ok(())
-}
-
-/// Asks over HTTP as any client would, shows what came back, and waits where somebody watches.
-async fn show(output: Output, site: &Site, model: &ModelName, once: bool) -> anyhow::Result<()> {
-    let client = Client::remote(&site.url)?;
-    let reference = Reference {
-        model: model.clone(),
+    let model = Reference {
+        model: pushed.model.clone(),
         selector: Selector::Traffic,
     };
-    let signature = models::ready(&client, &reference).await?;
-    let rows = predict::read(Bytes::from_static(ROWS), "rows.csv")?;
-    let asking = predict::Asking {
-        batch: NonZeroUsize::MIN.saturating_add(rows.num_rows()),
-        ids: false,
+
+    let mut result = Ok(Exit::Done);
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.run(vec![listener], async {
+        let place = Place {
+            url: &site.url,
+            data_dir: &data.display().to_string(),
+        };
+        let stopped = async {
+            tokio::select! {
+                () = signals.next() => {}
+                _ = hangup.recv() => {}
+            }
+        };
+        result = play(context, args, &place, &model, folder.path(), stopped).await;
+        // The one that waits for it is below.
+        let _ = tell.send(());
+    });
+    let twice = async {
+        // Dropped or used, it means the same.
+        let _ = told.await;
+        match Signals::new() {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => std::future::pending().await,
+        }
     };
-    let answers = predict::score(&client, output, &reference, &signature, &rows, asking).await?;
-    let (table, _) = predict::beside(&rows, &answers, model.as_str())?;
-    let asked = banner::asked(&client, model).await?;
-    let times = measure(&client, &reference, &asked).await?;
-
-    if output.json {
-        return output.bytes(&predict::encode(&rows::typed(&table)?, Format::Jsonl)?);
+    tokio::select! {
+        () = serving => {}
+        () = twice => return Ok(Exit::Interrupted),
     }
-    let shown = chosen(&table.slice(0, ROWS_SHOWN.min(table.num_rows())))?;
-    let shown = predict::encode(&shown, Format::Table)?;
-    output.line(&format!(
-        "\n{} real loan applicants, the first {ROWS_SHOWN}:\n",
-        table.num_rows()
-    ))?;
-    output.bytes(&shown)?;
-    let (median, tail) = (shown_time(times.0), shown_time(times.1));
-    output.line(&format!(
-        "\nOne row at a time over HTTP: median {median}, 99th percentile {tail}\n"
-    ))?;
-    let url = &site.url;
-    output.line(&format!(
-        "Ask it yourself\n  {}\n",
-        banner::curl(url, &asked)
-    ))?;
-    output.line(&format!(
-        "OpenAPI  {url}/api/v1/openapi.json\nMetrics  {url}/metrics"
-    ))?;
-    output.line("\nNext: `windlass serve model.onnx` does the same for a model of yours.")?;
-    if !once {
-        let mut signals = Signals::new()?;
-        output.line("Ctrl-C stops it.")?;
-        signals.next().await;
-    }
-    Ok(())
+    result
 }
 
-fn chosen(table: &RecordBatch) -> anyhow::Result<RecordBatch> {
-    let schema = table.schema();
-    let indexes: Vec<usize> = COLUMNS_SHOWN
-        .iter()
-        .filter_map(|name| schema.index_of(name).ok())
-        .collect();
-    Ok(table.project(&indexes)?)
-}
-
-/// The median and the 99th percentile of asking one after another.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is shown here is a time as a client sees it"
-)]
-async fn measure(
-    client: &Client,
-    reference: &Reference,
-    asked: &banner::Asked,
-) -> anyhow::Result<(Duration, Duration)> {
-    let sample = asked
-        .sample
-        .as_ref()
-        .context("the server has no sample of its own model")?;
-    let body = Bytes::from(serde_json::to_vec(sample)?);
-    let path = predict::infer_path(reference);
-    let mut times = Vec::with_capacity(ASKED);
-    for _ in 0..ASKED {
-        let start = Instant::now();
-        client.call(Method::POST, &path, body.clone()).await?;
-        times.push(start.elapsed());
+/// The library that runs models, installed where there is none.
+fn library(context: &Context) -> anyhow::Result<PathBuf> {
+    if let Some(found) = runtime::find_for(context)? {
+        return Ok(found.library);
     }
-    times.sort_unstable();
-    Ok((times[ASKED / 2], times[ASKED * 99 / 100]))
+    // Into the lasting data folder: whoever goes on from here needs it again.
+    let installed = install::install(context, &install::InstallArgs::default())?;
+    context.output.note(&installed.to_string());
+    Ok(installed.library)
 }
 
-fn shown_time(time: Duration) -> String {
-    let micros = time.as_micros();
-    if micros < 10_000 {
-        format!("{micros} us")
-    } else {
-        format!("{} ms", micros / 1000)
+/// A folder that has nothing in it.
+fn empty(folder: &Path) -> Result<&Path, Failure> {
+    let taken = std::fs::read_dir(folder).is_ok_and(|mut it| it.next().is_some());
+    if taken || folder.is_file() {
+        let message = format!("`{}` is not empty", folder.display());
+        return Err(Failure::usage(message, "name a folder that is new"));
+    }
+    Ok(folder)
+}
+
+/// Tells the story while the callers ask, and then lets them ask on.
+async fn play(
+    context: &Context,
+    args: &DemoArgs,
+    place: &Place<'_>,
+    model: &Reference,
+    folder: &Path,
+    stopped: impl Future<Output = ()>,
+) -> anyhow::Result<Exit> {
+    let client = Client::remote(place.url)?;
+    let narrator = Narrator::new(context.output);
+    narrator.place(place)?;
+    let signature = models::ready(&client, model).await?;
+    let stream = Stream::new(&client, model, signature)?;
+    let story = Story {
+        client: &client,
+        narrator: &narrator,
+        stream: &stream,
+        model,
+        folder,
+        pauses: !args.fast,
+    };
+    tokio::pin!(stopped);
+    let flow = stream.flow();
+    tokio::pin!(flow);
+    tokio::select! {
+        failed = &mut flow => match failed? {},
+        told = story.tell() => told?,
+        () = &mut stopped => return Ok(Exit::Interrupted),
+    }
+    let took = narrator.elapsed().as_secs();
+    let removed = match &args.keep {
+        Some(_) => format!("The data stay in {}.", place.data_dir),
+        None => "Everything is removed then.".to_owned(),
+    };
+    let text = format!(
+        "\nThat was the whole loop, in {took} s. Next: `windlass serve model.onnx` does the same for a model of yours.",
+    );
+    if args.exit {
+        narrator.end(&text)?;
+        return Ok(Exit::Done);
+    }
+    narrator.end(&format!(
+        "{text}\nIt goes on at {}/ until Ctrl-C. {removed}",
+        place.url
+    ))?;
+    tokio::select! {
+        failed = &mut flow => match failed? {},
+        () = &mut stopped => Ok(Exit::Done),
     }
 }

@@ -15,7 +15,8 @@ pub(crate) enum Exit {
     NotFound,
     /// Not now: asking later, or after what the hint says, may do.
     NotNow,
-    /// A second Ctrl-C or SIGTERM cut the shutdown short. (128 + SIGINT, as a shell counts.)
+    /// A second Ctrl-C or SIGTERM cut the shutdown short, or the first one the demo's story. (128 + SIGINT, as a
+    /// shell counts.)
     Interrupted,
 }
 
@@ -36,7 +37,10 @@ pub(crate) const ALL: &[(Exit, &str)] = &[
         Exit::NotNow,
         "not now: nothing is loaded, the server is busy or out of reach, or ONNX Runtime is missing",
     ),
-    (Exit::Interrupted, "a second signal cut the shutdown short"),
+    (
+        Exit::Interrupted,
+        "a second signal cut the shutdown short, or the first one the story of `demo`",
+    ),
 ];
 
 impl Exit {

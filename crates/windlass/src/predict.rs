@@ -1,7 +1,7 @@
 //! `windlass predict`: rows of a file to a model, and its answers beside them.
 
-mod answers;
-mod columns;
+pub(crate) mod answers;
+pub(crate) mod columns;
 mod write;
 
 use std::io::{IsTerminal, Read};

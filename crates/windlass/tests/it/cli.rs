@@ -283,28 +283,18 @@ fn a_container_says_where_and_what() {
 }
 
 #[test]
-fn the_demo_shows_answers_and_ends_where_nobody_watches() {
-    let terminal = Terminal::new();
-    let output = terminal.command(&["demo"]).output().expect("it starts");
-    let said = String::from_utf8(output.stdout).expect("it is text");
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    for part in [
-        "50 real loan applicants",
-        "probabilities_bad",
-        "0.783",
-        "median",
-        "curl http",
-    ] {
-        assert!(said.contains(part), "no `{part}` in: {said}");
-    }
-    assert!(
-        !terminal.path("data").join("registry.db").exists(),
-        "the demo leaves nothing behind"
+fn the_demo_keeps_its_data_in_no_folder_that_has_something_in_it() {
+    Terminal::new().check(
+        "
+        $ demo --keep credit
+        ! error: `credit` is not empty
+        ! hint: name a folder that is new
+        => Some(2)
+        $ demo --server http://127.0.0.1:1
+        ! error: `demo` starts a server of its own, and `http://127.0.0.1:1` is named
+        ! hint: leave out `--server`, unset WINDLASS_SERVER
+        => Some(2)
+        ",
     );
 }
 
