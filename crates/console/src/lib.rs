@@ -61,6 +61,14 @@ pub fn routes(api: Router) -> Router {
             "/console/models/{model}/try",
             get(pages::trial::page).post(pages::trial::answer),
         )
+        .route(
+            "/console/models/{model}/versions",
+            get(pages::versions::list),
+        )
+        .route(
+            "/console/models/{model}/versions/{version}",
+            get(pages::versions::page),
+        )
         .route("/console/rollouts", get(pages::rollouts::list))
         .route("/console/rollouts/{id}", get(pages::rollouts::page))
         .route("/console/rollouts/{id}/now", get(pages::rollouts::now))
@@ -72,6 +80,23 @@ pub fn routes(api: Router) -> Router {
         .route("/console/predictions", get(pages::predictions::page))
         .route("/console/predictions/found", get(pages::predictions::found))
         .route("/console/predictions/{id}", get(pages::story::page))
+        .route("/console/alerts", get(pages::alerts::list))
+        .route("/console/alerts/{id}", get(pages::alerts::page))
+        .route("/console/alerts/{id}/ack", post(pages::alerts::acknowledge))
+        .route("/console/alerts/{id}/silence", post(pages::alerts::silence))
+        .route(
+            "/console/alerts/{id}/feedback",
+            post(pages::alerts::feedback),
+        )
+        .route(
+            "/console/alerts/{id}/actions/{action}/reverse",
+            post(pages::alerts::reverse),
+        )
+        .route(
+            "/console/silences/{id}/end",
+            post(pages::alerts::end_silence),
+        )
+        .route("/console/deliveries/{id}/retry", post(pages::alerts::retry))
         .route("/console/assets/{name}", get(assets::asset))
         .route("/console/{*other}", any(pages::unknown))
         .layer(axum::middleware::map_response(guarded))

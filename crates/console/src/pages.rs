@@ -8,6 +8,8 @@ use http::{HeaderValue, StatusCode, Uri};
 use crate::ask::Problem;
 use crate::assets;
 
+pub(crate) mod alerts;
+mod difference;
 pub(crate) mod drift;
 pub(crate) mod model;
 pub(crate) mod models;
@@ -15,6 +17,7 @@ pub(crate) mod predictions;
 pub(crate) mod rollouts;
 pub(crate) mod story;
 pub(crate) mod trial;
+pub(crate) mod versions;
 
 /// What is around a page.
 pub(crate) struct Frame {

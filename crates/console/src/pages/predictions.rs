@@ -218,7 +218,6 @@ struct Found {
 
 /// A row of the list: its cells by the columns.
 struct Row {
-    id: String,
     cells: Vec<Cell>,
 }
 
@@ -286,7 +285,6 @@ fn listed(search: Search, mut answer: RowsRecord, command: String) -> Found {
         };
         let cells = row.iter().zip(&answer.columns);
         Row {
-            id: text(row, id),
             cells: cells.map(|(it, column)| cell(it, column, &of)).collect(),
         }
     });
