@@ -105,7 +105,9 @@
       const row = document.querySelector(`[data-live-models] [data-model="${CSS.escape(model.name)}"]`);
       const point = model.recent.points.at(-1);
       if (!row || !point) continue;
-      const isNew = live.points.get(model.name) !== model.recent.from_ms;
+      // The page itself has the newest point already; one that goes on comes again with the same beginning.
+      const last = live.points.get(model.name);
+      const isNew = last !== undefined && last !== model.recent.from_ms;
       live.points.set(model.name, model.recent.from_ms);
       for (const place of row.querySelectorAll("[data-live]")) {
         const name = place.dataset.live;

@@ -16,7 +16,7 @@ pub(crate) fn number(value: impl Borrow<f64>) -> String {
     }
     let size = value.abs();
     match size {
-        _ if size == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         _ if size >= 1e9 => format!("{value:.2e}"),
         _ if size >= 1e6 => format!("{:.2}M", value / 1e6),
         _ if size >= 1e4 => format!("{:.1}k", value / 1e3),
@@ -30,7 +30,7 @@ pub(crate) fn number(value: impl Borrow<f64>) -> String {
 
 /// The same of what may not be there.
 pub(crate) fn some(value: &Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |it| number(it))
+    value.map_or_else(|| "–".to_owned(), number)
 }
 
 /// A whole number with its thousands apart.
@@ -54,14 +54,14 @@ pub(crate) fn percent(share: impl Borrow<f64>) -> String {
 
 /// The same of what may not be there.
 pub(crate) fn some_percent(share: &Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |it| percent(it))
+    share.map_or_else(|| "–".to_owned(), percent)
 }
 
 /// A percentage.
 pub(crate) fn percentage(value: impl Borrow<f64>) -> String {
     let value = *value.borrow();
     match value.abs() {
-        size if size == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         size if size >= 99.95 || (9.95..90.0).contains(&size) => format!("{value:.0} %"),
         size if size >= 0.095 => format!("{value:.1} %"),
         _ => format!("{value:.2} %"),
@@ -83,7 +83,7 @@ pub(crate) fn ms(value: impl Borrow<f64>) -> String {
 
 /// The same of what may not be there.
 pub(crate) fn some_ms(value: &Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |it| ms(it))
+    value.map_or_else(|| "–".to_owned(), ms)
 }
 
 /// Microseconds.
@@ -192,15 +192,15 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_not_wrong() {
-        let shown = [0.0, 1234.5, 12_345.0, 0.9271, 1e-7, -2.5, 1_500_000.0].map(|it| number(it));
+        let shown = [0.0, 1234.5, 12_345.0, 0.9271, 1e-7, -2.5, 1_500_000.0].map(number);
         assert_eq!(
             shown,
             ["0", "1234", "12.3k", "0.9271", "1.0e-7", "-2.50", "1.50M"]
         );
-        let shown = [0.0, 0.004, 0.051, 0.12, 0.999, 1.0].map(|it| percent(it));
+        let shown = [0.0, 0.004, 0.051, 0.12, 0.999, 1.0].map(percent);
         assert_eq!(shown, ["0 %", "0.4 %", "5.1 %", "12 %", "99.9 %", "100 %"]);
         assert_eq!(
-            [0.31, 1.94, 250.0, 2300.0].map(|it| ms(it)),
+            [0.31, 1.94, 250.0, 2300.0].map(ms),
             ["310 µs", "1.94 ms", "250 ms", "2.3 s"]
         );
         assert_eq!(count(1_234_567_u64), "1,234,567");

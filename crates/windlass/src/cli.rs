@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::alerts::{action, delivery, silence};
 use crate::models::change;
 use crate::{
-    alerts, attributes, demo, docs, drift, experiment, fairness, inputs, kpi, label, ledger,
-    metric, models, predict, push, quality, query, replay, rollout, runtime, serve, shadow, top,
-    why,
+    alerts, attributes, demo, docs, drift, experiment, fairness, findings, inputs, kpi, label,
+    ledger, metric, models, predict, push, quality, query, replay, rollout, runtime, serve, shadow,
+    top, why,
 };
 
 #[derive(Debug, Parser)]
@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Baseline(drift::BaselineArgs),
     /// Shows in which slices a model is worst
     Why(why::WhyArgs),
+    /// Shows what the monitors of a model found, look by look
+    Findings(findings::FindingsArgs),
     /// Shows what requests may hold, and how many rows did not
     Inputs(inputs::InputsArgs),
     /// Shows how much a model answers, how fast, and what that costs

@@ -16,6 +16,7 @@ mod exit;
 mod experiment;
 mod failure;
 mod fairness;
+mod findings;
 mod inputs;
 mod kpi;
 mod label;
@@ -113,6 +114,7 @@ async fn work(context: &Context, command: Command) -> anyhow::Result<Exit> {
         Command::Drift(args) => drift::run(context, &args).await?,
         Command::Baseline(args) => drift::baseline(context, &args).await?,
         Command::Why(args) => why::run(context, &args).await?,
+        Command::Findings(args) => findings::run(context, &args).await?,
         Command::Inputs(args) => inputs::run(context, &args).await?,
         Command::Kpi(args) => kpi::run(context, &args).await?,
         Command::Query(args) => query::run(context, &args).await?,

@@ -154,7 +154,7 @@ pub(crate) async fn page(
             .with("limit", 500);
         let alerts = Address::api(&["alerts"])
             .with("model", &name)
-            .with("ended", true);
+            .with("all", true);
         let (model, detail, events, alerts) = futures::join!(
             head_and_time(&ask, &name),
             ask.get::<ModelDetailRecord>(Address::api(&["models", &name])),
@@ -162,7 +162,9 @@ pub(crate) async fn page(
             ask.get::<PageRecord<AlertRecord>>(alerts),
         );
         let ((model, at_ms), detail) = (model?, detail?);
-        let happened = happened(&events?.items, &alerts?.items);
+        let ends = range.ends(at_ms);
+        let mut happened = happened(&events?.items, &alerts?.items);
+        happened.retain(|it| (ends.0..=ends.1).contains(&(it.at_ms as f64 / 1000.0)));
         let marks: Vec<Mark> = happened
             .iter()
             .map(|it| Mark {
@@ -178,7 +180,7 @@ pub(crate) async fn page(
             tab: "",
             versions: detail.model.versions,
             ranges: ranges.map(|(place, it)| (it.0, chosen(place))).collect(),
-            ends: range.ends(at_ms),
+            ends,
             marks: json(&marks),
             happened,
             task: detail.signature.is_some_and(|it| it.task.is_some()),
@@ -205,11 +207,18 @@ fn happened(events: &[EventRecord], alerts: &[AlertRecord]) -> Vec<Happened> {
             href: show::page(&["events"]) + &format!("?before={}", it.id + 1),
         }
     });
-    let of_alerts = alerts.iter().map(|it| Happened {
-        at_ms: it.since_ms,
-        kind: "alert",
-        said: format!("{} {}: {}", it.name, it.state, it.summary),
-        href: show::page(&["alerts", &it.id]),
+    // Of each alert its last incident: when it began, and how it is now.
+    let of_alerts = alerts.iter().flat_map(|it| {
+        let happened = |at_ms, said| Happened {
+            at_ms,
+            kind: "alert",
+            said,
+            href: show::page(&["alerts", &it.id]),
+        };
+        let began = happened(it.incident, format!("{}: {}", it.name, it.summary));
+        let ended =
+            (it.state == "resolved").then(|| happened(it.since_ms, format!("{} is over", it.name)));
+        [Some(began), ended].into_iter().flatten()
     });
     let mut all: Vec<Happened> = of_events.chain(of_alerts).collect();
     all.sort_by_key(|it| std::cmp::Reverse(it.at_ms));

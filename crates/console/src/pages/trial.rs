@@ -360,7 +360,7 @@ fn told(
             .map_or_else(|| "Answered".to_owned(), super::story::headline),
         version: show::value(&answered["model_version"]),
         prediction,
-        took: took.map(|it| show::us(it)),
+        took: took.map(show::us),
         outputs: outputs.map(|it| output(it, signature)).collect(),
     }
 }

@@ -321,7 +321,11 @@ pub(crate) async fn findings(
             .with("monitor", "drift")
             .with("limit", LOOKS);
         let looks: PageRecord<LookRecord> = ask.get(range.on(looks)).await?;
-        let command = format!("windlass drift {}", show::quoted(&name));
+        let command = format!(
+            "windlass findings {} --monitor drift {}",
+            show::quoted(&name),
+            range.flags()
+        );
         Ok(Charts {
             charts: Vec::new(),
             said: String::new(),
