@@ -97,6 +97,9 @@ pub fn routes(api: Router) -> Router {
             post(pages::alerts::end_silence),
         )
         .route("/console/deliveries/{id}/retry", post(pages::alerts::retry))
+        .route("/console/events", get(pages::events::page))
+        .route("/console/system", get(pages::system::page))
+        .route("/console/system/work", get(pages::system::work))
         .route("/console/assets/{name}", get(assets::asset))
         .route("/console/{*other}", any(pages::unknown))
         .layer(axum::middleware::map_response(guarded))

@@ -11,11 +11,13 @@ use crate::assets;
 pub(crate) mod alerts;
 mod difference;
 pub(crate) mod drift;
+pub(crate) mod events;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod predictions;
 pub(crate) mod rollouts;
 pub(crate) mod story;
+pub(crate) mod system;
 pub(crate) mod trial;
 pub(crate) mod versions;
 

@@ -274,6 +274,19 @@ pub struct StatusRecord {
     pub models: u32,
 }
 
+/// One of the server's bounds and its value: `GET /api/v1/limits`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRecord {
+    /// Its name, as `windlass serve --limit NAME=VALUE` takes it.
+    pub name: String,
+    /// The value in force.
+    pub value: u64,
+    /// What it counts.
+    pub unit: String,
+    /// What it bounds and what happens over it.
+    pub about: String,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {

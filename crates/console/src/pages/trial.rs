@@ -396,7 +396,7 @@ fn output(output: &Value, signature: Option<&SignatureRecord>) -> Output {
 }
 
 /// Under which name this page was asked for, where that can be a name.
-fn host(headers: &HeaderMap) -> String {
+pub(super) fn host(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|it| it.to_str().ok());
     let plain = |it: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);

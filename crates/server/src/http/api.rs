@@ -31,6 +31,7 @@ use crate::standing::Standing;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/limits", get(limits))
         .route("/api/v1/openapi.json", get(super::openapi::document))
         .route("/api/v1/manifest-schema.json", get(manifest_schema))
         .route("/api/v1/models", get(list))
@@ -164,6 +165,19 @@ async fn status(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         models: u32::try_from(models.len()).unwrap_or(u32::MAX),
     };
     json(StatusCode::OK, &record)
+}
+
+async fn limits(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
+    let limits = domain::limits::ALL.iter();
+    let records: Vec<api::LimitRecord> = limits
+        .map(|it| api::LimitRecord {
+            name: it.name.to_owned(),
+            value: app.limits.get(it.name).unwrap_or(it.default),
+            unit: it.unit.to_owned(),
+            about: it.about.to_owned(),
+        })
+        .collect();
+    json(StatusCode::OK, &records)
 }
 
 async fn manifest_schema(_: Allowed<Read>) -> Response {

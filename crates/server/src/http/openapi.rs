@@ -77,6 +77,7 @@ const ROUTES: &[Route] = &[
     ("get", "/ping", "Whether a model answers (SageMaker)"),
     ("get", "/metrics", "Metrics in Prometheus' text format"),
     ("get", "/api/v1/status", "The server and how it is"),
+    ("get", "/api/v1/limits", "The server's bounds"),
     (
         "get",
         "/api/v1/events",
