@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use askama::filters::Safe;
+use domain::alert::Fact;
 use domain::time::show_moment;
 use serde_json::Value;
 
@@ -31,6 +32,17 @@ pub(crate) fn number(value: impl Borrow<f64>) -> String {
 /// The same of what may not be there.
 pub(crate) fn some(value: &Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
+}
+
+/// A piece of evidence: whole numbers whole, others short.
+pub(crate) fn fact(fact: &Fact) -> String {
+    match fact {
+        Fact::Text(text) => text.clone(),
+        Fact::Number(value) if value.fract() == 0.0 && (0.0..1e15).contains(value) => {
+            count(*value as u64)
+        }
+        Fact::Number(value) => number(value),
+    }
 }
 
 /// A whole number with its thousands apart.
