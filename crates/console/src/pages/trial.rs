@@ -67,6 +67,19 @@ enum Asked {
     TooLarge,
 }
 
+impl InputForm {
+    /// Its only value, where it is called by its own name.
+    fn single(&self) -> Option<&Field> {
+        match &self.asked {
+            Asked::Fields(fields) => match &fields[..] {
+                [field] if field.name == self.name => Some(field),
+                _ => None,
+            },
+            Asked::Json { .. } | Asked::TooLarge => None,
+        }
+    }
+}
+
 struct Field {
     id: String,
     name: String,
