@@ -44,16 +44,6 @@ struct InputForm {
     asked: Asked,
 }
 
-impl InputForm {
-    /// The one field of an input that takes one value: it needs no frame around it.
-    fn only(&self) -> Option<&Field> {
-        match &self.asked {
-            Asked::Fields(fields) if fields.len() == 1 => fields.first(),
-            _ => None,
-        }
-    }
-}
-
 enum Asked {
     /// A value at a time.
     Fields(Vec<Field>),
