@@ -2,7 +2,7 @@
 
     python tests/console/run.py --windlass target/debug/windlass [--screens FOLDER]
 
-With `--screens` a picture of every page is written, at the width of a phone and of a desk, light and dark, for people to
+With `--pictures FOLDER` nothing is tested: the pictures of docs/console.md are written anew. With `--screens` a picture of every page is written, at the width of a phone and of a desk, light and dark, for people to
 look at. Arguments after `--` go to pytest: `-- -k script -x`. Exit code 0 when all passed, 1 otherwise.
 """
 
@@ -32,6 +32,9 @@ def main():
     }
     if arguments.screens:
         more["WINDLASS_TEST_SCREENS"] = str(arguments.screens.resolve())
+    if arguments.pictures:
+        more["WINDLASS_TEST_PICTURES"] = str(arguments.pictures.resolve())
+        command = [python, HERE / "pictures.py"]
     command = [str(it) for it in command]
     passed = subprocess.run(command, cwd=HERE, env={**os.environ, **more}).returncode == 0
     print(f"the console: {'passed' if passed else 'FAILED'}")
@@ -44,6 +47,7 @@ def parse():
     )
     parser.add_argument("--windlass", type=Path, required=True, help="the program to test")
     parser.add_argument("--screens", type=Path, help="where pictures of the pages go")
+    parser.add_argument("--pictures", type=Path, help="where the pictures of the documentation go")
     own, pytests = sys.argv[1:], []
     if "--" in own:
         at = own.index("--")

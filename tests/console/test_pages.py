@@ -178,6 +178,34 @@ def test_a_rollout_is_approved_by_a_click_that_says_why(world, look):
     expect(page.locator(".stage-done").last).to_contain_text("succeeded")
 
 
+def test_an_alert_is_seen_judged_and_silenced_by_clicks(world, look):
+    id = world.get("/api/v1/alerts")["items"][0]["id"]
+    page = look(f"/console/alerts/{id}")
+
+    def act(summary, button, **fields):
+        page.locator("summary", has_text=summary).click()
+        form = page.locator("details[open] form")
+        for label, value in fields.items():
+            form.get_by_label(label.replace("_", " ")).fill(value)
+        form.get_by_role("button", name=button, exact=True).click()
+        expect(page.locator("details.act[open]")).to_have_count(0)
+
+    act("Acknowledge", "Acknowledge", Your_name="ben")
+    assert world.get(f"/api/v1/alerts/{id}")["acknowledged"]["who"] == "ben"
+    expect(page.locator("main")).to_contain_text("seen by ben")
+    act("Was it of use?", "It was useful", Reason="incomes rose", Your_name="ben")
+    (feedback,) = world.get(f"/api/v1/alerts/{id}")["feedback"]
+    assert (feedback["useful"], feedback["why"]) == (True, "incomes rose")
+    act("Silence", "Silence", Reason="known")
+    (silence,) = world.get("/api/v1/silences")["items"]
+    assert silence["why"] == "known"
+    expect(page.locator("main")).to_contain_text("nobody is told")
+    page = look("/console/alerts")
+    expect(page.locator("main")).to_contain_text("known")
+    page.get_by_role("button", name="End").first.click()
+    until(lambda: not world.get("/api/v1/silences")["items"], "the silence is over")
+
+
 def test_nobody_elses_page_changes_anything(world):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     path = f"/console/rollouts/{world.rollout()['id']}/abort"
