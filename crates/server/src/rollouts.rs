@@ -219,7 +219,7 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
                 let mut place = 0_usize;
                 live.history.retain(|_| {
                     place += 1;
-                    place % 2 == 0
+                    place.is_multiple_of(2)
                 });
             }
             live.history.push(Looked::new(now(app).0, &evidence));
