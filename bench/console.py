@@ -95,7 +95,7 @@ def first_bytes(ledger, tools, work, model, folder, server_core, models, rows):
     for number in range(models):
         path = folder / f"model-{number:03}"
         shutil.copytree(model, path)
-        (path / "windlass.yaml").write_text(f"model: model-{number:03}\nserve: {{instances: 1}}\n")
+        (path / "windlass.yaml").write_text(f"model: model-{number:03}\nserve: {{instances: 1, batch: {{rows_max: 64}}}}\n")
         paths.append(path)
     install.say(f"  starting {models} models")
     variants = {"pages": (paths[0], [*paths[1:], "--ledger", "buffered"])}
