@@ -1,11 +1,12 @@
 """Measures how soon the console's pages begin, and what it costs that many people look, and writes the tables of
 docs/benchmarks.md.
 
-A server with many models and millions of rows is asked for each page. Then two servers answer the same requests in windows
-that take turns, and one of them has open consoles.
+A server with many models and millions of rows is asked for each page. Then a server answers in windows that take turns, with
+open consoles and without.
 """
 
 import argparse
+import contextlib
 import http.client
 import os
 import shutil
@@ -69,13 +70,9 @@ def measure(arguments):
     watch = machine.Watch([])
     with tempfile.TemporaryDirectory(prefix="wconsole") as folder:
         began = first_bytes(ledger, tools, work, model, Path(folder), server_core, models, rows)
-        variants = {it: (model, ["--ledger", "buffered"]) for it in ("alone", "watched")}
-        bench = ledger.Bench(tools, None, server_core, client_core, quick)
+        variants = {"served": (model, ["--ledger", "buffered"])}
         with ledger.Servers(tools, work, variants, server_core) as running:
-            with Consoles(running.by_mode["watched"][0], CONSOLES):
-                pairs = 1 if quick else 4
-                setup = ledger.ONE_CORE
-                watched = bench.compare(running, work, setup, 64, "watched", pairs, SECONDS, "alone")
+            watched = compared(ledger, running, work, client_core, quick)
     stray = watch.stop([]).stray
     note = f"{models} models, {rows:,} rows in the ledger, {CONSOLES} open consoles."
     conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
@@ -186,6 +183,24 @@ def timed(port, path):
     if response.status != 200:
         raise SystemExit(f"{path}: {response.status} {body[:300]}")
     return took * 1000
+
+
+def compared(ledger, running, work, client_core, quick):
+    """One server in windows that take turns, with consoles and without: two servers differ by more than consoles cost."""
+    seconds, pairs = (2, 1) if quick else (SECONDS, 4)
+    port, *_ = running.by_mode["served"]
+    found = ledger.Compared(work.name, ledger.ONE_CORE, 64, "watched", seconds, [], [])
+
+    def window(is_watched):
+        with Consoles(port, CONSOLES) if is_watched else contextlib.nullcontext():
+            return running.window("served", client_core, 64, seconds, ledger.ONE_CORE)
+
+    window(False)
+    for pair in range(pairs):
+        for is_watched in ((False, True), (True, False))[pair % 2]:
+            install.say(f"  {'with' if is_watched else 'without'} consoles")
+            (found.on if is_watched else found.off).append(window(is_watched))
+    return found
 
 
 class Consoles:

@@ -1,8 +1,8 @@
 """Measures what it costs that two versions share a model's traffic, and how soon a bad one has none, and writes the
 tables of docs/benchmarks.md.
 
-One server answers with one version, one chooses for each request and hardly ever takes the other, one has two at a step of
-50 %; all record, in windows that take turns. Then a candidate that fails is rolled out again and again under load, and the
+A server answers with one version, and chooses for each request and hardly ever takes the other, and has two at a step of 50 %,
+in windows that take turns; it records all the time. Then a candidate that fails is rolled out again and again under load, and the
 ledger says when it answered last.
 """
 
@@ -79,32 +79,27 @@ def measure(arguments):
     works = {it.name: it for it in bodies.WORKS}
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
-    bench = ledger.Bench(tools, None, server_core, client_core, quick)
     found, back = [], []
     for name, connections, pairs in (("tabular", 64, 3), ("minilm", 16, 2)):
         work = works[name]
         with tempfile.TemporaryDirectory(prefix="wrouting") as folder:
             model, other = models / work.folder, Path(folder) / "other" / work.folder
             again(model, other, "serve: {timeout: 59s}")
-            variants = {it: (model, ["--ledger", "buffered"]) for it in ("alone", *SHARES)}
+            variants = {"served": (model, ["--ledger", "buffered"])}
             with ledger.Servers(tools, work, variants, server_core) as running:
+                port, *_ = running.by_mode["served"]
+                push(tools, port, other)
                 for mode, step in SHARES.items():
-                    port, *_ = running.by_mode[mode]
-                    push(tools, port, other)
-                    roll_out(port, work.folder, 2, held(step))
-                    until(lambda: live(port)["state"] == "step", "the step")
-                    pairs = 1 if quick else pairs
-                    setup = ledger.ONE_CORE
-                    found.append(
-                        bench.compare(
-                            running, work, setup, connections, mode, pairs, SECONDS, "alone"
-                        )
+                    install.say(f"  {name}, {connections} connections, {mode}")
+                    compared = ledger.Compared(
+                        name, ledger.ONE_CORE, connections, mode, 2 if quick else SECONDS, [], []
                     )
+                    shared_by_turns(running, client_core, compared, step, 1 if quick else pairs)
+                    found.append(compared)
                 if name == "tabular":
                     bad = Path(folder) / "bad" / work.folder
                     again(model, bad, "serve: {timeout: 1us}")
                     push(tools, port, bad)
-                    post(port, f"/api/v1/rollouts/{live(port)['id']}/abort", {"why": "measured"})
                     times = 3 if quick else arguments.times
                     path = servers.V2.format(model=work.folder)
                     asked = [bodies.body("v2", row) for row in bodies.rows(work)]
@@ -120,6 +115,29 @@ def measure(arguments):
     out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
     if out:
         tables.write(out, {"routing": content}, {"routing": "What a rollout costs"})
+
+
+def shared_by_turns(running, client_core, compared, step, pairs):
+    """Windows of one server that take turns: one version has all of the traffic, or a rollout stays at its step. Two
+    servers differ by more than choosing costs."""
+    port, *_ = running.by_mode["served"]
+
+    def window(is_shared):
+        if is_shared:
+            roll_out(port, running.work.folder, 2, held(step))
+            until(lambda: live(port)["state"] == "step", "the step")
+        found = running.window(
+            "served", client_core, compared.connections, compared.seconds, compared.setup
+        )
+        if is_shared:
+            post(port, f"/api/v1/rollouts/{live(port)['id']}/abort", {"why": "measured"})
+        return found
+
+    window(False)
+    for pair in range(pairs):
+        # Who goes first takes turns too.
+        for is_shared in ((False, True), (True, False))[pair % 2]:
+            (compared.on if is_shared else compared.off).append(window(is_shared))
 
 
 def again(model, to, line):
