@@ -29,7 +29,14 @@ SHARES = {"chosen": "0.01%", "shared": "50%"}
 
 def held(step):
     """A rollout that stays at its step, whatever is measured."""
-    return {"shadow": "off", "steps": [step], "hold": {"min": "1d"}, "signals": []}
+    lenient = [{"metric": "error_rate", "worse_by": "50pp"}]
+    return {
+        "shadow": "off",
+        "steps": [step],
+        "hold": {"min": "1d"},
+        "guardrails": lenient,
+        "signals": [],
+    }
 
 
 BAD = {
