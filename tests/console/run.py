@@ -2,8 +2,8 @@
 
     python tests/console/run.py --windlass target/debug/windlass [--screens FOLDER]
 
-With `--pictures FOLDER` nothing is tested: the pictures of docs/console.md are written anew. With `--screens` a picture of every page is written, at the width of a phone and of a desk, light and dark, for people to
-look at. Arguments after `--` go to pytest: `-- -k script -x`. Exit code 0 when all passed, 1 otherwise.
+With `--screens` a picture of every page is written, at the width of a phone and of a desk, light and dark, for people to
+look at. With `--pictures FOLDER` nothing is tested: the pictures of docs/console.md are written anew. Arguments after `--` go to pytest: `-- -k script -x`. Exit code 0 when all passed, 1 otherwise.
 """
 
 import argparse

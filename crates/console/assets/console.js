@@ -23,11 +23,12 @@
     }
   }
 
-  // --- Numbers as the pages show them.
+  // --- Numbers as the pages show them: the same rules as in `show.rs`.
 
   function number(value) {
     const size = Math.abs(value);
     if (size === 0) return "0";
+    if (size >= 1e9) return value.toExponential(2).replace("e+", "e");
     if (size >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
     if (size >= 1e4) return `${(value / 1e3).toFixed(1)}k`;
     if (size >= 100) return value.toFixed(0);
@@ -38,6 +39,7 @@
   }
 
   function milliseconds(value) {
+    if (value >= 10000) return `${(value / 1000).toFixed(0)} s`;
     if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
     if (value >= 100) return `${value.toFixed(0)} ms`;
     if (value >= 10) return `${value.toFixed(1)} ms`;

@@ -64,7 +64,7 @@ pub(crate) struct HeatRow {
 pub(crate) struct Mark {
     /// In seconds since 1970.
     pub(crate) at: f64,
-    /// `version`, `rollout`, `alert`, `action`, `labels`.
+    /// `version`, `rollout`, `alert`, `action`, `event`.
     pub(crate) kind: &'static str,
     pub(crate) said: String,
 }

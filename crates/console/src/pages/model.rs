@@ -151,6 +151,7 @@ pub(crate) async fn page(
     let page = async {
         let events = range
             .on(Address::api(&["events"]).with("model", &name))
+            .with("newest", true)
             .with("limit", 500);
         let alerts = Address::api(&["alerts"])
             .with("model", &name)

@@ -7,6 +7,7 @@ use askama::Template;
 use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::PredictionId;
+use domain::time::{DAY_US, read_moment};
 use serde::Deserialize;
 use serde_json::Value;
 use wire::api::ledger::{QueryRecord, RowsRecord};
@@ -182,8 +183,7 @@ pub(super) fn literal(text: &str) -> String {
 
 /// A moment in SQL, of any form that the API reads. `now()` is the server's: this page has no clock.
 fn moment(name: &str, text: &str) -> Result<String, Problem> {
-    const DAY_US: i64 = 86_400_000_000;
-    let us = domain::time::read_moment(text, 0).ok_or_else(|| {
+    let us = read_moment(text, 0).ok_or_else(|| {
         Problem::typed(format!(
             "`{name}` is `{text}`, want a moment such as `2026-11-24T10:00:00Z`, `10:00` or `7d`"
         ))

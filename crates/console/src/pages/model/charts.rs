@@ -11,6 +11,7 @@ use wire::api::ledger::{KpiGroupRecord, KpiRecord, QualityRecord, QueryRecord, R
 use wire::api::overview::{FindingRecord, LookRecord};
 
 use super::super::part;
+use super::super::predictions::literal;
 use super::{RangeQuery, seconds};
 use crate::ask::{Address, Ask};
 use crate::chart::{Chart, Heat, HeatRow, Line};
@@ -202,8 +203,8 @@ fn arrived(name: &str, quality: &QualityRecord, every: &str) -> QueryRecord {
     let to = quality.to_us.map(|it| format!(" and {at} < {it}"));
     QueryRecord {
         sql: format!(
-            "select {at} / {every} * {every} as at, count(*) as labels from labels where model = '{}'{}{} group by 1 order by 1",
-            name.replace('\'', "''"),
+            "select {at} / {every} * {every} as at, count(*) as labels from labels where model = {}{}{} group by 1 order by 1",
+            literal(name),
             from.unwrap_or_default(),
             to.unwrap_or_default()
         ),
