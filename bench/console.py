@@ -58,12 +58,7 @@ def measure(arguments):
     server_core, client_core = machine.cores()
     install.wrk()
     client = install.client()
-    tools = servers.Tools(
-        windlass=(arguments.windlass or install.binary("windlass")).resolve(),
-        limit=None,
-        runtime_library=install.runtime_library(client),
-        pythons={},
-    )
+    tools = servers.Tools.of_windlass(arguments.windlass, client)
     work = next(it for it in bodies.WORKS if it.name == "tabular")
     model = install.models(client) / work.folder
     os.sched_setaffinity(0, {int(client_core)})

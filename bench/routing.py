@@ -76,12 +76,7 @@ def measure(arguments):
     server_core, client_core = machine.cores()
     install.wrk()
     client = install.client()
-    tools = servers.Tools(
-        windlass=(arguments.windlass or install.binary("windlass")).resolve(),
-        limit=None,
-        runtime_library=install.runtime_library(client),
-        pythons={},
-    )
+    tools = servers.Tools.of_windlass(arguments.windlass, client)
     models = install.models(client)
     works = {it.name: it for it in bodies.WORKS}
     os.sched_setaffinity(0, {int(client_core)})

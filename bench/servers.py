@@ -118,6 +118,16 @@ class Tools:
     runtime_library: Path
     pythons: dict
 
+    @classmethod
+    def of_windlass(cls, built, client):
+        """Of a benchmark that starts no peer: a built windlass, or one that is built for it."""
+        return cls(
+            windlass=(built or install.binary("windlass")).resolve(),
+            limit=None,
+            runtime_library=install.runtime_library(client),
+            pythons={},
+        )
+
 
 def command(server, tools, work, folder, port, answer_bytes, scratch):
     """The command line and environment of a server."""

@@ -6,9 +6,6 @@ Arguments after `--` go to every pytest: `-- -k bytes -x`. Exit code 0 when all 
 server ended well after SIGTERM, 1 otherwise.
 """
 
-import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +14,7 @@ sys.dont_write_bytecode = True
 
 import install  # noqa: E402
 import server  # noqa: E402
+import suite  # noqa: E402
 
 # Which tests run in which environment: kserve pins much of what it depends on.
 SUITES = {
@@ -70,7 +68,6 @@ def main():
                     "WINDLASS_TEST_MODELS": str(fixtures),
                     "WINDLASS_TEST_EXAMPLES": str(install.ROOT / "examples"),
                     "WINDLASS_TEST_TOOLS": str(tools),
-                    "PYTHONDONTWRITEBYTECODE": "1",
                 }
                 for name, python in pythons.items():
                     passed[name] = pytest(python, name, more, arguments)
@@ -80,9 +77,7 @@ def main():
         except AssertionError as error:
             print(error, file=sys.stderr)
             passed["the server's end"] = False
-    for name, well in passed.items():
-        print(f"{name}: {'passed' if well else 'FAILED'}")
-    return 0 if all(passed.values()) else 1
+    return max(suite.told(name, well) for name, well in passed.items())
 
 
 def pytest(python, name, more, arguments):
@@ -91,32 +86,20 @@ def pytest(python, name, more, arguments):
     files = [install.HERE / it for it in SUITES[name] if it in files]
     if not files:
         return True
-    command = [python, "-m", "pytest", "-c", install.HERE / "pytest.ini", *files, *arguments.pytest]
-    ended = subprocess.run(
-        [str(it) for it in command], cwd=install.HERE, env={**os.environ, **more}
-    )
+    ended = suite.run(python, install.HERE, [*files, *arguments.pytest], more)
     # 5: `-k` left nothing of this suite.
-    return ended.returncode in ([0, 5] if arguments.pytest else [0])
+    return ended in ([0, 5] if arguments.pytest else [0])
 
 
 def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--windlass", type=Path, required=True, help="the program to test")
+    parser = suite.parser(__doc__)
     parser.add_argument("--fixtures", type=Path, help="where the test models are, or shall be made")
     parser.add_argument("--large", action="store_true", help="make the heavy test models too")
     parser.add_argument(
         "--suites", nargs="+", choices=SUITES, default=list(SUITES), help="only these environments"
     )
     parser.add_argument("--files", nargs="+", help="only these files of tests")
-    own, pytests = sys.argv[1:], []
-    if "--" in own:
-        at = own.index("--")
-        own, pytests = own[:at], own[at + 1 :]
-    arguments = parser.parse_args(own)
-    arguments.pytest = pytests
-    return arguments
+    return suite.parse(parser)
 
 
 sys.exit(main())
