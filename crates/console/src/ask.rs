@@ -1,6 +1,5 @@
 //! Questions to the API, in the name of whoever looks at a page.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 use wire::api::{ErrorDetailRecord, ErrorRecord};
+use wire::path::encode;
 
 /// The most that an answer may have.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -71,7 +71,7 @@ impl Address {
         let mut text = base.to_owned();
         for segment in segments {
             text.push('/');
-            escape(&mut text, segment);
+            encode(segment, &mut text);
         }
         Self(text)
     }
@@ -87,7 +87,7 @@ impl Address {
         self.0.push(if first { '?' } else { '&' });
         self.0.push_str(name);
         self.0.push('=');
-        escape(&mut self.0, &value.to_string());
+        encode(&value.to_string(), &mut self.0);
         self
     }
 
@@ -101,19 +101,6 @@ impl Address {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// Percent-encodes all but what RFC 3986 calls unreserved.
-fn escape(into: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                into.push(char::from(byte));
-            }
-            // Writing to a string cannot fail.
-            _ => drop(write!(into, "%{byte:02X}")),
-        }
     }
 }
 

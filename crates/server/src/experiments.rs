@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::models;
 use crate::package::blocking;
 use crate::sharing::{Retries, loaded, now, route, timeout};
-use crate::task::Tasks;
+use crate::task::{Tasks, Ticks};
 use measure::{History, Measured, Period, periods};
 
 mod measure;
@@ -161,26 +161,13 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
 
 /// Looks until the server ends.
 pub(crate) async fn look(app: Weak<App>, tasks: Tasks) {
-    let mut tick = tokio::time::interval(LOOK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let stopping = tasks.stopping();
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut stopping => return,
-            _ = tick.tick() => {}
-        }
-        let Some(held) = app.upgrade() else { return };
+    let mut ticks = Ticks::new(app, &tasks, LOOK);
+    while let Some(held) = ticks.next().await {
         let work = async {
             look_at_all(&held).await;
             held.experiments.changed.notify_one();
         };
-        tokio::select! {
-            biased;
-            () = &mut stopping => return,
-            () = work => {}
-        }
+        ticks.meanwhile(work).await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::clock::wall_ms;
 use crate::looks;
 use crate::running::Running;
-use crate::task::Tasks;
+use crate::task::{Tasks, Ticks};
 
 pub(crate) mod anomaly;
 mod concept_drift;
@@ -44,18 +44,9 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
         anomaly: anomaly::Watch::new(wall_ms() * 1000),
         slo: slo::Watch::default(),
     };
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = tick.tick() => {}
-        }
-        let Some(app) = app.upgrade() else { return };
-        tokio::select! {
-            () = tasks.stopping() => return,
-            () = watch.look_at_all(&app) => {}
-        }
+    let mut ticks = Ticks::new(app, &tasks, TICK);
+    while let Some(app) = ticks.next().await {
+        ticks.meanwhile(watch.look_at_all(&app)).await;
     }
 }
 

@@ -31,21 +31,15 @@ use crate::catalog::{Model, told_state};
 use crate::clock::wall_ms;
 use crate::looks::{Found, Newest};
 use crate::recent;
-use crate::task::Tasks;
+use crate::task::{Tasks, Ticks};
 
 /// What is sent to those who listen.
 pub(crate) type Told = watch::Sender<Arc<str>>;
 
 /// Tells those who listen again and again, until the server ends.
 pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
-    let mut tick = tokio::time::interval(recent::LOOK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = tick.tick() => {}
-        }
-        let Some(app) = app.upgrade() else { return };
+    let mut ticks = Ticks::new(app, &tasks, recent::LOOK);
+    while let Some(app) = ticks.next().await {
         if app.overview.receiver_count() == 0 {
             continue;
         }

@@ -15,7 +15,7 @@ use wire::api::overview::{PointRecord, RecentRecord};
 use crate::app::App;
 use crate::running::Running;
 use crate::stats::BUCKETS_S;
-use crate::task::Tasks;
+use crate::task::{Tasks, Ticks};
 
 /// How often what was counted is read.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
@@ -246,14 +246,8 @@ impl Recent {
 /// Counts until the server ends.
 pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
     let mut watch = Watch::default();
-    let mut tick = tokio::time::interval(LOOK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = tick.tick() => {}
-        }
-        let Some(app) = app.upgrade() else { return };
+    let mut ticks = Ticks::new(app, &tasks, LOOK);
+    while let Some(app) = ticks.next().await {
         watch.look(&app);
     }
 }

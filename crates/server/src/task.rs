@@ -1,7 +1,10 @@
 //! Every task is started here: it has a name, a stop signal, and somebody who waits for its end.
 
 use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,5 +51,44 @@ impl Tasks {
     pub(crate) async fn end(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// What a task does again and again, on something that it must not keep alive.
+pub(crate) struct Ticks<T> {
+    held: Weak<T>,
+    interval: Interval,
+    stop: CancellationToken,
+}
+
+impl<T> Ticks<T> {
+    /// The first is at once. One that is missed, as what was done took longer, is not made up for.
+    pub(crate) fn new(held: Weak<T>, tasks: &Tasks, every: Duration) -> Self {
+        let mut interval = tokio::time::interval(every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = tasks.stop.clone();
+        Self {
+            held,
+            interval,
+            stop,
+        }
+    }
+
+    /// Waits for the next; none when tasks should end, or nobody holds it any more.
+    pub(crate) async fn next(&mut self) -> Option<Arc<T>> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            _ = self.interval.tick() => self.held.upgrade(),
+        }
+    }
+
+    /// Does it, and gives it up where tasks should end meanwhile.
+    pub(crate) async fn meanwhile(&self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = work => {}
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use domain::manifest::Span;
+use wire::path;
 
 /// A range of time; without any of them all of it, or what the server takes then.
 #[derive(Debug, Args)]
@@ -49,28 +50,11 @@ pub(crate) fn asked(path: &str, query: &[(&str, Option<String>)]) -> String {
             asked.push(separator);
             asked.push_str(name);
             asked.push('=');
-            encode(value, &mut asked);
+            path::encode(value, &mut asked);
             separator = '&';
         }
     }
     asked
-}
-
-/// Percent-encodes all that is not unreserved. Source: RFC 3986, sections 2.1 and 2.3.
-fn encode(text: &str, out: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            byte => {
-                out.push('%');
-                out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-                out.push(char::from(DIGITS[usize::from(byte & 15)]));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

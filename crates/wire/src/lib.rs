@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod code;
 pub mod labels;
 pub mod oip;
+pub mod path;
 pub mod proto;
 pub mod rollouts;
 pub mod rows;

@@ -72,13 +72,7 @@ pub(crate) fn attention(level: &u8) -> (&'static str, &'static str) {
 
 /// Who answers, in words: `version 2`, `version 1 95 %, version 2 5 %`.
 pub(crate) fn shares(traffic: &[ShareRecord]) -> Vec<(u32, String)> {
-    let mut by_version: Vec<(u32, f64)> = Vec::new();
-    for share in traffic.iter().filter(|it| it.arm != "shadow") {
-        match by_version.iter_mut().find(|it| it.0 == share.version) {
-            Some(found) => found.1 += share.percent,
-            None => by_version.push((share.version, share.percent)),
-        }
-    }
+    let by_version = ShareRecord::by_version(traffic);
     let one = by_version.len() == 1;
     let text = |percent: f64| {
         if one {
@@ -95,7 +89,7 @@ pub(crate) fn shares(traffic: &[ShareRecord]) -> Vec<(u32, String)> {
 
 /// The version that answers unheard, where there is one.
 pub(crate) fn shadow(traffic: &[ShareRecord]) -> Option<&ShareRecord> {
-    traffic.iter().find(|it| it.arm == "shadow")
+    traffic.iter().find(|it| it.is_unheard())
 }
 
 /// The newest point.

@@ -130,7 +130,7 @@ fn aliases(all: &[AliasRecord], version: u32) -> Vec<String> {
 
 fn share(model: &ModelNowRecord, version: u32) -> Option<f64> {
     let of = model.traffic.iter();
-    let of = of.filter(|it| it.version == version && it.arm != "shadow");
+    let of = of.filter(|it| it.version == version && !it.is_unheard());
     of.map(|it| it.percent).reduce(|a, b| a + b)
 }
 

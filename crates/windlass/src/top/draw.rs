@@ -6,6 +6,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState, Wrap};
 use wire::api::overview::{ModelNowRecord, OverviewRecord, PointRecord};
+use wire::api::rollouts::ShareRecord;
 
 use super::view::View;
 use crate::output::{interval, moment_us, number, share, table};
@@ -51,17 +52,9 @@ fn answers(model: &ModelNowRecord) -> String {
     if model.state != "ready" {
         return model.state.clone();
     }
-    let mut shares: Vec<(u32, f64)> = Vec::new();
-    let mut unheard = Vec::new();
-    for it in &model.traffic {
-        if it.arm == "shadow" {
-            unheard.push(format!("{} unheard", it.version));
-        } else if let Some(known) = shares.iter_mut().find(|known| known.0 == it.version) {
-            known.1 += it.percent;
-        } else {
-            shares.push((it.version, it.percent));
-        }
-    }
+    let shares = ShareRecord::by_version(&model.traffic);
+    let unheard = model.traffic.iter().filter(|it| it.is_unheard());
+    let unheard = unheard.map(|it| format!("{} unheard", it.version));
     let heard = shares.iter().map(|(version, percent)| match shares.len() {
         1 => version.to_string(),
         _ => format!("{version} {}%", (percent * 100.0).round() / 100.0),

@@ -210,6 +210,23 @@ impl ShareRecord {
             .map(|it| share("shadow".to_owned(), it.version, it.sample.get() * 100.0));
         shares.chain(shadow).collect()
     }
+
+    /// How much each version answers that callers hear, in the order of the arms.
+    pub fn by_version(shares: &[Self]) -> Vec<(u32, f64)> {
+        let mut by_version: Vec<(u32, f64)> = Vec::new();
+        for share in shares.iter().filter(|it| !it.is_unheard()) {
+            match by_version.iter_mut().find(|it| it.0 == share.version) {
+                Some(found) => found.1 += share.percent,
+                None => by_version.push((share.version, share.percent)),
+            }
+        }
+        by_version
+    }
+
+    /// Whether it is that of a shadow.
+    pub fn is_unheard(&self) -> bool {
+        self.arm == "shadow"
+    }
 }
 
 impl TestRecord {
