@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ::http::{HeaderMap, Method, Request, StatusCode};
 use axum::body::Body;
@@ -37,6 +38,9 @@ const HELD: &str = "input: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy\nhold";
 
 /// Set, because it would be measured otherwise, and a model that is held would never end.
 const ROWS: &str = "serve: {batch: {rows_max: 4}}";
+
+/// For how long a test waits for what must come; much longer than a busy machine takes.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 struct Site {
     fake: Fake,
@@ -140,13 +144,18 @@ impl Site {
         reply.body
     }
 
-    /// Asks again and again until an answer is as wanted.
+    /// Asks again and again until an answer is as wanted; fails with the last one where none is for too long.
     async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             let body = self.get(path).await;
             if wanted(&body) {
                 return body;
             }
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{path} says still {body}"
+            );
             tokio::task::yield_now().await;
         }
     }

@@ -455,6 +455,7 @@ async fn a_model_of_numbers_that_is_estimated_to_be_far_off_is_an_alert() {
     let site = Site::open().await;
     site.serve_with("credit", said, manifest).await;
     let mut number = 0;
+    let end = tokio::time::Instant::now() + PATIENCE;
     let alarm = loop {
         ask_about_numbers(&site, number).await;
         number += 1;
@@ -464,6 +465,7 @@ async fn a_model_of_numbers_that_is_estimated_to_be_far_off_is_an_alert() {
         if let Some(found) = items.iter().find(of) {
             break found.clone();
         }
+        assert!(tokio::time::Instant::now() < end, "{listed}");
     };
     let subject = alarm["labels"]["subject"].as_str().expect("a metric");
     assert!(["mae", "rmse"].contains(&subject), "{alarm}");
