@@ -7,6 +7,7 @@ open consoles and without.
 
 import argparse
 import contextlib
+import dataclasses
 import http.client
 import os
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
+from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 FIRST_BYTE_MS = 50
 WATCHED_COST = 0.03
@@ -47,7 +49,6 @@ def main():
 
 def measure(arguments):
     import bodies
-    import ledger
     import machine
     import servers
     import tables
@@ -64,15 +65,14 @@ def measure(arguments):
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
     with tempfile.TemporaryDirectory(prefix="wconsole") as folder:
-        began = first_bytes(ledger, tools, work, model, Path(folder), server_core, models, rows)
-        variants = {"served": (model, ["--ledger", "buffered"])}
-        with ledger.Servers(tools, work, variants, server_core) as running:
-            watched = compared(ledger, running, work, client_core, quick)
+        began = first_bytes(tools, work, model, Path(folder), server_core, models, rows)
+    with Served(tools, work, model, {"served": ""}, server_core) as served:
+        watched = compared(served, client_core, quick)
     stray = watch.stop([]).stray
     note = f"{models} models, {rows:,} rows in the ledger, {CONSOLES} open consoles."
-    conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
+    conditions = conditions_of(tools, server_core, client_core, stray, note)
     content = "\n\n".join(
-        [aims(tables, began, watched), pages_table(tables, began), watched_table(tables, ledger, watched), conditions]
+        [aims(tables, began, watched), pages_table(tables, began), watched_table(tables, watched), conditions]
     )
     print(content)
     install.keep("console", {"pages": began, "watched": vars(watched)})
@@ -81,19 +81,19 @@ def measure(arguments):
         tables.write(out, {"console": content}, {"console": "What the console costs"})
 
 
-def first_bytes(ledger, tools, work, model, folder, server_core, models, rows):
+def first_bytes(tools, work, model, folder, server_core, models, rows):
     """Milliseconds to the first byte of each page, again and again, by page."""
-    paths = []
+    paths, lines = [], "serve: {instances: 1, batch: {rows_max: 64}}"
     for number in range(models):
         path = folder / f"model-{number:03}"
         shutil.copytree(model, path)
-        (path / "windlass.yaml").write_text(f"model: model-{number:03}\nserve: {{instances: 1, batch: {{rows_max: 64}}}}\n")
+        (path / "windlass.yaml").write_text(f"model: {path.name}\n{lines}\n")
         paths.append(path)
     install.say(f"  starting {models} models")
-    variants = {"pages": (paths[0], [*paths[1:], "--ledger", "buffered"])}
-    named = type(work)(work.name, "model-000", work.title, work.rows_max, work.wait_ms, work.window)
-    with ledger.Servers(tools, named, variants, server_core) as running:
-        port, *_ = running.by_mode["pages"]
+    first, *others = paths
+    named = dataclasses.replace(work, folder=first.name)
+    with Served(tools, named, first, {"pages": lines}, server_core, others) as served:
+        port = served.port
         install.say(f"  filling the ledger with {rows:,} rows")
         fill(port, work, models, rows)
         settle(port)
@@ -180,21 +180,17 @@ def timed(port, path):
     return took * 1000
 
 
-def compared(ledger, running, work, client_core, quick):
-    """One server in windows that take turns, with consoles and without: two servers differ by more than consoles cost."""
+def compared(served, client_core, quick):
+    """With consoles and without."""
     seconds, pairs = (2, 1) if quick else (SECONDS, 4)
-    port, *_ = running.by_mode["served"]
-    found = ledger.Compared(work.name, ledger.ONE_CORE, 64, "watched", seconds, [], [])
+    found = Compared(served.work.name, ONE_CORE, 64, "watched", seconds)
 
     def window(is_watched):
-        with Consoles(port, CONSOLES) if is_watched else contextlib.nullcontext():
-            return running.window("served", client_core, 64, seconds, ledger.ONE_CORE)
+        install.say(f"  {'with' if is_watched else 'without'} consoles")
+        with Consoles(served.port, CONSOLES) if is_watched else contextlib.nullcontext():
+            return served.window("served", client_core, 64, seconds)
 
-    window(False)
-    for pair in range(pairs):
-        for is_watched in ((False, True), (True, False))[pair % 2]:
-            install.say(f"  {'with' if is_watched else 'without'} consoles")
-            (found.on if is_watched else found.off).append(window(is_watched))
+    found.take_turns(pairs, window)
     return found
 
 
@@ -269,16 +265,16 @@ def pages_table(tables, began):
     return tables.table(["page", "first byte, ms: median", "most"], rows)
 
 
-def watched_table(tables, ledger, it):
+def watched_table(tables, it):
     head = ["model", "connections", "req/s alone", "with consoles", "with / alone (by pair)"]
     head += ["p99 ms alone", "with consoles"]
     low, high = it.spread()
     row = [
         it.model,
         str(it.connections),
-        *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
+        *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
         f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
-        *(tables.milliseconds(ledger.median(each, "p99_s")) for each in (it.off, it.on)),
+        *(tables.milliseconds(median(each, "p99_s")) for each in (it.off, it.on)),
     ]
     return tables.table(head, [row])
 

@@ -6,9 +6,7 @@ crates/ledger/examples/ledger.rs.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import datetime
 import json
 import os
 import re
@@ -26,10 +24,10 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
+from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 ALL_ROWS = (1_000_000, 10_000_000, 100_000_000)
 LABELS = 1_000_000
-ONE_CORE = "all on one core"
 ELSEWHERE = "writer on the client's core; off: no neighbour"
 BESIDE = "writer on the client's core; off: a neighbour there"
 FEATURES_AT = {100_000_000: 10}
@@ -159,55 +157,6 @@ def grown(example, rows):
 # Serving.
 
 
-@dataclasses.dataclass
-class Compared:
-    """A model served without and with the ledger, in windows that took turns."""
-
-    model: str
-    setup: str
-    connections: int
-    mode: str
-    seconds: float
-    off: list
-    on: list
-    lost: int = 0
-    sealed: int = 0
-    """Rows that became files while it was measured."""
-
-    def ratio(self):
-        return median(self.on, "rate") / median(self.off, "rate")
-
-    def spread(self):
-        """The least and the greatest ratio of neighbouring windows."""
-        all = [on["rate"] / off["rate"] for off, on in zip(self.off, self.on)]
-        return min(all), max(all)
-
-    def serving_cost(self):
-        """The share of what the serving threads could answer that recording takes from them: in the median, and the
-        least and the greatest by pair."""
-        all = [1 - off["serving_s"] / on["serving_s"] for off, on in zip(self.off, self.on)]
-        return 1 - median(self.off, "serving_s") / median(self.on, "serving_s"), min(all), max(all)
-
-    def noise(self):
-        """How far the windows without the ledger lie apart, as a share of their median."""
-        rates = [it["rate"] for it in self.off]
-        return (max(rates) - min(rates)) / median(self.off, "rate")
-
-
-def serving_seconds(running):
-    """What a server used so far, without the threads that tend its ledger."""
-    import machine
-
-    return machine.thread_seconds(running.process.pid, lambda it: not it.startswith("ledger "))
-
-
-def writer_seconds(running):
-    """What the threads that tend its ledger used so far."""
-    import machine
-
-    return machine.thread_seconds(running.process.pid, lambda it: it.startswith("ledger "))
-
-
 class Neighbour:
     """The writer's work in a process of its own, for a share of each second of a core.
 
@@ -253,164 +202,80 @@ class Neighbour:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def median(windows, name):
-    return statistics.median(it[name] for it in windows)
-
-
 class Bench:
-    """Servers beside each other, of which one is asked at a time."""
+    """A server whose windows without the ledger and with it take turns."""
 
     def __init__(self, tools, example, server_core, client_core, quick):
         self.tools, self.example, self.quick = tools, example, quick
         self.server_core, self.client_core = server_core, client_core
 
-    def tabular(self, work, folder):
-        pairs, few = (1, 1) if self.quick else (5, 3)
+    def tabular(self, work, model):
+        pairs, few = (1, 1) if self.quick else (8, 3)
         found = []
-        with self.started(work, folder) as running:
-            found.append(self.compare(running, work, ONE_CORE, 64, "buffered", pairs, 5))
-            found.append(self.compare(running, work, ONE_CORE, 1, "buffered", few, 3))
-            found.append(self.compare(running, work, ONE_CORE, 64, "commit", few, 5))
-            found.append(self.compare(running, work, ONE_CORE, 1, "commit", few, 3))
-            for mode in ("buffered", "commit"):
-                running.move_writer(mode, self.client_core)
-            found.append(self.compare(running, work, ELSEWHERE, 64, "buffered", pairs, 5))
-            found.append(self.compare(running, work, BESIDE, 64, "buffered", pairs, 5))
-            found.append(self.compare(running, work, ELSEWHERE, 1, "buffered", few, 3))
+        with self.started(work, model) as served:
+            found.append(self.compare(served, ONE_CORE, 64, "buffered", pairs, 5))
+            found.append(self.compare(served, ONE_CORE, 1, "buffered", few, 3))
+            found.append(self.compare(served, ONE_CORE, 64, "commit", few, 5))
+            found.append(self.compare(served, ONE_CORE, 1, "commit", few, 3))
+            move_writer(served, self.client_core)
+            found.append(self.compare(served, ELSEWHERE, 64, "buffered", pairs, 5))
+            found.append(self.compare(served, BESIDE, 64, "buffered", pairs, 5))
+            found.append(self.compare(served, ELSEWHERE, 1, "buffered", few, 3))
         return found
 
-    def compute_bound(self, work, folder):
+    def compute_bound(self, work, model):
         pairs = 1 if self.quick else 4
-        with self.started(work, folder) as running:
-            return [self.compare(running, work, ONE_CORE, 16, "buffered", pairs, 8)]
+        with self.started(work, model) as served:
+            return [self.compare(served, ONE_CORE, 16, "buffered", pairs, 8)]
 
-    def started(self, work, folder):
-        return Servers(self.tools, work, modes(folder), self.server_core)
+    def started(self, work, model):
+        variants = {it: f'ledger: {{mode: "{it}"}}' for it in ("off", "buffered", "commit")}
+        return Served(self.tools, work, model, variants, self.server_core)
 
-    def compare(self, running, work, setup, connections, mode, pairs, seconds, off="off"):
-        install.say(f"  {work.name}, {setup}, {connections} connections, {mode}")
+    def compare(self, served, setup, connections, mode, pairs, seconds):
+        install.say(f"  {served.work.name}, {setup}, {connections} connections, {mode}")
         seconds = 2 if self.quick else seconds
-        compared = Compared(work.name, setup, connections, mode, seconds, [], [])
-        before = running.counts(mode)
-        for it in (off, mode):
-            warm = running.window(it, self.client_core, connections, max(1, seconds / 3), setup)
-        for pair in range(pairs):
-            # Who goes first takes turns too.
-            for it in ((off, mode), (mode, off))[pair % 2]:
-                beside = None
-                if it == off and setup == BESIDE:
-                    share = median(compared.on or [warm], "writer_share")
-                    beside = Neighbour(self.example, self.client_core, share)
-                window = running.window(it, self.client_core, connections, seconds, setup, beside)
-                (compared.off if it == off else compared.on).append(window)
-        after = running.counts(mode)
+        compared = Compared(served.work.name, setup, connections, mode, seconds)
+        shares, before = [], counts(served)
+
+        def window(is_on):
+            beside = None
+            if setup == BESIDE and not is_on and shares:
+                beside = Neighbour(self.example, self.client_core, statistics.median(shares))
+            found = served.window(
+                mode if is_on else "off", self.client_core, connections, seconds, setup, beside
+            )
+            if is_on:
+                shares.append(found["writer_share"])
+            return found
+
+        compared.take_turns(pairs, window)
+        after = counts(served)
         compared.lost = after["lost"] - before["lost"]
         compared.sealed = after["sealed"] - before["sealed"]
         return compared
 
 
-def modes(folder):
-    """A model served in each mode of its ledger: its folder and what `serve` is told."""
-    return {it: (folder, ["--ledger", it]) for it in ("off", "buffered", "commit")}
+def move_writer(served, core):
+    """Gives the threads of the ledger another core."""
+    moved = 0
+    for pid in served.running.pids():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            if (task / "comm").read_text().startswith("ledger "):
+                os.sched_setaffinity(int(task.name), {int(core)})
+                moved += 1
+    if moved < 2:
+        raise SystemExit("the ledger's threads were not found")
 
 
-class Servers:
-    """Windlass in variants, each a model's folder and more arguments, all started, on one core."""
-
-    behind_s = 1.1
-    """How long after a window what it left behind has begun: the threads of the ledger look once a second."""
-
-    def __init__(self, tools, work, variants, core):
-        import servers
-
-        self.modules = servers
-        self.tools, self.work, self.variants, self.core = tools, work, variants, core
-        self.by_mode = {}
-
-    def __enter__(self):
-        import bodies
-        import wrk
-
-        self.temporary = self.modules.scratch_folder()
-        scratch = Path(self.temporary.__enter__())
-        rows = bodies.rows(self.work)
-        asked = [bodies.body("v2", row) for row in rows]
-        path = self.modules.V2.format(model=self.work.folder)
-        self.script = wrk.prepare(scratch / "bodies", path, asked)
-        server = next(it for it in self.modules.SERVERS if it.name == "Windlass")
-        for mode, (folder, more) in self.variants.items():
-            port, inner = self.modules.port_free(), scratch / mode
-            command, environment = self.modules.command(
-                server, self.tools, self.work, folder, port, 0, inner
-            )
-            command += more
-            running = self.modules.Running(command, environment, self.core, inner)
-            self.by_mode[mode] = (port, running.__enter__(), inner / "data" / "ledger")
-            running.first_answer(port, path, asked[0], seconds_max=60)
-        return self
-
-    def __exit__(self, *more):
-        for _, running, _ in self.by_mode.values():
-            running.__exit__(*more)
-        self.temporary.__exit__(*more)
-
-    def window(self, mode, client_core, connections, seconds, setup, beside=None):
-        """One window, and the time that the ledger still took behind it, which is charged to it.
-
-        `beside` is entered for as long as the client asks.
-        """
-        import machine
-        import wrk
-
-        for _, running, _ in self.by_mode.values():
-            running.settle(seconds_max=30)
-        port, running, _ = self.by_mode[mode]
-        whole = max(1, round(seconds))
-        serving_before, writer_before = serving_seconds(running), writer_seconds(running)
-        with beside or contextlib.nullcontext() as neighbour:
-            found = wrk.measure(client_core, port, self.script, connections, whole)
-        if found.errors:
-            raise SystemExit(f"{found.errors} errors with the ledger {mode}")
-        serving_s = (serving_seconds(running) - serving_before) / (found.rate * whole)
-        writer_s = neighbour.used_s if neighbour else writer_seconds(running) - writer_before
-        before = machine.seconds_of(running.pids())
-        time.sleep(self.behind_s)
-        running.settle(seconds_max=60)
-        behind_s = machine.seconds_of(running.pids()) - before
-        # With a core of its own the writer goes on beside the server, and not in its place.
-        charged_s = behind_s if setup == ONE_CORE else 0
-        rate = found.rate * whole / (whole + charged_s)
-        return {
-            "rate": rate,
-            "asked_rate": found.rate,
-            "behind_s": behind_s,
-            "serving_s": serving_s,
-            "writer_share": writer_s / whole,
-            "p50_s": found.p50_s,
-            "p99_s": found.p99_s,
-        }
-
-    def move_writer(self, mode, core):
-        """Gives the two threads of the ledger another core."""
-        _, running, _ = self.by_mode[mode]
-        moved = 0
-        for pid in running.pids():
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                if (task / "comm").read_text().startswith("ledger "):
-                    os.sched_setaffinity(int(task.name), {int(core)})
-                    moved += 1
-        if moved < 2:
-            raise SystemExit(f"the ledger's threads were not found with {mode}")
-
-    def counts(self, mode):
-        """Rows that the ledger could not take, and rows in its files."""
-        port, _, folder = self.by_mode[mode]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        lost = sum(float(it) for it in re.findall(r"^windlass_ledger_rows_lost_total\S* (\S+)", text, re.M))
-        catalog = folder / "catalog.json"
-        files = json.loads(catalog.read_text())["files"] if catalog.exists() else []
-        return {"lost": int(lost), "sealed": sum(it["rows"] for it in files)}
+def counts(served):
+    """Rows that the ledger could not take, and rows in its files."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    lost = sum(float(it) for it in re.findall(r"^windlass_ledger_rows_lost_total\S* (\S+)", text, re.M))
+    catalog = served.data / "ledger" / "catalog.json"
+    files = json.loads(catalog.read_text())["files"] if catalog.exists() else []
+    return {"lost": int(lost), "sealed": sum(it["rows"] for it in files)}
 
 
 # Tables.
@@ -578,18 +443,6 @@ def growth_table(growth):
             ]
         )
     return tables.table(head, rows)
-
-
-def conditions_of(tools, server_core, client_core, stray, note):
-    """One line under every table: where, when and with what it was measured."""
-    import machine
-    import measure as whole
-
-    return (
-        f"{datetime.date.today()}. {machine.description()}; server on core {server_core}, client on core "
-        f"{client_core}. Windlass {whole.windlass_version(tools)} at {install.commit()}. "
-        f"Other programs used {stray:.0%} of both cores meanwhile. {note}".strip()
-    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
+from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 FEATURES, ROWS = 50, 2_000
 EVERY_S = 20
@@ -52,7 +53,6 @@ def main():
 
 def measure(arguments):
     import bodies
-    import ledger
     import machine
     import servers
     import tables
@@ -66,45 +66,34 @@ def measure(arguments):
     works = {it.name: it for it in bodies.WORKS}
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
-    bench = ledger.Bench(tools, None, server_core, client_core, quick)
     found = []
-    for name, connections, pairs, seconds in (("tabular", 64, 3, EVERY_S), ("minilm", 16, 2, EVERY_S)):
-        with tempfile.TemporaryDirectory(prefix="wmonitors") as folder:
-            variants = variants_of(models / works[name].folder, Path(folder))
-            with ledger.Servers(tools, works[name], variants, server_core) as running:
-                # The look that counts what a window left is charged to it.
-                running.behind_s = EVERY_S + 1.1
-                pairs = 1 if quick else pairs
-                setup = ledger.ONE_CORE
-                found.append(
-                    bench.compare(
-                        running, works[name], setup, connections, "watched", pairs, seconds, "unwatched"
-                    )
-                )
+    for name, connections, pairs in (("tabular", 64, 4), ("minilm", 16, 2)):
+        work = works[name]
+        compared = Compared(name, ONE_CORE, connections, "watched", 2 if quick else EVERY_S)
+        variants = {"unwatched": UNWATCHED, "watched": WATCHED}
+        with Served(tools, work, models / work.folder, variants, server_core) as served:
+            # The look that counts what a window left is charged to it.
+            served.behind_s = EVERY_S + 1.1
+
+            def window(is_on):
+                variant = "watched" if is_on else "unwatched"
+                install.say(f"  {name}, {connections} connections, {variant}")
+                return served.window(variant, client_core, connections, compared.seconds)
+
+            compared.take_turns(1 if quick else pairs, window)
+        found.append(compared)
     os.sched_setaffinity(0, {int(server_core), int(client_core)})
     many = with_models(tools, servers, machine, 50 if quick else arguments.models)
     # Everything that was measured is a child of this process: what is left is somebody else's.
     stray = watch.stop([]).stray
     note = "The many models ran on both."
-    conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
+    conditions = conditions_of(tools, server_core, client_core, stray, note)
     content = "\n\n".join([aims(found), serving_table(found), many_table(many), conditions])
     print(content)
     install.keep("monitors", {"serving": [vars(it) for it in found], "many": many})
     out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
     if out:
         tables.write(out, {"monitors": content}, {"monitors": "What watching costs"})
-
-
-def variants_of(model, folder):
-    """The model watched and unwatched, with the ledger on in both."""
-    found = {}
-    for name, manifest in (("unwatched", UNWATCHED), ("watched", WATCHED)):
-        # Both have one name.
-        to = folder / name / model.name
-        shutil.copytree(model, to)
-        (to / "windlass.yaml").write_text(f"model: {model.name}\n{manifest}")
-        found[name] = (to, ["--ledger", "buffered"])
-    return found
 
 
 # Many models.
@@ -260,7 +249,6 @@ def aims(found):
 
 
 def serving_table(found):
-    import ledger
     import tables
 
     head = ["model", "connections", "req/s unwatched", "watched", "watched / unwatched (by pair)"]
@@ -272,14 +260,14 @@ def serving_table(found):
             [
                 it.model,
                 str(it.connections),
-                *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
+                *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
                 f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
                 *(
-                    tables.milliseconds(ledger.median(each, name))
+                    tables.milliseconds(median(each, name))
                     for name in ("p50_s", "p99_s")
                     for each in (it.off, it.on)
                 ),
-                *(f"{ledger.median(each, 'behind_s'):.2f}" for each in (it.off, it.on)),
+                *(f"{median(each, 'behind_s'):.2f}" for each in (it.off, it.on)),
             ]
         )
     return tables.table(head, rows)

@@ -7,6 +7,7 @@ ledger says when it answered last.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
+from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 SECONDS = 12
 SHARES = {"chosen": "0.01%", "shared": "50%"}
@@ -67,7 +69,6 @@ def main():
 
 def measure(arguments):
     import bodies
-    import ledger
     import machine
     import servers
     import tables
@@ -84,33 +85,26 @@ def measure(arguments):
     found, back = [], []
     for name, connections, pairs in (("tabular", 64, 3), ("minilm", 16, 2)):
         work = works[name]
-        with tempfile.TemporaryDirectory(prefix="wrouting") as folder:
-            model, other = models / work.folder, Path(folder) / "other" / work.folder
-            again(model, other, "serve: {timeout: 59s}")
-            variants = {"served": (model, ["--ledger", "buffered"])}
-            with ledger.Servers(tools, work, variants, server_core) as running:
-                port, *_ = running.by_mode["served"]
-                push(tools, port, other)
-                for mode, step in SHARES.items():
-                    install.say(f"  {name}, {connections} connections, {mode}")
-                    compared = ledger.Compared(
-                        name, ledger.ONE_CORE, connections, mode, 2 if quick else SECONDS, [], []
-                    )
-                    shared_by_turns(running, client_core, compared, step, 1 if quick else pairs)
-                    found.append(compared)
-                if name == "tabular":
-                    bad = Path(folder) / "bad" / work.folder
-                    again(model, bad, "serve: {timeout: 1us}")
-                    push(tools, port, bad)
-                    times = 3 if quick else arguments.times
-                    path = servers.V2.format(model=work.folder)
-                    asked = [bodies.body("v2", row) for row in bodies.rows(work)]
-                    for number in range(times):
-                        install.say(f"  a bad candidate, {number + 1} of {times}")
-                        back.append(rolled_back(port, work.folder, path, asked))
+        variants = {"served": "", "other": "serve: {timeout: 59s}", "bad": "serve: {timeout: 1us}"}
+        with Served(tools, work, models / work.folder, variants, server_core) as served:
+            for mode, step in SHARES.items():
+                install.say(f"  {name}, {connections} connections, {mode}")
+                compared = Compared(name, ONE_CORE, connections, mode, 2 if quick else SECONDS)
+
+                def window(is_on):
+                    with rollout(served, step) if is_on else contextlib.nullcontext():
+                        return served.window("served", client_core, connections, compared.seconds)
+
+                compared.take_turns(1 if quick else pairs, window)
+                found.append(compared)
+            if name == "tabular":
+                times = 3 if quick else arguments.times
+                for number in range(times):
+                    install.say(f"  a bad candidate, {number + 1} of {times}")
+                    back.append(rolled_back(served))
     stray = watch.stop([]).stray
     note = "Callers without keys, so that each is given a token."
-    conditions = ledger.conditions_of(tools, server_core, client_core, stray, note)
+    conditions = conditions_of(tools, server_core, client_core, stray, note)
     content = "\n\n".join([aims(found), sharing_table(found), back_table(back), conditions])
     print(content)
     install.keep("routing", {"sharing": [vars(it) for it in found], "back": back})
@@ -119,67 +113,22 @@ def measure(arguments):
         tables.write(out, {"routing": content}, {"routing": "What a rollout costs"})
 
 
-def shared_by_turns(running, client_core, compared, step, pairs):
-    """Windows of one server that take turns: one version has all of the traffic, or a rollout stays at its step. Two
-    servers differ by more than choosing costs."""
-    port, *_ = running.by_mode["served"]
-
-    def window(is_shared):
-        if is_shared:
-            roll_out(port, running.work.folder, 2, held(step))
-            until(lambda: live(port)["state"] == "step", "the step")
-        found = running.window(
-            "served", client_core, compared.connections, compared.seconds, compared.setup
-        )
-        if is_shared:
-            post(port, f"/api/v1/rollouts/{live(port)['id']}/abort", {"why": "measured"})
-        return found
-
-    window(False)
-    for pair in range(pairs):
-        # Who goes first takes turns too.
-        for is_shared in ((False, True), (True, False))[pair % 2]:
-            (compared.on if is_shared else compared.off).append(window(is_shared))
+@contextlib.contextmanager
+def rollout(served, step):
+    """Two versions share the traffic for as long as it is entered."""
+    roll_out(served, 2, held(step))
+    until(lambda: live(served)["state"] == "step", "the step")
+    yield
+    served.call("POST", f"/api/v1/rollouts/{live(served)['id']}/abort", {"why": "measured"})
 
 
-def again(model, to, line):
-    """The same model as another version."""
-    shutil.copytree(model, to)
-    (to / "windlass.yaml").write_text(f"model: {model.name}\n{line}\n")
+def roll_out(served, version, spec):
+    path = f"/api/v1/models/{served.work.folder}/rollouts"
+    return served.call("POST", path, {"version": version, "spec": spec})
 
 
-def push(tools, port, folder):
-    import subprocess
-
-    subprocess.run(
-        [tools.windlass, "--server", f"http://127.0.0.1:{port}", "push", folder],
-        check=True,
-        capture_output=True,
-    )
-
-
-def call(port, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    body = None if body is None else json.dumps(body)
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    answer = json.loads(response.read())
-    connection.close()
-    if response.status >= 300:
-        raise SystemExit(f"{method} {path}: {response.status} {answer}")
-    return answer
-
-
-def post(port, path, body):
-    return call(port, "POST", path, body)
-
-
-def roll_out(port, model, version, spec):
-    return post(port, f"/api/v1/models/{model}/rollouts", {"version": version, "spec": spec})
-
-
-def live(port):
-    return call(port, "GET", "/api/v1/rollouts?limit=1")["items"][0]
+def live(served):
+    return served.call("GET", "/api/v1/rollouts?limit=1")["items"][0]
 
 
 def until(attempt, what, seconds=120):
@@ -190,15 +139,16 @@ def until(attempt, what, seconds=120):
         time.sleep(0.02)
 
 
-def rolled_back(port, model, path, asked):
+def rolled_back(served):
     """A bad candidate under load until it is rolled back: how long it answered after the verdict, and how many failed."""
     stop, counts, lock = threading.Event(), {"asked": 0, "failed": 0}, threading.Lock()
+    asked = served.asked
 
     def work(place):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
         while not stop.is_set():
             place = (place + 1) % len(asked)
-            connection.request("POST", path, asked[place].content, asked[place].headers)
+            connection.request("POST", served.path, asked[place].content, asked[place].headers)
             response = connection.getresponse()
             response.read()
             with lock:
@@ -209,14 +159,14 @@ def rolled_back(port, model, path, asked):
     callers = [threading.Thread(target=work, args=(it * 7,)) for it in range(4)]
     for caller in callers:
         caller.start()
-    began = roll_out(port, model, 3, BAD)
+    began = roll_out(served, 3, BAD)
     # Who answered is looked at while they still ask.
-    until(lambda: live(port)["over"], "it is rolled back")
+    until(lambda: live(served)["over"], "it is rolled back")
     time.sleep(0.5)
     stop.set()
     for caller in callers:
         caller.join()
-    told = call(port, "GET", f"/api/v1/rollouts/{began['id']}")
+    told = served.call("GET", f"/api/v1/rollouts/{began['id']}")
     if told["state"] != "rolled_back":
         raise SystemExit(f"the bad candidate is {told['status']}")
     event = next(it for it in told["events"] if it["to"] == "rolling_back")
@@ -225,9 +175,9 @@ def rolled_back(port, model, path, asked):
         "select max(cast(time as bigint) + total_us) filter (where arm = 'candidate'), "
         "count(*) filter (where arm = 'candidate'), "
         "count(*) filter (where arm = 'candidate' and code is not null) "
-        f"from \"{model}\" where cast(time as bigint) >= {began['started_ms'] * 1000}"
+        f"from \"{served.work.folder}\" where cast(time as bigint) >= {began['started_ms'] * 1000}"
     )
-    [[last_us, rows, failed]] = post(port, "/api/v1/query", {"sql": sql})["rows"]
+    [[last_us, rows, failed]] = served.call("POST", "/api/v1/query", {"sql": sql})["rows"]
     return {
         "after_verdict_ms": max(0.0, last_us / 1000 - event["at_ms"]),
         "until_verdict_s": (event["at_ms"] - first["at_ms"]) / 1000,
@@ -256,7 +206,6 @@ def aims(found):
 
 
 def sharing_table(found):
-    import ledger
     import tables
 
     head = ["model", "connections", "the candidate has", "req/s one version", "two", "two / one (by pair)"]
@@ -269,14 +218,14 @@ def sharing_table(found):
                 it.model,
                 str(it.connections),
                 SHARES[it.mode],
-                *(tables.number(ledger.median(each, "rate")) for each in (it.off, it.on)),
+                *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
                 f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
                 *(
-                    tables.milliseconds(ledger.median(each, name))
+                    tables.milliseconds(median(each, name))
                     for name in ("p50_s", "p99_s")
                     for each in (it.off, it.on)
                 ),
-                *(f"{ledger.median(each, 'serving_s') * 1e6:.1f}" for each in (it.off, it.on)),
+                *(f"{median(each, 'serving_s') * 1e6:.1f}" for each in (it.off, it.on)),
             ]
         )
     return tables.table(head, rows)
