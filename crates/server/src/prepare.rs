@@ -9,7 +9,7 @@ use domain::signature::Rows;
 use domain::{DataType, Dimension, Elements, Refusal, Signature, Tensor, batch};
 use engine::{Engine, Failure, Interrupt, Loaded, ModelSource, Session, sample_inputs};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu};
 use crate::join::{Grouping, Padding};
 
 /// A version that may serve.
@@ -38,6 +38,8 @@ const ROWS_TRIED: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// How long measuring may take, and a run: a longer one would make every request in it wait.
 const MEASURE_MAX: Duration = Duration::from_millis(250);
 const RUN_MAX: Duration = Duration::from_millis(50);
+/// The same by the wall clock, for a machine that is busy with other things.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What a larger run must gain in rows per second to be chosen.
 const GAIN_MIN: f64 = 1.05;
@@ -105,7 +107,8 @@ pub(crate) fn prepare(
         examples,
         rows_waiting_max,
     } = *candidate;
-    let loaded = engine.load(source, &engine_options(manifest))?;
+    let options = engine_options(manifest);
+    let loaded = engine.load(source, &options)?;
     let mut session = loaded.session()?;
     let padding = verify(session.as_mut(), candidate)?;
     let (rows_set, delay_max) = match &manifest.serve.batch {
@@ -115,7 +118,18 @@ pub(crate) fn prepare(
     let rows_max = match rows_set {
         _ if runs_alone(candidate) => 1,
         Some(rows) => rows,
-        None => measure(session.as_mut(), signature, clock),
+        None => {
+            let begin = clock.now();
+            let waited = || clock.now().since(begin);
+            // Where the engine computes in this thread alone, what others do on its core is not the model's: a version
+            // that is loaded under load would be given short runs for as long as it serves.
+            let spent: &dyn Fn() -> Duration = if options == engine::Options::one_thread() {
+                &thread_cpu
+            } else {
+                &waited
+            };
+            measure(session.as_mut(), signature, spent, &waited)
+        }
     };
     let sample = match examples {
         Some(examples) => first_row(signature, &examples.inputs),
@@ -290,10 +304,17 @@ fn got_rows(fixed: &domain::tensor::FixedElements, per_row: usize) -> usize {
     fixed.as_bytes().len() / width / per_row.max(1)
 }
 
-/// The rows from which a larger run gains little.
-fn measure(session: &mut dyn Session, signature: &Signature, clock: Clock) -> u32 {
+/// The rows from which a larger run gains little, by the time that was `spent` on runs, until too much was or it was
+/// `waited` for too long.
+fn measure(
+    session: &mut dyn Session,
+    signature: &Signature,
+    spent: &dyn Fn() -> Duration,
+    waited: &dyn Fn() -> Duration,
+) -> u32 {
     let outputs = all_outputs(signature);
-    let begin = clock.now();
+    let begin = spent();
+    let is_over = || spent().saturating_sub(begin) > MEASURE_MAX || waited() > WAIT_MAX;
     let mut best = (1, 0.0);
     for rows in ROWS_TRIED {
         let Some(inputs) = sample_inputs(signature, rows as usize, LENGTH_TRIED) else {
@@ -302,13 +323,13 @@ fn measure(session: &mut dyn Session, signature: &Signature, clock: Clock) -> u3
         // The first run of a shape allocates; the quickest of the next ones counts.
         let mut quickest = Duration::MAX;
         for _ in 0..4 {
-            let before = clock.now();
+            let before = spent();
             if run(session, &inputs, &outputs).is_err() {
                 // Zeros need not mean anything to a model: it is served with what was found so far.
                 return best.0;
             }
-            quickest = quickest.min(clock.now().since(before));
-            if clock.now().since(begin) > MEASURE_MAX {
+            quickest = quickest.min(spent().saturating_sub(before));
+            if is_over() {
                 break;
             }
         }
@@ -316,8 +337,7 @@ fn measure(session: &mut dyn Session, signature: &Signature, clock: Clock) -> u3
         if rate > best.1 * GAIN_MIN {
             best = (rows, rate);
         }
-        let spent = clock.now().since(begin);
-        if spent > MEASURE_MAX || quickest * 2 > RUN_MAX {
+        if is_over() || quickest * 2 > RUN_MAX {
             break;
         }
     }
@@ -446,4 +466,41 @@ fn real_values(like: &Tensor) -> Option<Tensor> {
         _ => return None,
     };
     Tensor::new(like.shape().to_vec(), elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::fake::Fake;
+
+    use super::*;
+
+    /// The rows of a run that are chosen where a run takes a millisecond and a tenth of one for each row, and by the wall
+    /// so many times as long.
+    fn measured(times: u32) -> u32 {
+        let fake = Fake::default();
+        let lines = b"windlass-fake-model\ninput: x FP32 -1,2\noutput: y FP32 -1,2\ndoes: copy";
+        let source = ModelSource {
+            bytes: lines.as_slice().into(),
+            file_name: "model.fake".to_owned(),
+            folder: None,
+        };
+        let loaded = fake
+            .load(&source, &engine::Options::one_thread())
+            .expect("a model");
+        let mut session = loaded.session().expect("a session");
+        let spent = || {
+            let runs = fake.runs().into_iter();
+            runs.map(|rows| Duration::from_micros(1000 + 100 * rows as u64))
+                .sum()
+        };
+        let waited = || spent() * times;
+        measure(session.as_mut(), loaded.signature(), &spent, &waited)
+    }
+
+    #[test]
+    fn a_busy_machine_changes_nothing_unless_it_takes_too_long() {
+        assert_eq!(measured(1), 128);
+        assert_eq!(measured(8), 128);
+        assert_eq!(measured(100), 8);
+    }
 }
