@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPT
-from credit import applicants, infer_body
+from conftest import SCRIPT, Console
+from credit import applicants, copy, infer_body
 from playwright.sync_api import expect
 from server import until
 
@@ -74,6 +74,22 @@ def test_the_first_page_says_which_model_is_in_trouble_and_why(world, look):
     expect(row).to_contain_text("Income")
     expect(row).to_contain_text("version 1")
     expect(row.locator(".verdicts")).to_contain_text("labelled")
+
+
+def test_quality_is_shown_of_a_model_of_which_none_is_demanded(look, tmp_path):
+    model = copy(tmp_path / "model", "monitor: {every: 1s, window: 1h}")
+    with Console(os.environ["WINDLASS_TEST_BINARY"], [], tmp_path / "server") as server:
+        server.command("push", model)
+        server.command("load", "credit")
+        page = look("/", server=server)
+        quality = page.locator("[data-model=credit] .verdicts > div").first
+        expect(quality).to_contain_text("not known yet")
+        server.asked(300)
+        # It comes by itself, in no colour: nobody said what is good.
+        expect(quality).to_contain_text(re.compile(r"accuracy 0\.\d+ \(0\.\d+ to 0\.\d+\) +100 % labelled"), timeout=60_000)
+        expect(quality.locator("[class^=verdict-]")).to_have_count(0)
+        expect(page.locator("h1")).to_have_text("The model is well")
+        page.close()
 
 
 def test_numbers_arrive_while_the_page_is_open(world, look):
@@ -248,8 +264,6 @@ def test_a_page_says_what_it_does_not_have(world, look):
 
 
 def test_a_server_that_is_gone_is_told(browser, look, tmp_path):
-    from conftest import Console
-
     with Console(os.environ["WINDLASS_TEST_BINARY"], [], tmp_path) as server:
         page = look("/", server=server)
         expect(page.locator("h1")).to_have_text("No models yet")

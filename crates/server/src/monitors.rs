@@ -99,6 +99,7 @@ impl Watch {
     /// Every monitor by itself: one that cannot look keeps no other from it.
     async fn look_at(&self, app: &Arc<App>, running: &Running) {
         let quality = quality::ask(app, running).await;
+        let losses = concept_drift::ask(app, running).await;
         let looks = [
             ("drift", drift::look(app, running, &self.kept).await),
             // After drift, which has it expect what a new baseline has.
@@ -111,11 +112,16 @@ impl Watch {
                 "estimated_quality",
                 estimated_quality::look(app, running, quality).await,
             ),
-            ("concept_drift", concept_drift::look(app, running).await),
+            (
+                "concept_drift",
+                concept_drift::look(app, running, losses.clone()).await,
+            ),
             ("fairness", fairness::look(app, running).await),
             ("slo", slo::quality::look(app, running).await),
         ];
-        let found = report(app, running, looks).await;
+        let mut found = report(app, running, looks).await;
+        // It is no question whose answer could be an alert.
+        found.extend(losses.ok().and_then(|it| quality::measured(running, it)));
         looks::keep(app, running, Kind::Windows, found).await;
     }
 }

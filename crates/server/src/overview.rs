@@ -246,7 +246,7 @@ impl Known<'_> {
             },
             estimated,
             coverage,
-            verdict: finding.verdict.name().to_owned(),
+            verdict: is_demanded(finding).then(|| finding.verdict.name().to_owned()),
             at_ms: at.0,
         })
     }
@@ -289,7 +289,8 @@ impl Known<'_> {
         let mut wrong = all.flat_map(|it| &it.findings);
         let wrong = wrong.find(|it| it.verdict == Verdict::Bad);
         let known = self.judged().any(|it| number(it.2, "value").is_some());
-        let unknown = self.judged().find(|it| !it.0 && !known);
+        let mut unknown = self.judged().filter(|it| is_demanded(it.2));
+        let unknown = unknown.find(|it| !it.0 && !known);
         let moving = rollout.and_then(|it| {
             Some(Moving {
                 candidate: Version::new(it.candidate)?,
@@ -317,6 +318,12 @@ impl Known<'_> {
 
 /// The metrics by which the quality of a model is told, the first that is known; without one of these whatever is.
 const HEADLINES: [&str; 3] = ["roc_auc", "accuracy", "mae"];
+
+/// Whether something is demanded of a metric: its evidence has what that is.
+fn is_demanded(finding: &Finding) -> bool {
+    let limits = ["under", "over", "worse_by"];
+    limits.iter().any(|it| finding.evidence.contains_key(*it))
+}
 
 fn number(finding: &Finding, name: &str) -> Option<f64> {
     match finding.evidence.get(name) {

@@ -83,6 +83,15 @@ enum Of {
 }
 
 impl Metric {
+    /// How right answers to this question are is told by it first; an embedding is neither right nor wrong.
+    pub fn headline(task: &Task) -> Option<Self> {
+        match task {
+            Task::Binary { .. } | Task::Multiclass { .. } => Some(Self::Accuracy),
+            Task::Regression { .. } => Some(Self::Mae),
+            Task::Embedding { .. } => None,
+        }
+    }
+
     /// Its name, as reports have it.
     pub fn name(self) -> &'static str {
         self.entry().0
@@ -166,6 +175,17 @@ impl Ruling {
 }
 
 impl Demand {
+    /// What is measured although nobody demands anything of it: no manifest says so, and nothing is judged by it.
+    pub fn of_nothing(metric: Metric) -> Self {
+        Self {
+            metric,
+            under: None,
+            over: None,
+            worse_by: None,
+            support: support(),
+        }
+    }
+
     /// The limit of the metric itself.
     pub fn limit(&self) -> Option<Limit> {
         let under = self.under.map(Limit::Under);
@@ -323,6 +343,24 @@ mod tests {
         };
         assert_eq!(demand.judge(Some(&measured)), Ruling::TooFew);
         assert_eq!(demand.judge(None), Ruling::TooFew);
+    }
+
+    #[test]
+    fn what_nobody_asked_is_not_judged() {
+        let measured = Measured {
+            labelled: 1000,
+            metric: figure(0.1, 0.05),
+            change: Some(figure(-0.5, 0.05)),
+        };
+        let task = Task::Regression { value: None };
+        let headline = Metric::headline(&task).expect("a metric");
+        assert!(headline.fits(&task));
+        let demand = Demand::of_nothing(headline);
+        assert_eq!(demand.questions(), 0);
+        assert_eq!(
+            demand.judge(Some(&measured)).verdict(),
+            crate::alert::Verdict::Unknown
+        );
     }
 
     #[test]

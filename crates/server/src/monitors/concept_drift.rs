@@ -11,7 +11,8 @@ use stats::Estimate;
 use stats::detect::regimes::{Rise, detectable, regimes, rise};
 
 use super::LOOK_MAX;
-use super::windows;
+use super::quality;
+use super::windows::{self, Shared};
 use crate::app::App;
 use crate::quality::{figure, shown};
 use crate::running::Running;
@@ -27,23 +28,38 @@ const ROWS_MAX: usize = 50_000;
 /// that is far off is no more than one that is off.
 const USUAL_PERCENT: usize = 95;
 
-/// Looks at the errors of a version, where its task says what an error is and somebody tells labels.
-pub(super) async fn look(app: &Arc<App>, running: &Running) -> Result<Vec<Finding>, Refusal> {
-    let setting = &running.monitor.concept_drift;
-    let kind = match &running.signature.task {
-        Some(Task::Binary { .. } | Task::Multiclass { .. }) => Kind::Share,
-        Some(Task::Regression { .. }) => Kind::Numbers,
-        Some(Task::Embedding { .. }) | None => return Ok(Vec::new()),
-    };
-    if setting.off {
-        return Ok(Vec::new());
+/// Asks for the windows with their losses, where somebody tells labels: for this monitor, and for what is measured of
+/// quality without being demanded.
+pub(super) async fn ask(app: &Arc<App>, running: &Running) -> Shared {
+    if kind(running).is_none() && quality::measured_only(running).is_none() {
+        return Ok(None);
     }
-    let quality = match windows::ask_losses(app, running, LOSSES).await {
+    match windows::ask_losses(app, running, LOSSES).await {
         // Nobody asked for it: a task that names no classes is no mistake.
-        Err(Refusal::InvalidQuery { .. }) => None,
-        asked => asked?,
-    };
-    let Some(quality) = quality else {
+        Err(Refusal::InvalidQuery { .. }) => Ok(None),
+        asked => Ok(asked?.map(Arc::new)),
+    }
+}
+
+/// What its errors are; none where its task does not say so or they are not watched.
+fn kind(running: &Running) -> Option<Kind> {
+    if running.monitor.concept_drift.off {
+        return None;
+    }
+    match &running.signature.task {
+        Some(Task::Binary { .. } | Task::Multiclass { .. }) => Some(Kind::Share),
+        Some(Task::Regression { .. }) => Some(Kind::Numbers),
+        Some(Task::Embedding { .. }) | None => None,
+    }
+}
+
+/// Looks at the errors of a version, in the windows that were asked for.
+pub(super) async fn look(
+    app: &Arc<App>,
+    running: &Running,
+    asked: Shared,
+) -> Result<Vec<Finding>, Refusal> {
+    let (Some(quality), Some(kind)) = (asked?, kind(running)) else {
         return Ok(Vec::new());
     };
     let (alpha, level) = (running.monitor.alpha(), running.monitor.level(1));

@@ -1,14 +1,15 @@
-//! Whether a version is as right as its manifest demands, by the labels that have come.
+//! Whether a version is as right as its manifest demands, by the labels that have come; where it demands nothing, how
+//! right it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ::ledger::Group;
+use ::ledger::{Group, Quality};
 use domain::Refusal;
 use domain::alert::{Evidence, Fact, Finding, Severity};
 use domain::ledger::OTHER_VALUES;
 use domain::monitor::limit::Limit;
-use domain::monitor::quality::{Demand, Measured, Ruling};
+use domain::monitor::quality::{Demand, Measured, Metric, Ruling};
 use domain::monitor::segments;
 use domain::time::show_moment;
 use stats::Estimate;
@@ -64,6 +65,24 @@ pub(super) async fn look(
     Ok(findings)
 }
 
+/// What is measured of a version of which nothing is demanded; none where its task has no such metric.
+pub(super) fn measured_only(running: &Running) -> Option<Demand> {
+    let task = running.signature.task.as_ref();
+    let metric = task.and_then(Metric::headline);
+    let demanded = !running.monitor.quality.is_empty();
+    metric.filter(|_| !demanded).map(Demand::of_nothing)
+}
+
+/// Measures that in the newest window that is mature, or without one in the newest that has enough labels. Nothing is
+/// found where nobody tells any.
+pub(super) fn measured(running: &Running, windows: Option<Arc<Quality>>) -> Option<Finding> {
+    let demand = measured_only(running)?;
+    let windows = windows?;
+    let groups: Vec<&Group> = windows.groups.iter().collect();
+    let known = newest(&demand, &groups).or_else(|| so_far(&demand, &groups));
+    Some(finding(running, &demand, None, known))
+}
+
 /// The windows of each value of a column, of those values with the most labelled rows.
 fn largest<'a>(by: &str, most: usize, groups: &'a [Group]) -> Vec<(&'a str, Vec<&'a Group>)> {
     let mut values: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
@@ -90,15 +109,11 @@ struct Known<'a> {
 
 /// Takes the newest window that is mature, and those before it that are.
 fn newest<'a>(demand: &Demand, groups: &[&'a Group]) -> Option<Known<'a>> {
-    let of = |group: &Group| {
-        let mut all = metrics(&group.report).into_iter();
-        all.find(|(name, _)| *name == demand.metric.name())
-            .map(|it| it.1)
-    };
     let groups = groups.iter().copied();
     let mature = groups.filter(|it| is_mature(it, demand.support));
-    let measured: Vec<(&'a Group, Estimate)> =
-        mature.filter_map(|it| Some((it, of(it)?))).collect();
+    let measured: Vec<(&'a Group, Estimate)> = mature
+        .filter_map(|it| Some((it, estimate(demand, it)?)))
+        .collect();
     let (window, now) = *measured.iter().max_by_key(|(it, _)| it.from_us)?;
     let before: Vec<(f64, Estimate)> = measured
         .iter()
@@ -116,6 +131,28 @@ fn newest<'a>(demand: &Demand, groups: &[&'a Group]) -> Option<Known<'a>> {
         },
         before,
     })
+}
+
+/// Takes the newest window that has enough labels, though more may come.
+fn so_far<'a>(demand: &Demand, groups: &[&'a Group]) -> Option<Known<'a>> {
+    let enough = groups.iter().filter(|it| it.labelled >= demand.support);
+    let measured = enough.filter_map(|it| Some((*it, estimate(demand, it)?)));
+    let (window, now) = measured.max_by_key(|(it, _)| it.from_us)?;
+    Some(Known {
+        window,
+        measured: Measured {
+            labelled: window.labelled,
+            metric: figure(now),
+            change: None,
+        },
+        before: None,
+    })
+}
+
+fn estimate(demand: &Demand, group: &Group) -> Option<Estimate> {
+    let mut all = metrics(&group.report).into_iter();
+    all.find(|(name, _)| *name == demand.metric.name())
+        .map(|it| it.1)
 }
 
 fn finding(
@@ -184,11 +221,15 @@ fn summary(
     let name = demand.metric.name();
     let rows = segment.map_or_else(String::new, |it| format!(" where {it}"));
     let what = format!("`{name}` of {}:{}{rows}", running.model, running.version);
+    let is_judged = demand.questions() > 0;
     let Some(known) = known else {
-        return format!(
-            "{what}: no window of {window} has {} labels and no more to come",
-            demand.support
-        );
+        let ripe = if is_judged {
+            " and no more to come"
+        } else {
+            ""
+        };
+        let support = demand.support;
+        return format!("{what}: no window of {window} has {support} labels{ripe}");
     };
     let from = known.window.from_us.map_or_else(String::new, show_moment);
     let of = format!(
@@ -196,6 +237,13 @@ fn summary(
         known.measured.labelled
     );
     let metric = shown(known.measured.metric);
+    if !is_judged {
+        let more = match known.window.provisional {
+            true => ", more are to come",
+            false => "",
+        };
+        return format!("{what} is {metric}; nothing is demanded of it ({of}{more})");
+    }
     let limit = match demand.limit() {
         Some(Limit::Under(limit)) => format!(", under {limit}"),
         Some(Limit::Over(limit)) => format!(", over {limit}"),
@@ -277,6 +325,20 @@ mod tests {
             ..demand
         };
         assert!(newest(&other, &[&window(1, 500, 0, false)]).is_none());
+    }
+
+    #[test]
+    fn what_is_not_judged_is_measured_before_all_labels_have_come() {
+        let demand = Demand::of_nothing(Metric::Accuracy);
+        let young = window(0, 100, 80, true);
+        let groups = [window(2, 99, 99, true), window(1, 400, 100, true), young];
+        let known = so_far(&demand, &groups.iter().collect::<Vec<_>>()).expect("a window");
+        assert_eq!(known.window.from_us, Some(0));
+        assert_eq!(
+            (known.measured.labelled, known.measured.change),
+            (100, None)
+        );
+        assert!(so_far(&demand, &[&window(0, 99, 99, true)]).is_none());
     }
 
     #[test]

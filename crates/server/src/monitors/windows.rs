@@ -12,6 +12,7 @@ use super::LOOK_MAX;
 use crate::app::App;
 use crate::attributes;
 use crate::clock::wall_ms;
+use crate::drift::LEVEL;
 use crate::fairness::or_nothing;
 use crate::running::Running;
 
@@ -64,7 +65,8 @@ pub(super) async fn ask_scored(
     answer(app, running, level, wanted).await
 }
 
-/// The windows, each with the losses of labelled rows. None where nobody has told any label.
+/// The windows, each with the losses of labelled rows, and with intervals as they are shown. None where nobody has told
+/// any label.
 pub(super) async fn ask_losses(
     app: &Arc<App>,
     running: &Running,
@@ -74,7 +76,7 @@ pub(super) async fn ask_losses(
         losses: Some(losses),
         ..Wanted::default()
     };
-    let question = question(app, running, running.monitor.level(1), wanted).await?;
+    let question = question(app, running, LEVEL, wanted).await?;
     let ledger = Arc::clone(&app.keeper.ledger);
     let counting = move || {
         let snapshot = ledger.snapshot(question.now_us / 1000)?;

@@ -153,6 +153,7 @@ async fn those_come_first_that_need_attention_most() {
         ("low", 0.7),
         ("labelled", 50.0),
         ("predictions", 200.0),
+        ("under", 0.6),
     ];
     site.find(vec![
         found("drift", "age", Verdict::Bad, &[]),
@@ -163,7 +164,7 @@ async fn those_come_first_that_need_attention_most() {
             "estimated_quality",
             "roc_auc",
             Verdict::Fine,
-            &[("value", 0.9)],
+            &[("value", 0.9), ("under", 0.8)],
         ),
     ])
     .await;
@@ -183,6 +184,7 @@ async fn those_come_first_that_need_attention_most() {
         "{quality}"
     );
     assert!(quality["coverage"].is_null(), "{quality}");
+    assert_eq!(quality["verdict"], "fine", "{quality}");
     let after = site.get(OVERVIEW).await["revision"].clone();
     assert_ne!(after, before);
     assert_eq!(

@@ -95,6 +95,71 @@ async fn a_version_that_is_wrong_too_often_is_an_alert() {
     site.end().await;
 }
 
+/// What the overview tells of how right a model is, once it does.
+async fn quality_now(site: &Site, model: &str) -> Value {
+    let known = |it: &Value| it["models"][0]["quality"].is_object();
+    let path = format!("/api/v1/overview?model={model}");
+    site.until(&path, known).await["models"][0].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_demands_is_measured_and_not_judged() {
+    let site = Site::judged(&format!("{TASK}\nmonitor: {{every: 1s, window: 1h}}")).await;
+    // 4 in 10 are right, and half of them have a label: more may come.
+    site.answers("a", &rows(400, 4), 200).await;
+    let model = quality_now(&site, "credit").await;
+    let quality = &model["quality"];
+    assert_eq!(
+        (&quality["metric"], &quality["value"], &quality["estimated"]),
+        (&json!("accuracy"), &json!(0.4), &json!(false)),
+        "{quality}"
+    );
+    assert_eq!(quality["coverage"], 0.5, "{quality}");
+    let end = |name: &str| quality[name].as_f64().expect("an end");
+    assert!((0.3..0.4).contains(&end("low")) && (0.4..0.5).contains(&end("high")));
+    assert!(quality["verdict"].is_null(), "{quality}");
+    assert_eq!(
+        (&model["attention"], &model["because"]),
+        (&json!(0), &json!(""))
+    );
+    let looks = site
+        .get("/api/v1/models/credit/findings?monitor=quality&limit=1")
+        .await;
+    let found = &looks["items"][0]["findings"][0];
+    assert_eq!(found["verdict"], "unknown", "{found}");
+    let summary = found["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.contains("; nothing is demanded of it (200 labelled of 1h from ")
+            && summary.ends_with(", more are to come)"),
+        "{summary}"
+    );
+    let alerts = site.get("/api/v1/alerts?all=true").await;
+    assert_eq!(alerts["items"], json!([]));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_error_of_numbers_is_measured_and_nothing_without_labels() {
+    let said = "input: x FP32 -1,1\noutput: y FP32 -1,1\ndoes: copy";
+    let manifest = "serve: {batch: {rows_max: 1000}}\ntask: {type: regression, value: y}\n\
+                    monitor: {every: 1s, window: 1h, concept_drift: {off: true}}";
+    let site = Site::open().await;
+    site.serve_with("mute", said, manifest).await;
+    site.serve_with("credit", said, manifest).await;
+    for number in 0..20 {
+        ask_about_numbers(&site, number).await;
+    }
+    let model = quality_now(&site, "credit").await;
+    let quality = &model["quality"];
+    assert_eq!(quality["metric"], "mae", "{quality}");
+    // Half of them are off by 0.1 and half by 1, about.
+    assert!((0.4..0.7).contains(&quality["value"].as_f64().expect("a number")));
+    assert_eq!(quality["coverage"], 1.0, "{quality}");
+    let of_mute = site.get("/api/v1/overview?model=mute").await;
+    assert!(of_mute["models"][0]["quality"].is_null(), "{of_mute}");
+    site.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_objective_of_quality_burns_where_too_many_answers_are_wrong() {
     let objective = "monitor: {every: 1s, objectives: [{name: right, kind: quality, target: 95}]}";

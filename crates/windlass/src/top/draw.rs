@@ -77,7 +77,14 @@ fn quality(model: &ModelNowRecord) -> String {
     };
     let estimated = if it.estimated { " estimated" } else { "" };
     let value = number(it.value.value);
-    format!("{} {value}{estimated}, {}", it.metric, it.verdict)
+    let verdict = said(&it.verdict, ", ");
+    format!("{} {value}{estimated}{verdict}", it.metric)
+}
+
+/// A verdict behind what stands before it; nothing where there is none.
+fn said(verdict: &Option<String>, before: &str) -> String {
+    let verdict = verdict.as_ref();
+    verdict.map_or_else(String::new, |it| format!("{before}{it}"))
 }
 
 fn drift(model: &ModelNowRecord) -> String {
@@ -389,13 +396,13 @@ fn details(view: &View, model: &ModelNowRecord, palette: Palette) -> Vec<Line<'s
         let estimated = if it.estimated { ", estimated" } else { "" };
         let coverage = it.coverage;
         let labels = coverage.map_or_else(String::new, |it| format!(", {} labelled", share(it)));
-        let said = format!(
-            "quality  {} {}{estimated}{labels}: {}",
+        let line = format!(
+            "quality  {} {}{estimated}{labels}{}",
             it.metric,
             interval(&it.value),
-            it.verdict
+            said(&it.verdict, ": ")
         );
-        lines.push(Line::from(said));
+        lines.push(Line::from(line));
     }
     if let Some(it) = &model.drift {
         let columns = match it.drifted.is_empty() {
@@ -495,6 +502,9 @@ pub(super) mod tests {
                         "awaits_approval": true},
                     "recent": {"from_ms": 1_795_345_480_000_i64, "step_ms": 10_000, "points": [
                         {"requests_per_s": 0.0}, point(100.0, 0.0, 2.0), point(120.0, 0.0, 2.0)]},
+                    // Nothing is demanded of it.
+                    "quality": {"metric": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92,
+                        "estimated": false, "coverage": 1.0, "at_ms": 1},
                     "alerts": [],
                 },
                 {
@@ -527,6 +537,7 @@ pub(super) mod tests {
         insta::assert_snapshot!("list_wide", screen(&view(), (170, 18)));
         let mut view = view();
         view.press(Key::Down);
+        insta::assert_snapshot!("list_undemanded", screen(&view, (170, 18)));
         insta::assert_snapshot!("list_narrow", screen(&view, (80, 14)));
         insta::assert_snapshot!("list_tiny", screen(&view, (12, 5)));
     }

@@ -112,8 +112,9 @@ pub struct QualityNowRecord {
     /// The share of the rows that have a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
-    /// `bad`, `fine`, `unknown`.
-    pub verdict: String,
+    /// `bad`, `fine`, `unknown`; none where nothing is demanded of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
     /// When its monitor looked.
     pub at_ms: i64,
 }
