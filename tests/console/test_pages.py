@@ -222,6 +222,20 @@ def test_an_alert_is_seen_judged_and_silenced_by_clicks(world, look):
     until(lambda: not world.get("/api/v1/silences"), "the silence is over")
 
 
+def test_events_of_one_kind_are_asked_for_by_it(world, look):
+    page = look("/console/events")
+    page.get_by_label("Kind").select_option("version_state")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("Kind")).to_have_value("version_state")
+    kinds = page.locator("tbody .chip").all_text_contents()
+    assert kinds and set(kinds) == {"version state"}, kinds
+    assert "kind=version_state" in page.locator(".command code").text_content()
+    refused = look("/console/events?kind=version_states")
+    assert refused.status == 400
+    expect(refused.locator("[role=alert]")).to_contain_text("no event is of kind `version_states`")
+    look.wrong.clear()
+
+
 def test_nobody_elses_page_changes_anything(world):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     path = f"/console/rollouts/{world.rollout()['id']}/abort"

@@ -11,6 +11,7 @@ pub mod batch;
 pub mod budget;
 pub mod contract;
 pub mod decision;
+pub mod event;
 pub mod experiment;
 pub mod frame;
 pub mod ledger;

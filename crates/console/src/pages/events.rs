@@ -1,10 +1,9 @@
 //! What happened: who did what, when and why, the newest first.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 use axum::extract::Query;
 use axum::response::Response;
+use domain::event::EventKind;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,19 +16,6 @@ use crate::show;
 
 /// Events of a page.
 const PAGE: u32 = 100;
-/// Events that are looked through for those of one kind.
-const LOOKED_THROUGH: u32 = 1000;
-/// Kinds to choose from, besides those that are there.
-const KINDS: [&str; 8] = [
-    "alert_action",
-    "alias",
-    "experiment",
-    "rollout",
-    "traffic",
-    "version_created",
-    "version_removed",
-    "version_state",
-];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
@@ -52,20 +38,13 @@ impl Wanted {
     fn on(&self, address: Address) -> Address {
         address
             .with_some("model", given(&self.model))
+            .with_some("kind", given(&self.kind))
             .with_some("from", given(&self.from))
             .with_some("to", given(&self.to))
     }
 
-    fn limit(&self) -> u32 {
-        match given(&self.kind) {
-            Some(_) => LOOKED_THROUGH,
-            None => PAGE,
-        }
-    }
-
     fn older(&self, before: &str) -> String {
         self.on(Address::of("/console", &["events"]))
-            .with_some("kind", given(&self.kind))
             .with("before", before)
             .as_str()
             .to_owned()
@@ -77,7 +56,7 @@ impl Wanted {
 struct EventsPage {
     frame: Frame,
     wanted: Wanted,
-    kinds: BTreeSet<String>,
+    kinds: [&'static str; EventKind::ALL.len()],
     events: Vec<EventRecord>,
     older: Option<String>,
     command: String,
@@ -88,7 +67,7 @@ pub(crate) async fn page(ask: Ask, Query(wanted): Query<Wanted>, headers: Header
         .on(Address::api(&["events"]))
         .with("newest", true)
         .with_some("before", given(&wanted.before))
-        .with("limit", wanted.limit());
+        .with("limit", PAGE);
     // No command lists events; this asks what the page asked.
     let asked = format!("http://{}{}", host(&headers), address.as_str());
     let command = format!("curl {}", show::quoted(&asked));
@@ -97,15 +76,11 @@ pub(crate) async fn page(ask: Ask, Query(wanted): Query<Wanted>, headers: Header
 }
 
 fn listed(wanted: Wanted, page: PageRecord<EventRecord>, command: String) -> EventsPage {
-    let mut kinds: BTreeSet<String> = KINDS.map(str::to_owned).into();
-    kinds.extend(page.items.iter().map(|it| it.kind.clone()));
-    let kind = given(&wanted.kind);
-    let of_kind = |it: &EventRecord| kind.is_none_or(|kind| it.kind == kind);
     EventsPage {
         frame: Frame::new("events", "Events"),
-        kinds,
+        kinds: EventKind::ALL.map(EventKind::name),
         older: page.next.map(|it| wanted.older(&it)),
-        events: page.items.into_iter().filter(of_kind).collect(),
+        events: page.items,
         command,
         wanted,
     }
@@ -203,12 +178,13 @@ mod tests {
         };
         let wanted = Wanted {
             model: Some("\"><q>".to_owned()),
+            kind: Some("alias,traffic".to_owned()),
             ..Wanted::default()
         };
         let page = listed(wanted, page, "curl '<tt>'".to_owned());
         assert_eq!(
             page.older.as_deref(),
-            Some("/console/events?model=%22%3E%3Cq%3E&before=9")
+            Some("/console/events?model=%22%3E%3Cq%3E&kind=alias%2Ctraffic&before=9")
         );
         let text = page.render().expect("HTML");
         for tag in [

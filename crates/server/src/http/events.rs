@@ -1,6 +1,6 @@
 //! What happened, oldest first: by pages, or as it happens.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::access::Read;
+use domain::event::EventKind;
 use domain::{ModelName, Refusal};
 use futures::Stream;
 use http::HeaderMap;
@@ -60,6 +61,8 @@ fn record(event: Event) -> api::EventRecord {
 struct EventsQuery {
     /// Those of one model.
     model: Option<String>,
+    /// Those of these kinds, with commas between them.
+    kind: Option<String>,
     from: Option<String>,
     to: Option<String>,
     /// Whether the newest come first: then those before one follow, else those after one.
@@ -81,8 +84,10 @@ async fn events(
         let range = range_of(query.from.as_deref(), query.to.as_deref(), now_us)?;
         let limit = limited(query.limit);
         let order = order(&query)?;
+        let kinds = kinds(query.kind.as_deref())?;
         let asked = EventsAsked {
             model: model.as_ref(),
+            kinds: &kinds,
             within: (
                 UnixMillis(range.from_us / 1000),
                 UnixMillis(range.to_us / 1000),
@@ -97,6 +102,20 @@ async fn events(
         }))
     };
     respond(result.await)
+}
+
+fn kinds(list: Option<&str>) -> Result<BTreeSet<EventKind>, Refusal> {
+    let names = list.into_iter().flat_map(|it| it.split(',')).map(str::trim);
+    let kinds = names.map(|name| {
+        EventKind::from_name(name).ok_or_else(|| {
+            let known = EventKind::ALL.map(EventKind::name).join(", ");
+            Refusal::Malformed {
+                what: "query parameter `kind`",
+                why: format!("no event is of kind `{name}`; the kinds are {known}"),
+            }
+        })
+    });
+    kinds.collect()
 }
 
 fn order(query: &EventsQuery) -> Result<Order, Refusal> {

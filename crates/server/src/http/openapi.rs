@@ -81,7 +81,7 @@ const ROUTES: &[Route] = &[
     (
         "get",
         "/api/v1/events",
-        "What happened, oldest first: model, from, to, after; or the newest first: newest, before",
+        "What happened, oldest first: model, kind, from, to, after; or the newest first: newest, before",
     ),
     (
         "get",

@@ -356,6 +356,43 @@ async fn events_are_told_by_model_and_time_in_either_order() {
     }
     read.reverse();
     assert_eq!(read, ids(&of_m));
+    // Of one kind or of several, of all models or of one: as if all had been read and the others left out.
+    for (kinds, more) in [
+        ("traffic", "&model=m"),
+        ("traffic,version_created", ""),
+        ("version_state", "&limit=2"),
+        ("alias", ""),
+        (
+            "traffic,alias,version_created,traffic",
+            "&newest=true&limit=3",
+        ),
+    ] {
+        let some = site
+            .get(&format!("/api/v1/events?kind={kinds}{more}"))
+            .await;
+        let items = all["items"].as_array().expect("events").iter();
+        let is_asked = |it: &&Value| {
+            let kind = it["kind"].as_str().expect("a kind");
+            kinds.split(',').any(|asked| asked == kind)
+                && (!more.contains("model=m") || it["model"] == "m")
+        };
+        let mut want: Vec<i64> = items
+            .filter(is_asked)
+            .map(|it| it["id"].as_i64().expect("an id"))
+            .collect();
+        if more.contains("newest") {
+            want.reverse();
+        }
+        let limit = more.split_once("limit=").and_then(|it| it.1.parse().ok());
+        want.truncate(limit.unwrap_or(usize::MAX));
+        assert_eq!(ids(&some), want, "{kinds}{more}");
+    }
+    let wrong = site.call(Method::GET, "/api/v1/events?kind=alias,traffics", "");
+    let said = show(&wrong.await);
+    assert!(
+        said.contains("no event is of kind `traffics`; the kinds are alert_action, alias, "),
+        "{said}"
+    );
     let none = site
         .get("/api/v1/events?from=2020-01-01&to=2020-01-02")
         .await;

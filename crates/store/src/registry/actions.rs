@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::alert::act::{Deed, Outcome, Plan, Step, Tried};
 use domain::alert::{Acknowledgement, Event, Evidence, Fingerprint, Incident, Moment};
+use domain::event::EventKind;
 use domain::monitor::inputs::Strictness;
 use domain::{ModelName, Refusal, Version};
 use serde_json::json;
@@ -236,7 +237,7 @@ async fn tell_model(db: &mut SqliteConnection, id: i64, event: &Event) -> Result
     let event = NewEvent {
         at: UnixMillis(event.at.0),
         model: action.tried.model,
-        kind: "alert_action",
+        kind: EventKind::AlertAction,
         detail,
     };
     events::append(db, event).await?;

@@ -4,6 +4,7 @@
 //! R2. They go with their model.
 
 use domain::attributes::{ATTRIBUTES_MAX, KEYS_MAX, Table};
+use domain::event::EventKind;
 use domain::{ModelName, Refusal};
 use serde_json::json;
 use sqlx::Row;
@@ -72,7 +73,7 @@ impl Registry {
             ));
         }
         let detail = json!({"attributes": table.names, "keys": table.rows.len()});
-        tell(&mut db, model, "attributes_set", detail, change).await?;
+        tell(&mut db, model, EventKind::AttributesSet, detail, change).await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(all)
     }
@@ -113,7 +114,14 @@ impl Registry {
         let mut db = self.begin().await?;
         let id = model_id(&mut db, model).await?;
         run(&mut db, REMOVE, id).await?;
-        tell(&mut db, model, "attributes_removed", json!({}), change).await?;
+        tell(
+            &mut db,
+            model,
+            EventKind::AttributesRemoved,
+            json!({}),
+            change,
+        )
+        .await?;
         db.commit().await.map_err(failure::of_sql)
     }
 }

@@ -1,5 +1,6 @@
 //! The baseline of a version. What is in it is its maker's affair: here it is bytes.
 
+use domain::event::EventKind;
 use domain::{ModelName, Refusal, Version};
 use serde_json::json;
 use sqlx::Row;
@@ -60,7 +61,7 @@ impl Registry {
         let detail = json!({
             "version": version.number(), "source": baseline.source, "rows": baseline.rows,
         });
-        tell(&mut db, model, "baseline_set", detail, change).await?;
+        tell(&mut db, model, EventKind::BaselineSet, detail, change).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 

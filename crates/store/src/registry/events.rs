@@ -1,5 +1,8 @@
 //! What happened, in order, never changed.
 
+use std::collections::BTreeSet;
+
+use domain::event::EventKind;
 use domain::{ModelName, Refusal};
 use serde_json::Value;
 use sqlx::SqliteConnection;
@@ -25,8 +28,8 @@ pub struct NewEvent {
     pub at: UnixMillis,
     /// To which model.
     pub model: ModelName,
-    /// What: `version_created`, `traffic`.
-    pub kind: &'static str,
+    /// What.
+    pub kind: EventKind,
     /// The evidence, as a JSON object.
     pub detail: Value,
 }
@@ -51,6 +54,8 @@ pub struct Event {
 pub struct EventsAsked<'a> {
     /// Those of one model; without it of all.
     pub model: Option<&'a ModelName>,
+    /// Those of these kinds; without any of all.
+    pub kinds: &'a BTreeSet<EventKind>,
     /// From this time up to the other.
     pub within: (UnixMillis, UnixMillis),
     /// From where on, and which way.
@@ -74,8 +79,16 @@ pub enum Order {
     },
 }
 
-/// What reads events of some kind on one side of one of them.
+/// What reads events on one side of one of them: of a model or of all, of a kind or of all.
 macro_rules! asked {
+    ($model:expr, $kind:expr, $side:literal, $order:literal) => {
+        match ($model, $kind) {
+            (None, None) => asked!("", $side, $order),
+            (Some(_), None) => asked!("model = ?5 AND", $side, $order),
+            (None, Some(_)) => asked!("kind = ?5 AND", $side, $order),
+            (Some(_), Some(_)) => asked!("model = ?5 AND kind = ?6 AND", $side, $order),
+        }
+    };
     ($of:literal, $side:literal, $order:literal) => {
         concat!(
             "SELECT id, at, model, kind, detail FROM events WHERE ",
@@ -122,18 +135,39 @@ impl Registry {
 
     /// The events that are asked for, in the order that is asked for.
     pub async fn events_asked(&self, asked: &EventsAsked<'_>) -> Result<Vec<Event>, Refusal> {
+        let mut rows = Vec::new();
+        // Those of each kind by themselves: no index has those of several in the order of all.
+        for kind in asked.kinds {
+            rows.extend(self.rows_asked(asked, Some(*kind)).await?);
+        }
+        if asked.kinds.is_empty() {
+            rows = self.rows_asked(asked, None).await?;
+        }
+        match asked.order {
+            Order::Oldest { .. } => rows.sort_by_key(|it| it.0),
+            Order::Newest { .. } => rows.sort_by_key(|it| std::cmp::Reverse(it.0)),
+        }
+        let most = usize::try_from(limited(asked.limit)).unwrap_or(usize::MAX);
+        rows.truncate(most);
+        rows.into_iter().map(read).collect()
+    }
+
+    async fn rows_asked(
+        &self,
+        asked: &EventsAsked<'_>,
+        kind: Option<EventKind>,
+    ) -> Result<Vec<Row>, Refusal> {
         let EventsAsked {
             model,
+            kinds: _,
             within: (from, to),
             order,
             limit,
         } = asked;
         // A statement for each case, so that each has its index.
-        let (statement, end) = match (model, order) {
-            (None, Order::Oldest { after }) => (asked!("", ">", "ASC"), *after),
-            (Some(_), Order::Oldest { after }) => (asked!("model = ?5 AND", ">", "ASC"), *after),
-            (None, Order::Newest { before }) => (asked!("", "<", "DESC"), *before),
-            (Some(_), Order::Newest { before }) => (asked!("model = ?5 AND", "<", "DESC"), *before),
+        let (statement, end) = match order {
+            Order::Oldest { after } => (asked!(model, kind, ">", "ASC"), *after),
+            Order::Newest { before } => (asked!(model, kind, "<", "DESC"), *before),
         };
         let mut query = sqlx::query_as::<_, Row>(statement)
             .bind(end.0)
@@ -143,9 +177,13 @@ impl Registry {
         if let Some(model) = model {
             query = query.bind(model.as_str());
         }
-        let rows = query.fetch_all(&self.readers).await;
-        let rows = rows.map_err(failure::of_sql)?;
-        rows.into_iter().map(read).collect()
+        if let Some(kind) = kind {
+            query = query.bind(kind.name());
+        }
+        query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failure::of_sql)
     }
 
     /// The last event of a model: what it has told of is not changed since. None where nothing was told.
@@ -191,7 +229,7 @@ pub(super) async fn append(db: &mut SqliteConnection, event: NewEvent) -> Result
     let done = sqlx::query("INSERT INTO events (at, model, kind, detail) VALUES (?, ?, ?, ?)")
         .bind(at.0)
         .bind(model.as_str())
-        .bind(kind)
+        .bind(kind.name())
         .bind(detail.to_string())
         .execute(db)
         .await

@@ -5,6 +5,7 @@
 //! R3. While an experiment is not over, the model's traffic is its own, and its versions stay.
 
 use domain::alert::Moment;
+use domain::event::EventKind;
 use domain::experiment::course::{Event, Experiment, Progress};
 use domain::experiment::plan::{ExperimentId, Parts, Plan};
 use domain::rollout::command::Person;
@@ -83,7 +84,7 @@ impl Registry {
             "experiment": id.as_str(), "state": experiment.progress.state.name(), "versions": versions,
             "said": format!("an experiment of `{model}` for `{}` is to begin", spec.name()),
         });
-        tell(&mut db, model, "experiment", detail, &change).await?;
+        tell(&mut db, model, EventKind::Experiment, detail, &change).await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(Kept {
             number: ExperimentNumber(done.last_insert_rowid()),
@@ -143,7 +144,14 @@ impl Registry {
             "experiment": plan.id().as_str(), "number": event.number, "state": event.to.name(),
             "shares": shares, "said": said,
         });
-        tell(&mut db, plan.model(), "experiment", detail, &change).await?;
+        tell(
+            &mut db,
+            plan.model(),
+            EventKind::Experiment,
+            detail,
+            &change,
+        )
+        .await?;
         db.commit().await.map_err(failure::of_sql)?;
         kept.experiment = after;
         Ok(())

@@ -6,6 +6,7 @@
 //! R3. While a rollout is not over, the model's traffic is its own, and its versions stay.
 
 use domain::alert::{Labels, Moment, label};
+use domain::event::EventKind;
 use domain::rollout::command::Person;
 use domain::rollout::plan::{Parts, Progress};
 use domain::rollout::traffic::Split;
@@ -90,7 +91,7 @@ impl Registry {
             "from": incumbent.number(), "to": candidate.number(),
             "said": format!("`{model}:{candidate}` is to be rolled out, from `{model}:{incumbent}`"),
         });
-        tell(&mut db, model, "rollout", detail, &change).await?;
+        tell(&mut db, model, EventKind::Rollout, detail, &change).await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(Kept {
             number: RolloutNumber(done.last_insert_rowid()),
@@ -144,7 +145,7 @@ impl Registry {
             "rollout": plan.id().as_str(), "number": event.number, "state": event.to.name(),
             "from": plan.incumbent().number(), "to": plan.candidate().number(), "said": said,
         });
-        tell(&mut db, plan.model(), "rollout", detail, &change).await?;
+        tell(&mut db, plan.model(), EventKind::Rollout, detail, &change).await?;
         let about = [
             (label::MODEL, plan.model().as_str()),
             ("rollout", plan.id().as_str()),

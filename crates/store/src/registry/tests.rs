@@ -1,3 +1,4 @@
+use domain::event::EventKind;
 use domain::signature::Rows;
 use domain::{Alias, Digest, Reference, Selector, Signature};
 use serde_json::json;
@@ -441,6 +442,67 @@ async fn a_change_that_is_cut_off_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_rare_kind_of_event_is_found_among_many_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let registry = Registry::open(&folder.path().join("registry.db"))
+        .await
+        .expect("a registry");
+    let mut db = registry.begin().await.expect("begun");
+    for at in 0..1200 {
+        let event = NewEvent {
+            at: UnixMillis(at),
+            model: if at % 2 == 0 { "m" } else { "n" }.parse().expect("a name"),
+            kind: match at {
+                3 => EventKind::Alias,
+                8 => EventKind::VersionState,
+                _ => EventKind::Traffic,
+            },
+            detail: json!({}),
+        };
+        super::events::append(&mut db, event)
+            .await
+            .expect("written");
+    }
+    db.commit().await.expect("committed");
+    let ask = async |model: Option<&str>, kinds: &[EventKind], order, limit| -> Vec<i64> {
+        let model = model.map(|it| it.parse().expect("a name"));
+        let asked = EventsAsked {
+            model: model.as_ref(),
+            kinds: &kinds.iter().copied().collect(),
+            within: (UnixMillis(0), UnixMillis(i64::MAX)),
+            order,
+            limit,
+        };
+        let events = registry.events_asked(&asked).await.expect("events");
+        events.iter().map(|it| it.at.0).collect()
+    };
+    let newest = |before| Order::Newest {
+        before: EventId(before),
+    };
+    let oldest = |after| Order::Oldest {
+        after: EventId(after),
+    };
+    let (alias, state, traffic) = (
+        EventKind::Alias,
+        EventKind::VersionState,
+        EventKind::Traffic,
+    );
+    assert_eq!(ask(None, &[alias], newest(i64::MAX), 10).await, [3]);
+    assert_eq!(ask(Some("m"), &[alias], newest(i64::MAX), 10).await, [0; 0]);
+    let both = [alias, state];
+    assert_eq!(ask(None, &both, newest(i64::MAX), 10).await, [8, 3]);
+    assert_eq!(ask(None, &both, oldest(0), 1).await, [3]);
+    assert_eq!(
+        ask(None, &both, newest(9), 10).await,
+        [3],
+        "ids are from 1 on"
+    );
+    let mixed = [alias, traffic];
+    assert_eq!(ask(Some("n"), &mixed, oldest(0), 3).await, [1, 3, 5]);
+    assert_eq!(ask(None, &[], newest(10), 3).await, [8, 7, 6]);
+}
+
+#[tokio::test]
 async fn the_history_cannot_be_rewritten() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let registry = Registry::open(&folder.path().join("registry.db"))
@@ -449,7 +511,7 @@ async fn the_history_cannot_be_rewritten() {
     let event = NewEvent {
         at: UnixMillis(7),
         model: "m".parse().expect("a name"),
-        kind: "tested",
+        kind: EventKind::Alias,
         detail: json!({"a": 1}),
     };
     registry.append_event(event).await.expect("written");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::event::EventKind;
 use domain::{Alias, ModelName, Reference, Refusal, Selector, Version};
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -267,7 +268,7 @@ pub(super) async fn give_traffic(
         .await
         .map_err(failure::of_sql)?;
     let detail = json!({ "from": before.map(Version::number), "to": version.number() });
-    tell(db, model, "traffic", detail, change).await?;
+    tell(db, model, EventKind::Traffic, detail, change).await?;
     Ok(before)
 }
 
@@ -328,7 +329,7 @@ async fn remember(
     .await
     .map_err(failure::of_sql)?;
     let detail = json!({ "alias": alias.as_str(), "from": from, "to": to });
-    tell(db, model, "alias", detail, change).await
+    tell(db, model, EventKind::Alias, detail, change).await
 }
 
 fn unknown_alias(model: &ModelName, alias: &Alias) -> Refusal {

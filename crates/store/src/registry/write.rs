@@ -1,5 +1,6 @@
 //! Versions come, are verified, and go.
 
+use domain::event::EventKind;
 use domain::{ModelName, Reference, Refusal, Selector, Version};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -66,7 +67,14 @@ impl Registry {
         let detail = json!({
             "version": number, "digest": digest.to_string(), "source": new.source,
         });
-        tell(&mut db, &new.model, "version_created", detail, &new.change).await?;
+        tell(
+            &mut db,
+            &new.model,
+            EventKind::VersionCreated,
+            detail,
+            &new.change,
+        )
+        .await?;
         db.commit().await.map_err(failure::of_sql)?;
         Ok(Pushed::New(version))
     }
@@ -101,7 +109,7 @@ impl Registry {
         let detail = json!({
             "version": version.number(), "state": state.name(), "report": report,
         });
-        tell(&mut db, model, "version_state", detail, change).await?;
+        tell(&mut db, model, EventKind::VersionState, detail, change).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 
@@ -145,7 +153,7 @@ impl Registry {
         let count = "UPDATE models SET version_count = version_count - 1 WHERE id = ?";
         run(&mut db, count, model_id).await?;
         let detail = json!({ "version": version.number() });
-        tell(&mut db, model, "version_removed", detail, change).await?;
+        tell(&mut db, model, EventKind::VersionRemoved, detail, change).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 
@@ -180,7 +188,7 @@ impl Registry {
         run(&mut db, super::attributes::REMOVE, id).await?;
         run(&mut db, super::looks::REMOVE, id).await?;
         super::actions::end_standing_actions(&mut db, model, change).await?;
-        tell(&mut db, model, "model_removed", json!({}), change).await?;
+        tell(&mut db, model, EventKind::ModelRemoved, json!({}), change).await?;
         db.commit().await.map_err(failure::of_sql)
     }
 }
@@ -254,7 +262,7 @@ pub(super) fn unknown_version(model: &ModelName, version: Version) -> Refusal {
 pub(super) async fn tell(
     db: &mut SqliteConnection,
     model: &ModelName,
-    kind: &'static str,
+    kind: EventKind,
     mut detail: Value,
     change: &Change,
 ) -> Result<(), Refusal> {

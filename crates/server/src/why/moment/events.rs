@@ -1,5 +1,7 @@
 //! What was done to a model, what was alerted of it, and what rules did about that.
 
+use std::collections::BTreeSet;
+
 use domain::Refusal;
 use domain::alert::{Evidence, Fact, label};
 use domain::why::{Clue, Role};
@@ -19,6 +21,7 @@ pub(super) async fn look(app: &App, asking: &Asking, found: &mut Found) -> Resul
     let registry = &app.store.registry;
     let asked = EventsAsked {
         model: Some(&asking.model),
+        kinds: &BTreeSet::new(),
         within: (from, to),
         order: Order::Newest {
             before: EventId::END,
