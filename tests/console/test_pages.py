@@ -135,6 +135,21 @@ def test_all_charts_have_one_axis_of_time_and_a_moment_is_asked_why(world, look)
     expect(page.locator("#why h2")).to_contain_text("What changed around", timeout=30_000)
 
 
+def test_labels_that_came_are_marked_on_every_chart(world, look):
+    page = settled(look("/console/models/credit?last=15m"))
+    marks = page.evaluate("windlassMarks()")
+    came = [it for it in marks if it["kind"] == "labels"]
+    # Each span of the chart that tells of them has its mark, and together they are all labels there are.
+    chart = page.locator("figure.chart", has_text="Labels that came")
+    assert came and chart.locator(".numbers tbody tr").count() == len(came), came
+    [[labels]] = world.query("select count(*) from labels where model = 'credit'")
+    assert sum(int(it["said"].replace(",", "")) for it in came) == labels, came
+    assert {it["kind"] for it in marks} > {"labels", "version"}, marks
+    at = [it["at"] for it in came]
+    from_, to = page.evaluate("windlassAxes()")[0]
+    assert at == sorted(at) and from_ - 10 <= at[0] and at[-1] <= to, (at, from_, to)
+
+
 def test_drift_shows_both_distributions_and_says_what_it_means(world, look):
     page = look("/console/models/credit/drift?column=Income")
     expect(page.locator(".said").first).to_contain_text("Drift: its values are")

@@ -154,6 +154,24 @@
 
   // For whoever asks what is shown: tests, and people at the browser's console.
   window.windlassAxes = () => [...charts].filter((it) => it.root.isConnected).map((it) => [it.scales.x.min, it.scales.x.max]);
+  window.windlassMarks = () => marksOf(document.querySelector("[data-marks]"));
+
+  // What is marked on all charts of a page: what it knew, and what came later with some of them.
+  const marked = new WeakMap();
+
+  function marksOf(page) {
+    if (!page) return [];
+    if (!marked.has(page)) marked.set(page, JSON.parse(page.dataset.marks));
+    return marked.get(page);
+  }
+
+  function markMore(root) {
+    for (const it of within(root, "[data-more-marks]")) {
+      marksOf(it.closest("[data-marks]")).push(...JSON.parse(it.dataset.moreMarks));
+      it.remove();
+      for (const chart of charts) chart.redraw(false);
+    }
+  }
 
   function move(min, max) {
     if (axis.isMoving || !(max - min >= SPAN_MIN_S)) return;
@@ -183,17 +201,21 @@
 
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]];
 
+  // Below the lines of a page with marks there is a lane for labels that came.
+  const LANE = 14;
+
   function base(place, marks) {
+    const lane = place.closest("[data-marks]") ? LANE : 0;
     const ink = css("--ink");
     const grid = css("--grid");
     const font = "12px system-ui, sans-serif";
     return {
       width: Math.max(place.clientWidth, 200),
-      height: 200,
+      height: 200 + lane,
       cursor: { sync: { key: "time", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => [axis.min, axis.max] } },
       axes: [
-        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font, values: ticks, space: 70 },
+        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, gap: 5 + lane, font, size: 50 + lane, values: ticks, space: 70 },
         { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font, size: 64, values: (_, all) => all.map((it) => (it === null ? "" : number(it))) },
       ],
       hooks: {
@@ -215,10 +237,15 @@
     ctx.save();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textAlign = "center";
+    let free = 0;
     for (const mark of marks) {
       if (mark.at < axis.min || mark.at > axis.max) continue;
       const x = Math.round(chart.valToPos(mark.at, "x", true));
       ctx.strokeStyle = ctx.fillStyle = css(`--mark-${mark.kind}`) || css("--ink");
+      if (mark.kind === "labels") {
+        free = drawLabels(ctx, [x, bbox.top + bbox.height], mark.said, free);
+        continue;
+      }
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
@@ -227,6 +254,20 @@
       ctx.fillText(mark.kind[0].toUpperCase(), x, bbox.top - 2 * devicePixelRatio);
     }
     ctx.restore();
+  }
+
+  // A mark in the lane, and how many labels it stands for where the one before leaves room.
+  function drawLabels(ctx, [x, top], said, free) {
+    const dot = devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(x - 4 * dot, top + 7 * dot);
+    ctx.lineTo(x + 4 * dot, top + 7 * dot);
+    ctx.lineTo(x, top + dot);
+    ctx.fill();
+    const half = ctx.measureText(said).width / 2;
+    if (x - half < free) return free;
+    ctx.fillText(said, x, top + 17 * dot);
+    return x + half + 4 * dot;
   }
 
   function lines(place, marks) {
@@ -272,7 +313,7 @@
     const told = JSON.parse(place.dataset.heat);
     const options = base(place, marks);
     const rows = told.rows.length;
-    options.height = 60 + rows * 18;
+    options.height = options.height - 140 + rows * 18;
     options.legend = { show: false };
     options.series = [{}, { stroke: "transparent", points: { show: false } }];
     options.scales.y = { range: [0, rows] };
@@ -325,7 +366,7 @@
     for (const place of within(root, "[data-chart], [data-heat]")) {
       if (place.firstChild) continue;
       const page = place.closest("[data-marks]");
-      const marks = page ? JSON.parse(page.dataset.marks) : [];
+      const marks = marksOf(page);
       const times = JSON.parse(place.dataset.chart ?? place.dataset.heat).times;
       if (page?.dataset.to) axis.whole = [Number(page.dataset.from), Number(page.dataset.to)];
       else axis.whole = [times[0], Math.max(times.at(-1), times[0] + 1)];
@@ -424,6 +465,7 @@
   document.addEventListener("htmx:load", (event) => {
     localTimes(event.detail.elt);
     draw(event.detail.elt);
+    markMore(event.detail.elt);
   });
 
   // A command that is clicked is chosen whole, to be copied.

@@ -64,8 +64,9 @@ pub(crate) struct HeatRow {
 pub(crate) struct Mark {
     /// In seconds since 1970.
     pub(crate) at: f64,
-    /// `version`, `rollout`, `alert`, `action`, `event`.
+    /// `version`, `rollout`, `alert`, `action`, `event`; `labels`, which are marked below the lines.
     pub(crate) kind: &'static str,
+    /// What happened; of labels how many came.
     pub(crate) said: String,
 }
 

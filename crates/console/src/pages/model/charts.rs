@@ -14,15 +14,17 @@ use super::super::part;
 use super::super::predictions::literal;
 use super::{RangeQuery, seconds};
 use crate::ask::{Address, Ask};
-use crate::chart::{Chart, Heat, HeatRow, Line};
+use crate::chart::{self, Chart, Heat, HeatRow, Line, Mark};
 use crate::show;
 
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "charts.html")]
 struct Charts {
     charts: Vec<Chart>,
     heat: Option<Heat>,
     said: String,
+    /// What is marked on every chart of the page besides what the page knew.
+    marks: Vec<Mark>,
 }
 
 /// Traffic, latency, errors and cost, of one question to the ledger.
@@ -47,8 +49,7 @@ pub(crate) async fn traffic(
         );
         Ok(Charts {
             charts: of_kpi(&all, &versions, &command),
-            heat: None,
-            said: String::new(),
+            ..Charts::default()
         })
     };
     part(charts.await)
@@ -158,13 +159,15 @@ pub(crate) async fn quality(
         let said = coverage(&quality);
         let labels = arrived(&name, &quality, range.every());
         let came: RowsRecord = ask.post(Address::api(&["query"]), &labels).await?;
+        let came = Came::all(&came);
         Ok(Charts {
             charts: vec![
                 of_quality(&quality, &looks.items, &command),
                 of_labels(&came, &labels.sql),
             ],
-            heat: None,
+            marks: came.iter().map(Came::mark).collect(),
             said,
+            ..Charts::default()
         })
     };
     part(charts.await)
@@ -212,20 +215,41 @@ fn arrived(name: &str, quality: &QualityRecord, every: &str) -> QueryRecord {
     }
 }
 
-fn of_labels(came: &RowsRecord, sql: &str) -> Chart {
-    let pairs = came
-        .rows
-        .iter()
-        .filter_map(|it| Some((it.first()?.as_i64()?, it.get(1)?.as_f64()?)));
-    let (times, counts): (Vec<f64>, Vec<Option<f64>>) =
-        pairs.map(|(at, count)| (seconds(at), Some(count))).unzip();
+/// Labels that came in one span of the axis of time.
+struct Came {
+    /// When it begins, in seconds since 1970.
+    at: f64,
+    labels: f64,
+}
+
+impl Came {
+    fn all(rows: &RowsRecord) -> Vec<Self> {
+        let rows = rows.rows.iter().filter_map(|it| {
+            Some(Self {
+                at: seconds(it.first()?.as_i64()?),
+                labels: it.get(1)?.as_f64()?,
+            })
+        });
+        rows.collect()
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            kind: "labels",
+            said: show::count(self.labels as u64),
+        }
+    }
+}
+
+fn of_labels(came: &[Came], sql: &str) -> Chart {
     Chart {
         title: "Labels that came".to_owned(),
         unit: "in each span",
-        times,
+        times: came.iter().map(|it| it.at).collect(),
         lines: vec![Line {
             name: "labels".to_owned(),
-            values: counts,
+            values: came.iter().map(|it| Some(it.labels)).collect(),
             ..Line::default()
         }],
         command: format!("windlass query {}", show::quoted(sql)),
@@ -328,9 +352,8 @@ pub(crate) async fn findings(
             range.flags()
         );
         Ok(Charts {
-            charts: Vec::new(),
-            said: String::new(),
             heat: Some(of_drift(&looks.items, command)),
+            ..Charts::default()
         })
     };
     part(charts.await)
