@@ -314,6 +314,12 @@ def test_what_cannot_be_rolled_out_is_refused_with_the_reason(start, tmp_path):
         assert over(server, begun["id"])["state"] == "superseded"
 
 
+def between(told):
+    """What was looked at between the rollout's events."""
+    decided = {it["at_ms"] for it in told["events"]}
+    return [it for it in told["history"] if it["at_ms"] not in decided]
+
+
 @pytest.mark.parametrize("stage", ["shadow", "step", "baking"])
 def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start, tmp_path, stage):
     rows, _ = applicants()
@@ -341,6 +347,7 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
             server.command("rollout", "promote", "credit", "--why", "a test")
         until(lambda: told(server, begun["id"])["state"] == stage, stage, 60)
         before = asked(server)
+        looks = until(lambda: between(told(server, begun["id"])), "a look", 60) if stage == "step" else []
     finally:
         server.kill()
     # With the same command line, which gave the first version the traffic when it was new.
@@ -350,10 +357,14 @@ def test_whatever_ends_the_server_its_rollout_goes_on_with_the_same_split(start,
         assert found["state"] == stage and not found["over"], found
         if stage == "step":
             assert set(before) == {"1", "2"}
+            # How the evidence went before is still there; the first look is written down before it is told.
+            assert looks[0] in found["history"], (looks[0], found["history"])
         # The incumbent is warm until the end, so that going back is at once.
         server.command("rollout", "abort", "credit", "--why", "a test")
         assert asked(server) == ["1"] * 60
-        assert over(server, begun["id"])["state"] == "aborted"
+        ended = over(server, begun["id"])
+        assert ended["state"] == "aborted"
+        assert all(it in ended["history"] for it in looks[:1])
 
 
 def slower(folder):

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ::ledger::Range;
 use domain::access::{Change, Permission, Read};
+use domain::alert::Moment;
 use domain::ledger::Mode;
 use domain::rollout::command::{Deed, Person};
 use domain::rollout::decide::{Facts, Next};
@@ -21,7 +22,7 @@ use domain::rollout::recorded::Recorded;
 use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
-use store::registry::rollouts::{Kept, RolloutNumber};
+use store::registry::rollouts::{Kept, LOOKS_MAX, Looked, RolloutNumber};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub(crate) mod shadow;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often what goes on from look to look is written down.
 const KEEP: Duration = Duration::from_secs(60);
+/// How often a look itself is, for people.
+const KEEP_LOOK: Duration = Duration::from_secs(5);
 /// The longest that one look may take.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 /// From so many requests on an incumbent's latency is known.
@@ -66,38 +69,24 @@ struct Live {
     retries: Retries,
 }
 
-/// What the evidence against a candidate was at a look.
-#[derive(Clone, Debug)]
-pub(crate) struct Looked {
-    pub(crate) at_ms: i64,
-    /// By guardrail.
-    pub(crate) e_values: BTreeMap<String, f64>,
-}
-
-/// Looks that are remembered; when there are more every other one is forgotten.
-const HISTORY_MAX: usize = 512;
-
-impl Looked {
-    pub(crate) fn new(at_ms: i64, evidence: &Evidence) -> Self {
-        let guardrails = evidence
-            .tests
-            .iter()
-            .filter(|it| it.role == Role::Guardrail);
-        let e_values = guardrails.filter_map(|it| Some((it.name.clone(), it.e_value?)));
-        Self {
-            at_ms,
-            e_values: e_values.collect(),
-        }
+/// What the evidence against a candidate is.
+pub(crate) fn looked(at: Moment, evidence: &Evidence) -> Looked {
+    let tests = evidence.tests.iter();
+    let guardrails = tests.filter(|it| it.role == Role::Guardrail);
+    let e_values = guardrails.filter_map(|it| Some((it.name.clone(), it.e_value?.min(f64::MAX))));
+    Looked {
+        at,
+        e_values: e_values.collect(),
     }
 }
 
 impl Live {
-    fn new(kept: Kept, evidence: Option<Evidence>) -> Self {
+    fn new(kept: Kept, evidence: Option<Evidence>, history: Vec<Looked>) -> Self {
         Self {
             kept,
             evidence,
             watch: None,
-            history: Vec::new(),
+            history,
             retries: Retries::default(),
         }
     }
@@ -118,20 +107,21 @@ pub(crate) struct Start {
 pub(crate) struct Told {
     pub(crate) kept: Kept,
     pub(crate) evidence: Evidence,
-    /// How that went since the server started.
+    /// How that went.
     pub(crate) history: Vec<Looked>,
 }
 
 impl Rollouts {
     /// Those that the last process left.
     pub(crate) async fn open(store: &Store) -> Result<Self, Refusal> {
-        let live = store.registry.live_rollouts(None).await?;
-        let live = live.into_iter().map(|kept| {
+        let mut live = BTreeMap::new();
+        for kept in store.registry.live_rollouts(None).await? {
             let model = kept.rollout.plan.model().clone();
-            (model, Live::new(kept, None))
-        });
+            let history = store.registry.rollout_looks(kept.number).await?;
+            live.insert(model, Live::new(kept, None, history));
+        }
         Ok(Self {
-            live: Mutex::new(live.collect()),
+            live: Mutex::new(live),
             changed: Notify::new(),
         })
     }
@@ -183,6 +173,8 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
 struct Watched {
     watch: evidence::Watch,
     kept_at: Instant,
+    /// When a look was last written down.
+    look_kept_at: Option<Instant>,
 }
 
 async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) {
@@ -194,6 +186,7 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
             watches.entry(id).or_insert_with(|| Watched {
                 watch: restored(kept),
                 kept_at: Instant::now(),
+                look_kept_at: None,
             });
         }
         let live = live.values().map(|it| &it.kept);
@@ -205,24 +198,32 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
             continue;
         };
         let counted = rollout.progress.counted;
-        let looked = watched.watch.look(app, &rollout, counted, now(app));
-        let evidence = looked.await;
+        let measuring = watched.watch.look(app, &rollout, counted, now(app));
+        let evidence = measuring.await;
         if watched.kept_at.elapsed() >= KEEP {
             watched.kept_at = Instant::now();
             keep(app, number, &watched.watch).await;
+        }
+        let looked = looked(now(app), &evidence);
+        let is_due = |it: Instant| it.elapsed() >= KEEP_LOOK;
+        if watched.look_kept_at.is_none_or(is_due) && !looked.e_values.is_empty() {
+            watched.look_kept_at = Some(Instant::now());
+            if let Err(refusal) = app.store.registry.keep_rollout_look(number, &looked).await {
+                tracing::error!(%refusal, "a look at a rollout is not kept");
+            }
         }
         let mut live = app.rollouts.lock().await;
         if let Some(live) = live.get_mut(plan.model())
             && live.kept.number == number
         {
-            if live.history.len() >= HISTORY_MAX {
+            if live.history.len() >= LOOKS_MAX {
                 let mut place = 0_usize;
                 live.history.retain(|_| {
                     place += 1;
                     place.is_multiple_of(2)
                 });
             }
-            live.history.push(Looked::new(now(app).0, &evidence));
+            live.history.push(looked);
             live.evidence = Some(evidence);
             live.watch = Some(watched.watch.clone());
         }
@@ -394,7 +395,7 @@ pub(crate) async fn start(
     let kept = registry.begin_rollout(&plan).await?;
     live.insert(
         model.clone(),
-        Live::new(kept.clone(), Some(Evidence::default())),
+        Live::new(kept.clone(), Some(Evidence::default()), Vec::new()),
     );
     settle(app, &mut live, &model).await?;
     app.rollouts.changed.notify_one();
@@ -539,7 +540,10 @@ pub(crate) async fn show(app: &App, _: Permission<Read>, id: &RolloutId) -> Resu
         live.filter(|it| it.kept.number == kept.number)
             .map(|it| (it.evidence.clone(), it.history.clone()))
     };
-    let (measured, history) = measured.unwrap_or_default();
+    let (measured, history) = match measured {
+        Some(known) => known,
+        None => (None, app.store.registry.rollout_looks(kept.number).await?),
+    };
     let evidence = match measured {
         Some(evidence) => evidence,
         None => {

@@ -11,6 +11,7 @@ use domain::rollout::RolloutId;
 use domain::rollout::command::Deed;
 use domain::{ModelName, Refusal};
 use http::StatusCode;
+use store::registry::rollouts::Looked;
 use wire::api::PageRecord;
 use wire::api::alerts::ByChange;
 use wire::api::rollouts as api;
@@ -19,7 +20,7 @@ use super::Allowed;
 use super::api::{RunEventsQuery, RunsQuery, number, parse, person, respond, respond_with};
 use crate::app::App;
 use crate::body::Sent;
-use crate::rollouts::{self, Looked, Start, Told};
+use crate::rollouts::{self, Start, Told, looked};
 
 /// Events that are told with a rollout.
 const EVENTS_MAX: u32 = 100;
@@ -117,16 +118,16 @@ async fn detail(app: &App, told: Told) -> Result<api::RolloutDetailRecord, Refus
         .registry
         .rollout_events(kept.number, from, EVENTS_MAX);
     let events = events.await?;
-    // What was decided on is known of all times, what was looked at in between of this process's.
-    let decided = events.iter().map(|it| Looked::new(it.at.0, &it.evidence));
+    // What was decided on, and what was looked at in between.
+    let decided = events.iter().map(|it| looked(it.at, &it.evidence));
     let mut history: Vec<Looked> = decided.chain(history.iter().cloned()).collect();
     history.retain(|it| !it.e_values.is_empty());
-    history.sort_by_key(|it| it.at_ms);
+    history.sort_by_key(|it| it.at);
     Ok(api::RolloutDetailRecord {
         history: history
             .into_iter()
             .map(|it| api::EvidencePointRecord {
-                at_ms: it.at_ms,
+                at_ms: it.at.0,
                 e_values: it.e_values,
             })
             .collect(),

@@ -4,6 +4,9 @@
 //!     the process, what is read next is one state, and its traffic is the model's.
 //! R2. A model has one rollout or one experiment that is not over, at most.
 //! R3. While a rollout is not over, the model's traffic is its own, and its versions stay.
+//! R4. Of a rollout so many looks are kept, of the newest rollouts of each model; they go with the model.
+
+use std::collections::BTreeMap;
 
 use domain::alert::{Labels, Moment, label};
 use domain::event::EventKind;
@@ -31,6 +34,20 @@ const RULES: &str = "rollout";
 /// A rollout's place in the order of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolloutNumber(pub i64);
+
+/// The looks of a rollout that are kept; when there are more every other one is forgotten.
+pub const LOOKS_MAX: usize = 512;
+/// The rollouts of a model whose looks are kept.
+const ROLLOUTS_MAX: i64 = 10;
+
+/// What the evidence against a candidate was at a look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looked {
+    /// When.
+    pub at: Moment,
+    /// By guardrail; each is finite.
+    pub e_values: BTreeMap<String, f64>,
+}
 
 /// A rollout as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +95,15 @@ impl Registry {
         .bind(text(spec)?)
         .bind(text(tests)?)
         .bind(text(&rollout.progress)?)
+        .execute(&mut *db)
+        .await
+        .map_err(failure::of_sql)?;
+        sqlx::query(
+            "DELETE FROM rollout_looks WHERE rollout IN
+             (SELECT number FROM rollouts WHERE model = ? ORDER BY number DESC LIMIT -1 OFFSET ?)",
+        )
+        .bind(model.as_str())
+        .bind(ROLLOUTS_MAX)
         .execute(&mut *db)
         .await
         .map_err(failure::of_sql)?;
@@ -174,6 +200,60 @@ impl Registry {
         Ok(())
     }
 
+    /// Keeps a look; every other one gives way where there are too many (R4).
+    pub async fn keep_rollout_look(
+        &self,
+        number: RolloutNumber,
+        looked: &Looked,
+    ) -> Result<(), Refusal> {
+        let mut db = self.begin().await?;
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM rollout_looks WHERE rollout = ?")
+            .bind(number.0)
+            .fetch_one(&mut *db)
+            .await
+            .map_err(failure::of_sql)?;
+        if usize::try_from(kept).unwrap_or(usize::MAX) >= LOOKS_MAX {
+            sqlx::query(
+                "DELETE FROM rollout_looks WHERE rollout = ?1 AND at IN
+                 (SELECT at FROM
+                  (SELECT at, row_number() OVER (ORDER BY at) AS place
+                   FROM rollout_looks WHERE rollout = ?1)
+                  WHERE place % 2 = 1)",
+            )
+            .bind(number.0)
+            .execute(&mut *db)
+            .await
+            .map_err(failure::of_sql)?;
+        }
+        sqlx::query(
+            "INSERT OR REPLACE INTO rollout_looks (rollout, at, e_values) VALUES (?, ?, ?)",
+        )
+        .bind(number.0)
+        .bind(looked.at.0)
+        .bind(text(&looked.e_values)?)
+        .execute(&mut *db)
+        .await
+        .map_err(failure::of_sql)?;
+        db.commit().await.map_err(failure::of_sql)
+    }
+
+    /// The looks of a rollout that are kept, in order.
+    pub async fn rollout_looks(&self, number: RolloutNumber) -> Result<Vec<Looked>, Refusal> {
+        let rows =
+            sqlx::query("SELECT at, e_values FROM rollout_looks WHERE rollout = ? ORDER BY at")
+                .bind(number.0)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failure::of_sql)?;
+        let looks = rows.iter().map(|row| {
+            Ok(Looked {
+                at: Moment(get(row, "at")?),
+                e_values: stored(row, "e_values")?,
+            })
+        });
+        looks.collect()
+    }
+
     /// The rollouts of a model or of all that are not over.
     pub async fn live_rollouts(&self, model: Option<&ModelName>) -> Result<Vec<Kept>, Refusal> {
         let rows = sqlx::query(
@@ -237,6 +317,10 @@ impl Registry {
         rows.iter().map(|row| stored(row, "event")).collect()
     }
 }
+
+/// Takes the looks of a model's rollouts out.
+pub(super) const REMOVE_LOOKS: &str = "DELETE FROM rollout_looks WHERE rollout IN
+    (SELECT number FROM rollouts WHERE model = (SELECT name FROM models WHERE id = ?))";
 
 /// Refuses what a model's rollout or experiment that is not over is in the way of (R2, R3).
 pub(super) async fn refuse_while_live(

@@ -8,7 +8,7 @@ use domain::rollout::traffic::Traffic;
 use domain::rollout::{Event, Plan, Rollout, Spec};
 
 use super::outbox::Telling;
-use super::rollouts::Kept;
+use super::rollouts::{Kept, LOOKS_MAX, Looked};
 use super::tests::new_version;
 use super::*;
 
@@ -217,5 +217,80 @@ async fn what_is_rolled_out_stays_and_its_traffic_is_the_rollouts() {
     assert_eq!(ids, ["r-2", "r-1"]);
     let unknown = registry.rollout(&"r-3".parse().expect("an id")).await;
     assert!(matches!(unknown, Err(Refusal::UnknownRollout { .. })));
+    registry.close().await;
+}
+
+/// Ends a rollout.
+async fn end(registry: &Registry, kept: &mut Kept) {
+    let event = kept
+        .rollout
+        .command(Deed::Abort, person(), &Evidence::default(), Moment(3000))
+        .expect("it can be done");
+    registry
+        .append_rollout_event(kept, &event, None, told)
+        .await
+        .expect("appended");
+    while let Some(event) = next(&kept.rollout, Moment(4000)) {
+        registry
+            .append_rollout_event(kept, &event, None, told)
+            .await
+            .expect("appended");
+    }
+}
+
+#[tokio::test]
+async fn looks_at_a_rollout_are_kept_within_bounds_and_go_with_the_model() {
+    let (_folder, registry) = registry().await;
+    let mut kept = registry.begin_rollout(&plan("r-1")).await.expect("begun");
+    let looked = |at| Looked {
+        at: Moment(at),
+        e_values: [
+            ("errors".to_owned(), at as f64),
+            ("p99".to_owned(), f64::MAX),
+        ]
+        .into(),
+    };
+    let keep = async |number, at| {
+        let kept = registry.keep_rollout_look(number, &looked(at)).await;
+        kept.expect("kept");
+    };
+    let read = async |number| registry.rollout_looks(number).await.expect("looks");
+    for at in [7, 5, 5] {
+        keep(kept.number, at).await;
+    }
+    assert_eq!(read(kept.number).await, [looked(5), looked(7)]);
+    let most = i64::try_from(LOOKS_MAX).expect("small");
+    sqlx::query(
+        "WITH RECURSIVE places (place) AS (SELECT 8 UNION ALL SELECT place + 1 FROM places WHERE place < ?)
+         INSERT INTO rollout_looks SELECT ?, place, '{}' FROM places",
+    )
+    .bind(most + 5)
+    .bind(kept.number.0)
+    .execute(&registry.writer)
+    .await
+    .expect("filled");
+    assert_eq!(read(kept.number).await.len(), LOOKS_MAX);
+    keep(kept.number, most + 6).await;
+    let at: Vec<i64> = read(kept.number).await.iter().map(|it| it.at.0).collect();
+    assert_eq!(at.len(), LOOKS_MAX / 2 + 1);
+    assert_eq!((&at[..3], at.last()), (&[7, 9, 11][..], Some(&(most + 6))));
+
+    // Those of the newest rollouts stay.
+    let first = kept.number;
+    for number in 2..=11 {
+        end(&registry, &mut kept).await;
+        assert!(!read(first).await.is_empty(), "before rollout {number}");
+        let next = plan(&format!("r-{number}"));
+        kept = registry.begin_rollout(&next).await.expect("begun");
+        keep(kept.number, 1).await;
+    }
+    assert_eq!(read(first).await, []);
+    assert_eq!(read(kept.number).await, [looked(1)]);
+    end(&registry, &mut kept).await;
+    registry
+        .remove_model(&model(), &change())
+        .await
+        .expect("removed");
+    assert_eq!(read(kept.number).await, []);
     registry.close().await;
 }

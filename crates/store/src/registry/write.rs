@@ -187,6 +187,7 @@ impl Registry {
         run(&mut db, "DELETE FROM versions WHERE model_id = ?", id).await?;
         run(&mut db, super::attributes::REMOVE, id).await?;
         run(&mut db, super::looks::REMOVE, id).await?;
+        run(&mut db, super::rollouts::REMOVE_LOOKS, id).await?;
         super::actions::end_standing_actions(&mut db, model, change).await?;
         tell(&mut db, model, EventKind::ModelRemoved, json!({}), change).await?;
         db.commit().await.map_err(failure::of_sql)

@@ -79,7 +79,8 @@ pub struct RolloutDetailRecord {
     pub missing: Vec<String>,
     /// What happened last, at most 100 events, the oldest first.
     pub events: Vec<RolloutEventRecord>,
-    /// How the evidence went, the oldest first: at what happened last, and, since the server started, in between.
+    /// How the evidence went, the oldest first: at what happened last, and at looks in between, of which at most 512 are
+    /// told, the newest closest to each other.
     #[serde(default)]
     pub history: Vec<EvidencePointRecord>,
 }
