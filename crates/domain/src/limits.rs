@@ -102,6 +102,8 @@ limits! {
         "Requests at a time on one HTTP/2 connection.";
     stream_requests_max = 64, 1, "requests",
         "Requests of one gRPC stream being worked on; the stream is not read further until one is answered.";
+    listeners_max = 256, 1, "listeners",
+        "Those who listen to events or to what is served now. Over it the answer is 503 with Retry-After.";
     blob_bytes_max = 16 * 1024 * 1024 * 1024, 1024, "bytes",
         "One file of a pushed model. Over it the answer is 413.";
     files_max = 1024, 1, "files",

@@ -19,7 +19,7 @@ use domain::retention::Keep;
 use serde::{Deserialize, Serialize};
 
 use crate::failure;
-use crate::layout::Layout;
+use crate::layout::{Layout, heard_of};
 
 /// How long a file stays that is not needed any more: longer than any question takes.
 pub(crate) const GRACE: Duration = Duration::from_secs(120);
@@ -117,6 +117,11 @@ impl Catalog {
         self.files.iter().map(|it| it.model.as_str()).collect()
     }
 
+    /// For how long rows are kept: what nobody heard, and what was posted, as long as the model's own.
+    pub(crate) fn keep_of(&self, table: &str) -> Keep {
+        self.keep.get(heard_of(table)).copied().unwrap_or_default()
+    }
+
     pub(crate) fn file_number(&mut self) -> u64 {
         self.next_file += 1;
         self.next_file
@@ -163,6 +168,12 @@ impl Files {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that the volume has room for.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        let volume = rustix::fs::statvfs(&self.folder).ok()?;
+        volume.f_bavail.checked_mul(volume.f_frsize)
     }
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {

@@ -44,6 +44,7 @@ mod units;
 mod why;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
@@ -175,8 +176,14 @@ pub struct Status {
     pub log_bytes: u64,
     /// Segments that wait to be sealed.
     pub segments_waiting: usize,
+    /// The most that may: with more nothing is recorded.
+    pub segments_max: usize,
     /// Parquet files.
     pub files: Vec<Arc<Entry>>,
+    /// For how long the rows of each model are kept, by what they are called in `files`.
+    pub keep: BTreeMap<String, Retain>,
+    /// Bytes that its volume has room for; none where the system does not tell.
+    pub free_bytes: Option<u64>,
     /// Why nothing can be recorded, where that is so.
     pub trouble: Option<String>,
 }
@@ -347,6 +354,8 @@ impl Ledger {
             let old = lock(&self.old).len();
             (self.log.bytes(), self.log.closed().len() + old)
         });
+        let models = catalog.models().into_iter();
+        let keep = models.map(|it| (it.to_owned(), catalog.keep_of(it)));
         Status {
             recorded: self.recorded.load(Relaxed),
             labelled: self.labelled.load(Relaxed),
@@ -355,7 +364,10 @@ impl Ledger {
             expired_rows: catalog.expired_rows,
             log_bytes,
             segments_waiting,
+            segments_max: self.settings.segments_max,
             files: catalog.files.clone(),
+            keep: keep.collect(),
+            free_bytes: self.files.free_bytes(),
             trouble: self.log.trouble(),
         }
     }

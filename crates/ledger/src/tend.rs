@@ -15,7 +15,7 @@ use domain::retention::{self, Action, Keep};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::files::{Catalog, Entry, Kind, QUARANTINE};
-use crate::layout::{Layout, heard_of};
+use crate::layout::Layout;
 use crate::log::Readable;
 use crate::seal::{self, Sealed};
 use crate::{Ledger, failure, lock};
@@ -254,9 +254,7 @@ impl Ledger {
                 }
             })
             .collect();
-        // What nobody heard, and what was posted, is kept as long as the model's own rows.
-        let of = |it: &&str| catalog.keep.get(heard_of(it)).copied().unwrap_or_default();
-        let keep: Vec<Keep> = models.iter().map(of).collect();
+        let keep: Vec<Keep> = models.iter().map(|it| catalog.keep_of(it)).collect();
         match retention::next(&files, &keep, now_ms * 1000) {
             Action::Idle => Ok(Tended::Idle),
             Action::Expire(index) => {

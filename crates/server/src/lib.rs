@@ -140,6 +140,8 @@ impl Server {
             budgets: Arc::clone(&budgets),
         };
         let catalog = Catalog::start(Arc::new(loader), &tasks);
+        let listeners = usize::try_from(limits.listeners_max).unwrap_or(usize::MAX);
+        let listeners = listeners.min(Semaphore::MAX_PERMITS);
         let app = App {
             store,
             engines,
@@ -162,7 +164,7 @@ impl Server {
             questions: Arc::new(Questions::new(cores)),
             alerts,
             rollouts,
-            streams: Arc::new(Semaphore::new(http::events::STREAMS_MAX)),
+            streams: Arc::new(Semaphore::new(listeners)),
             experiments,
             attributes: Default::default(),
             looks,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use domain::Refusal;
 use domain::alert::Severity;
+use store::registry::outbox::DELIVERIES_MAX;
 
 use crate::pool::Timing;
 use crate::shadow::ShadowCounts;
@@ -273,7 +274,10 @@ pub(crate) struct Labelled<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     pub(crate) resident_bytes: Option<u64>,
+    pub(crate) available_bytes: Option<u64>,
     pub(crate) requests: u64,
+    /// Those who listen to what happens.
+    pub(crate) listeners: u64,
     pub(crate) models: usize,
     pub(crate) ledger: LedgerCounts,
     pub(crate) alerts: AlertCounts,
@@ -494,10 +498,22 @@ pub(crate) const PROCESS: &[ProcessMetric] = &[
         |it| it.resident_bytes,
     ),
     (
+        "windlass_memory_available_bytes",
+        "gauge",
+        "Memory that could be taken besides, of the machine or of the container: what loading a model goes by",
+        |it| it.available_bytes,
+    ),
+    (
         "windlass_requests",
         "gauge",
         "Requests being worked on",
         |it| Some(it.requests),
+    ),
+    (
+        "windlass_listeners",
+        "gauge",
+        "Those who listen to events or to what is served now",
+        |it| Some(it.listeners),
     ),
     ("windlass_models", "gauge", "Models that answer", |it| {
         Some(it.models as u64)
@@ -569,6 +585,12 @@ pub(crate) const PROCESS: &[ProcessMetric] = &[
         |it| Some(it.alerts.waiting),
     ),
     (
+        "windlass_alert_deliveries_waiting_max",
+        "gauge",
+        "The most that may wait: of more the oldest are given up",
+        |_| Some(DELIVERIES_MAX.unsigned_abs()),
+    ),
+    (
         "windlass_alert_dead_letters",
         "gauge",
         "Notifications that were given up: alert when there are any",
@@ -603,7 +625,9 @@ mod tests {
         };
         let process = Process {
             resident_bytes: None,
+            available_bytes: Some(3),
             requests: 1,
+            listeners: 5,
             models: 1,
             ledger: LedgerCounts::default(),
             alerts: AlertCounts {
@@ -624,6 +648,9 @@ mod tests {
             "windlass_rows_waiting{model=\"m\",version=\"1\"} 7\n",
             "windlass_input_violations_total{model=\"m\",version=\"1\",rule=\"unseen\"} 4\n",
             "windlass_requests 1\n",
+            "windlass_memory_available_bytes 3\n",
+            "windlass_listeners 5\n",
+            "windlass_alert_deliveries_waiting_max 1000\n",
             "windlass_alerts_firing{severity=\"ticket\"} 2\n",
         ] {
             assert!(text.contains(want), "{want}\n{text}");

@@ -80,6 +80,8 @@ fn show(ledger: &LedgerRecord) -> String {
         trouble,
         log_bytes,
         segments_waiting,
+        segments_max: _,
+        free_bytes,
         models,
         torn_bytes,
         damaged_records,
@@ -101,6 +103,9 @@ fn show(ledger: &LedgerRecord) -> String {
             count(*segments_waiting, "segment")
         ),
     ];
+    if let Some(free) = free_bytes {
+        lines.push(format!("room      {} free on its volume", bytes(*free)));
+    }
     // What is wrong stands there only where something is.
     if let Some(trouble) = trouble {
         lines.push(format!("trouble   {trouble}"));
@@ -152,6 +157,7 @@ fn show(ledger: &LedgerRecord) -> String {
             labels,
             files,
             bytes: size,
+            bytes_max,
             first_day,
             last_day,
         } = it;
@@ -161,7 +167,10 @@ fn show(ledger: &LedgerRecord) -> String {
             predictions.to_string(),
             labels.to_string(),
             files.to_string(),
-            bytes(*size),
+            match bytes_max {
+                Some(most) => format!("{} of {}", bytes(*size), bytes(*most)),
+                None => bytes(*size),
+            },
             day(first_day),
             day(last_day),
         ]
@@ -201,6 +210,8 @@ mod tests {
             trouble: None,
             log_bytes: 1_572_864,
             segments_waiting: 0,
+            segments_max: 32,
+            free_bytes: Some(3 << 30),
             models: Vec::new(),
             torn_bytes: 0,
             damaged_records: 0,
@@ -217,6 +228,7 @@ mod tests {
 mode      buffered
 recorded  12 rows and 1 label since the server started
 log       1.5 MiB, 0 segments to be put into files
+room      3.0 GiB free on its volume
 
 nothing in files yet";
         assert_eq!(show(&ledger()), want);
@@ -236,6 +248,7 @@ nothing in files yet";
             labels: 10,
             files: 2,
             bytes: 2048,
+            bytes_max: Some(1 << 20),
             first_day: Some("2026-11-24".to_owned()),
             last_day: None,
         });
@@ -248,8 +261,8 @@ damaged   1 record of the log, with 50 rows
 damaged   1 file, with 60 rows
 expired   7 rows that were old or too many
 
-MODEL   PREDICTIONS  LABELS  FILES  SIZE     FIRST       LAST
-credit  1000         10      2      2.0 KiB  2026-11-24  -";
+MODEL   PREDICTIONS  LABELS  FILES  SIZE                FIRST       LAST
+credit  1000         10      2      2.0 KiB of 1.0 MiB  2026-11-24  -";
         assert!(show(&ledger).ends_with(want), "{}", show(&ledger));
     }
 

@@ -33,16 +33,63 @@ struct Bound {
     name: String,
     value: f64,
     most: u64,
+    unit: Unit,
+    /// The setting that bounds it; empty where that is none.
     limit: &'static str,
+    full: Full,
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Unit {
+    Things,
+    Bytes,
+}
+
+impl Unit {
+    fn shown(self, value: u64) -> String {
+        match self {
+            Self::Things => show::count(value),
+            Self::Bytes => show::bytes(value),
+        }
+    }
+}
+
+/// What becomes of what comes at the bound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// It is refused or lost.
+    Refused,
+    /// The oldest gives way to it, as somebody wanted: to be there is usual.
+    OldestGoes,
 }
 
 impl Bound {
+    fn of(name: impl Into<String>, value: f64, most: u64) -> Self {
+        Self {
+            name: name.into(),
+            value,
+            most,
+            unit: Unit::Things,
+            limit: "",
+            full: Full::Refused,
+        }
+    }
+
+    fn now(&self) -> String {
+        self.unit.shown(self.value as u64)
+    }
+
+    fn at_most(&self) -> String {
+        self.unit.shown(self.most)
+    }
+
     fn share(&self) -> f64 {
         self.value / (self.most as f64).max(1.0)
     }
 
     fn is_near(&self) -> bool {
-        self.share() >= NEAR
+        self.full == Full::Refused && self.share() >= NEAR
     }
 
     /// How long its bar is, of 100.
@@ -116,7 +163,7 @@ fn made(
 ) -> SystemPage {
     SystemPage {
         frame: Frame::new("system", "System"),
-        bounds: bounds(&limits, &metrics),
+        bounds: bounds(&limits, &metrics, &ledger),
         status,
         ledger,
         limits,
@@ -125,31 +172,74 @@ fn made(
 }
 
 /// What is counted and has a bound, the nearest first.
-fn bounds(limits: &[LimitRecord], metrics: &Metrics) -> Vec<Bound> {
-    let most = |name: &str| limits.iter().find(|it| it.name == name).map(|it| it.value);
-    let mut bounds = Vec::new();
-    if let Some(most) = most("requests_max") {
-        bounds.push(Bound {
-            name: "requests being worked on".to_owned(),
-            value: metrics.one("windlass_requests"),
-            most,
-            limit: "requests_max",
-        });
-    }
-    if let Some(most) = most("rows_waiting_max") {
-        let waiting = metrics.of("windlass_rows_waiting");
-        bounds.extend(waiting.map(|it| Bound {
-            name: format!(
-                "rows waiting for {}:{}",
-                label(it, "model"),
-                label(it, "version")
-            ),
-            value: it.value,
-            most,
-            limit: "rows_waiting_max",
-        }));
-    }
-    bounds.sort_by(|a, b| b.share().total_cmp(&a.share()));
+fn bounds(limits: &[LimitRecord], metrics: &Metrics, ledger: &LedgerRecord) -> Vec<Bound> {
+    let limited = |name: String, value: f64, limit: &'static str| {
+        let found = limits.iter().find(|it| it.name == limit)?;
+        Some(Bound {
+            limit,
+            ..Bound::of(name, value, found.value)
+        })
+    };
+    let in_bytes = |name: &str, value: u64, most: u64| Bound {
+        unit: Unit::Bytes,
+        ..Bound::of(name, value as f64, most)
+    };
+    let mut bounds: Vec<Bound> = Vec::new();
+    let counted = [
+        (
+            "requests being worked on",
+            "windlass_requests",
+            "requests_max",
+        ),
+        ("those who listen", "windlass_listeners", "listeners_max"),
+    ];
+    bounds.extend(
+        counted.into_iter().filter_map(|(name, metric, limit)| {
+            limited(name.to_owned(), metrics.one(metric), limit)
+        }),
+    );
+    let waiting = metrics.of("windlass_rows_waiting");
+    bounds.extend(waiting.filter_map(|it| {
+        let (model, version) = (label(it, "model"), label(it, "version"));
+        let name = format!("rows waiting for {model}:{version}");
+        limited(name, it.value, "rows_waiting_max")
+    }));
+    bounds.push(Bound::of(
+        "notifications of alerts waiting",
+        metrics.one("windlass_alert_deliveries_waiting"),
+        metrics.count("windlass_alert_deliveries_waiting_max"),
+    ));
+    let memory = metrics.count("process_resident_memory_bytes");
+    let available = metrics.of("windlass_memory_available_bytes").next();
+    bounds.extend(available.map(|it| {
+        let most = memory.saturating_add(it.value as u64);
+        in_bytes("memory of the process, of what it could have", memory, most)
+    }));
+    bounds.push(Bound::of(
+        "segments of the ledger's log that wait to be put into files",
+        ledger.segments_waiting as f64,
+        ledger.segments_max,
+    ));
+    let files: u64 = ledger.models.iter().map(|it| it.bytes).sum();
+    let disk = files.saturating_add(ledger.log_bytes);
+    bounds.extend(ledger.free_bytes.map(|free| {
+        let most = disk.saturating_add(free);
+        in_bytes("the ledger, of what its volume has room for", disk, most)
+    }));
+    bounds.extend(ledger.models.iter().filter_map(|it| {
+        let name = format!("files of {}, of which the oldest go", it.model);
+        Some(Bound {
+            limit: "ledger.retain_bytes",
+            full: Full::OldestGoes,
+            ..in_bytes(&name, it.bytes, it.bytes_max?)
+        })
+    }));
+    // What an older server does not tell has no bound.
+    bounds.retain(|it| it.most > 0);
+    bounds.sort_by(|a, b| {
+        let near = b.is_near().cmp(&a.is_near());
+        near.then_with(|| b.share().total_cmp(&a.share()))
+    });
     bounds
 }
 
@@ -267,7 +357,12 @@ mod tests {
         nv_inference_exec_count{model=\"credit\",version=\"2\"} 16\n\
         nv_inference_request_failure{model=\"credit\",version=\"2\",reason=\"OTHER\"} 1\n\
         nv_inference_request_failure{model=\"credit\",version=\"2\",reason=\"BACKEND\"} 2\n\
-        windlass_alert_dead_letters 0\n";
+        windlass_alert_dead_letters 0\n\
+        windlass_listeners 128\n\
+        process_resident_memory_bytes 1073741824\n\
+        windlass_memory_available_bytes 1073741824\n\
+        windlass_alert_deliveries_waiting 1\n\
+        windlass_alert_deliveries_waiting_max 1000\n";
 
     fn limit(name: &str, value: u64) -> LimitRecord {
         LimitRecord {
@@ -301,16 +396,36 @@ mod tests {
             models: 1,
         };
         let ledger: LedgerRecord = serde_json::from_value(json!({
-            "mode": "buffered", "recorded": 1, "labelled": 0, "lost": 2, "shed": 0, "log_bytes": 1, "segments_waiting": 0,
-            "models": [{"model": "<m>", "predictions": 1, "labels": 0, "files": 1, "bytes": 5, "first_day": null, "last_day": "<u>"}],
+            "mode": "buffered", "recorded": 1, "labelled": 0, "lost": 2, "shed": 0, "log_bytes": 1, "segments_waiting": 8, "segments_max": 32, "free_bytes": 94,
+            "models": [{"model": "<m>", "predictions": 1, "labels": 0, "files": 1, "bytes": 5, "bytes_max": 5, "first_day": null, "last_day": "<u>"}],
             "torn_bytes": 0, "damaged_records": 0, "damaged_rows": 0, "damaged_files": 0, "damaged_file_rows": 0,
             "expired_rows": 0,
         }))
         .expect("a ledger");
-        let limits = vec![limit("requests_max", 100), limit("rows_waiting_max", 100)];
+        let limits = vec![
+            limit("requests_max", 100),
+            limit("rows_waiting_max", 100),
+            limit("listeners_max", 256),
+        ];
         let page = made(status, ledger, limits, Metrics::read(TEXT));
-        assert_eq!(page.bounds[0].name, "rows waiting for credit:2");
-        assert!(page.bounds[0].is_near() && !page.bounds[1].is_near());
+        let told = page.bounds.iter().map(|it| {
+            let near = if it.is_near() { " near" } else { "" };
+            format!("{}: {} of {}{near}", it.name, it.now(), it.at_most())
+        });
+        // What only lets the oldest go is never near its bound.
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                "rows waiting for credit:2: 90 of 100 near",
+                "files of <m>, of which the oldest go: 5 B of 5 B",
+                "those who listen: 128 of 256",
+                "memory of the process, of what it could have: 1.0 GiB of 2.0 GiB",
+                "segments of the ledger's log that wait to be put into files: 8 of 32",
+                "the ledger, of what its volume has room for: 6 B of 100 B",
+                "requests being worked on: 3 of 100",
+                "notifications of alerts waiting: 1 of 1,000",
+            ]
+        );
         assert_eq!(page.headline(), ("1 near the bound".to_owned(), true));
         let text = page.render().expect("HTML");
         for tag in ["<script>x", "<b>", "<i>", "<m>", "<u>"] {

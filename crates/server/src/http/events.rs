@@ -26,8 +26,6 @@ use crate::app::App;
 use crate::clock::wall_ms;
 use crate::range::range_of;
 
-/// Those who listen at a time.
-pub(crate) const STREAMS_MAX: usize = 256;
 /// How often it is seen whether something happened.
 const LOOK: Duration = Duration::from_millis(250);
 /// Events that are read at once.
@@ -182,7 +180,7 @@ pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
     let place = Arc::clone(&app.streams).try_acquire_owned();
     place.map_err(|_| Refusal::Overloaded {
         what: "places for those who listen",
-        limit: STREAMS_MAX as u64,
+        limit: app.limits.listeners_max,
     })
 }
 

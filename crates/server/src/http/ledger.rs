@@ -71,6 +71,7 @@ fn status_record(app: &App) -> api::LedgerRecord {
                 labels: 0,
                 files: 0,
                 bytes: 0,
+                bytes_max: status.keep.get(&file.model).and_then(|it| it.bytes),
                 first_day: None,
                 last_day: None,
             });
@@ -97,6 +98,8 @@ fn status_record(app: &App) -> api::LedgerRecord {
         trouble: status.trouble,
         log_bytes: status.log_bytes,
         segments_waiting: status.segments_waiting as u64,
+        segments_max: status.segments_max as u64,
+        free_bytes: status.free_bytes,
         models: models.into_values().collect(),
         torn_bytes: damage.torn_bytes,
         damaged_records: damage.records,

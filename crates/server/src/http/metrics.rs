@@ -39,7 +39,12 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         .collect();
     let process = Process {
         resident_bytes: memory::resident_bytes(),
+        available_bytes: memory::available_bytes(),
         requests: app.requests.load(Relaxed),
+        listeners: app
+            .limits
+            .listeners_max
+            .saturating_sub(app.streams.available_permits() as u64),
         models: models.iter().filter(|(_, it)| it.traffic.is_some()).count(),
         ledger: app.keeper.counts(),
         alerts: app.alerts.counts.read(),

@@ -5,7 +5,6 @@ use domain::budget::Prices;
 use store::registry::looks::Kind;
 
 use super::*;
-use crate::http::events::STREAMS_MAX;
 use crate::recent::Watch;
 
 const OVERVIEW: &str = "/api/v1/overview";
@@ -67,12 +66,22 @@ impl Site {
         models.map(name).collect()
     }
 
-    /// Listens, and gives back what comes first.
-    async fn hear(&self, path: &str) -> (String, Body2) {
+    async fn body(&self, path: &str) -> Body2 {
         let uri = format!("http://{}{path}", self.address);
         let request = Request::builder().uri(uri).body(Body::empty());
         let response = self.client.request(request.expect("valid")).await;
-        let mut body = response.expect("an answer").into_body();
+        response.expect("an answer").into_body()
+    }
+
+    async fn metrics(&self) -> String {
+        let body = self.body("/metrics").await.collect().await;
+        let bytes = body.expect("a body").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    /// Listens, and gives back what comes first.
+    async fn hear(&self, path: &str) -> (String, Body2) {
+        let mut body = self.body(path).await;
         let text = piece(&mut body).await.expect("an event");
         (text, body)
     }
@@ -292,7 +301,9 @@ async fn all_who_listen_hear_the_same_until_the_server_ends() {
     assert!(points.is_some_and(|it| !it.is_empty()), "{told}");
     // There is room for so many.
     let places = site.app.streams.available_permits();
-    assert_eq!(places, STREAMS_MAX - 2);
+    assert_eq!(places, 254, "256 is the limit");
+    let counted = site.metrics().await;
+    assert!(counted.contains("\nwindlass_listeners 2\n"), "{counted}");
     let rest = site
         .app
         .streams

@@ -264,6 +264,12 @@ pub struct LedgerRecord {
     pub log_bytes: u64,
     /// Segments of the log that wait to be sealed.
     pub segments_waiting: u64,
+    /// The most that may: with more nothing is recorded.
+    #[serde(default)]
+    pub segments_max: u64,
+    /// Bytes that the volume on which it lies has room for; nothing where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
     /// Rows and files by model.
     pub models: Vec<LedgerModelRecord>,
     /// Bytes of records that were being written when a process ended, since the folder was made.
@@ -293,6 +299,9 @@ pub struct LedgerModelRecord {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The most that they may be, of more the oldest go: the manifest's `ledger.retain_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
     /// The first day with predictions: `2026-11-24`.
     pub first_day: Option<String>,
     /// The last.
