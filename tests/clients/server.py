@@ -89,10 +89,10 @@ def from_environment():
 class Started(Server):
     """A server of our own; leaving the block stops it and expects that it ends well."""
 
-    def __init__(self, binary, arguments, folder):
+    def __init__(self, binary, arguments, folder, port=0):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        command = [binary, "serve", "--port", "0", "--data-dir", folder / "data", *arguments]
+        command = [binary, "serve", "--port", port, "--data-dir", folder / "data", *arguments]
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             self.process = subprocess.Popen(
                 [str(it) for it in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err

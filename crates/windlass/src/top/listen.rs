@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 use wire::api::overview::OverviewRecord;
 
@@ -31,7 +32,8 @@ pub(super) async fn listen(client: &Client, tell: mpsc::Sender<News>) {
 async fn hear(client: &Client, tell: &mpsc::Sender<News>) -> anyhow::Result<()> {
     let mut events = client.listen(STREAM, SILENCE_MAX).await?;
     // What was while nobody listened.
-    let all: OverviewRecord = client.get(OVERVIEW).await?;
+    let all = tokio::time::timeout(SILENCE_MAX, client.get::<OverviewRecord>(OVERVIEW)).await;
+    let all = all.context("the server does not answer")??;
     if tell.send(News::All(all)).await.is_err() {
         return Ok(());
     }
