@@ -5,6 +5,7 @@ import json
 import pytest
 from credit import applicants, ask, by_infer, copy, infer_body
 from server import until
+from test_metrics import Buyers, post
 from test_rollouts import KEY, Callers
 
 SPEC = {"metric": "error_rate", "equivalent_within": "1pp", "before": "0s"}
@@ -193,6 +194,91 @@ def test_what_keys_did_before_is_used(two):
         known = until(seen, "all are counted", 60)
         assert known.get("before_keys") == 500 and known["variance_saved"] > 0.5, known
         assert "(what 500 keys did before took " in known["said"], known
+
+
+REVENUE = ["--metric", "posted.revenue", "--better", "higher", "--before", "0s"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "margin", "want"),
+    [((100, 80), "1%", "worse"), ((80, 100), "1%", "better"), ((100, 100), "15%", "equivalent")],
+)
+def test_what_versions_bring_is_compared(two, prices, margin, want):
+    rows, _ = applicants()
+    with two() as server:
+        command = ["experiment", "start", "credit:1", "credit:2", *REVENUE, "--margin", margin]
+        # What nobody has posted is refused by name.
+        status, refused = begin(server, metric="posted.revenue", better="higher")
+        assert status == 422 and "nobody has posted `revenue`" in refused["error"]["message"], refused
+        connection = server.connect()
+        first = by_infer(connection, rows[:1])
+        connection.close()
+        post(server, [{"prediction_id": first.id, "name": "revenue", "value": 100}])
+        shown = server.command(*command)
+        assert "by posted.revenue " in shown, shown
+        [it] = json.loads(server.command("--json", "experiment", "list", "--live"))
+        running(server, it["id"])
+        with Buyers(server, rows, {"1": prices[0], "2": prices[1]}):
+            known = answer(server, it["id"], want)
+        assert known["control"]["n"] > 20 and "expected_in_s" not in known, known
+        for figure, price in [(known["control"], prices[0]), (known["figure"], prices[1])]:
+            assert abs(figure["value"] - price) < 0.25 * price, known
+        shown = server.command("experiment", "show", "credit")
+        words = {
+            "worse": "`credit:2` is worse than `credit:1`: posted.revenue ",
+            "better": "`credit:2` is better than `credit:1`: posted.revenue ",
+            "equivalent": f"`credit:2` is as good as `credit:1`, within {margin}: posted.revenue ",
+        }[want]
+        assert known["said"].startswith(words) and words in shown, (known, shown)
+
+
+def test_what_a_key_brought_before_is_used_and_what_is_not_known_is_expected(two):
+    rows, _ = applicants()
+    with two() as server:
+        connection = server.connect()
+
+        def bought(factor):
+            metrics = []
+            for key in range(500):
+                headers = {"x-customer": f"c{key}"}.items()
+                answered = by_infer(connection, rows[:1], headers)
+                # Some spend a lot, and nobody changes much.
+                value = (100 + 90 * (key % 7)) * (1 + factor * (key % 3))
+                metrics.append({"prediction_id": answered.id, "name": "revenue", "value": value})
+            post(server, metrics)
+
+        bought(0)
+        it = begun(
+            server,
+            metric="posted.revenue",
+            better="higher",
+            equivalent_within="0.2%",
+            before="1h",
+            alpha=0.001,
+        )
+        running(server, it["id"])
+        bought(0.02)
+        connection.close()
+
+        def seen():
+            [known] = told(server, it["id"])["answers"] or [{}]
+            counted = sum(known.get(it, {}).get("n", 0) for it in ("figure", "control"))
+            return known if counted == 500 else None
+
+        known = until(seen, "all are counted", 60)
+        assert known["answer"] == "not yet" and known["expected_in_s"] > 0, known
+        assert known["before_keys"] == 500 and known["variance_saved"] > 0.9, known
+        assert " is not yet told from `credit:1`, expected in " in known["said"], known
+
+
+def test_a_version_that_nobody_records_is_not_compared(two, tmp_path):
+    with two() as server:
+        off = "ledger: {key: header:x-customer, mode: off}"
+        server.command("push", copy(tmp_path / "three", off, **{"0.5": "0.3"}))
+        status, answer = begin(server, versions=[1, 3])
+        assert status == 409, answer
+        why = answer["error"]["message"]
+        assert "`credit:3` cannot be compared: its `ledger.mode` is `off`" in why, why
 
 
 def test_it_ends_by_itself_and_a_key_may_be_an_input(two):

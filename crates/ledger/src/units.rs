@@ -11,10 +11,10 @@ use domain::Refusal;
 use domain::rollout::traffic::Arm;
 
 use crate::arms::Unit;
-use crate::files::Kind;
-use crate::layout::{Layout, Meaning};
+use crate::files::{Entry, Kind};
+use crate::layout::{Layout, Meaning, posted_as};
 use crate::quality::{self, Judged, Judging, Truths, answer_columns};
-use crate::read::{Ids, Range, Snapshot, within};
+use crate::read::{Ids, Range, Snapshot, Unsealed, within};
 use crate::requests::Requests;
 
 /// What is asked of a model's rows.
@@ -52,6 +52,8 @@ pub enum UnitValue<'a> {
     Cost,
     /// What its label says of it.
     Judged(fn(&Judged) -> Option<f64>),
+    /// What was posted of it as this metric; of several values the last one.
+    Posted(&'a str),
 }
 
 /// A row.
@@ -88,55 +90,70 @@ impl Snapshot<'_> {
             .map(|it| Arm::Version(u8::try_from(it).unwrap_or(u8::MAX)).to_string())
             .collect();
         let reading = Reading { asked, arms };
-        let of_version =
-            |layout: &Layout| asked.versions.is_empty() || asked.versions.contains(&layout.version);
         let mut files = self.files(Kind::Predictions, asked.model, asked.came);
-        files.retain(|it| of_version(&self.layout(it)));
-        let UnitValue::Judged(judge) = asked.of else {
-            for entry in &files {
-                let layout = self.layout(entry);
-                let mut request = None;
-                self.read(entry, &COLUMNS, Ids::ALL, asked.came, |batch| {
-                    reading.rows(&layout, &batch, &mut request, |_| None, &mut take)
-                })?;
+        files.retain(|it| reading.has(&self.layout(it)));
+        match asked.of {
+            UnitValue::Judged(judge) => self.units_judged(&reading, &files, judge, &mut take),
+            UnitValue::Posted(metric) => self.units_posted(&reading, &files, metric, &mut take),
+            UnitValue::Failed { .. } | UnitValue::Over { .. } | UnitValue::Cost => {
+                self.units_done(&reading, &files, &mut take)
             }
-            let rows = self.of_log_some(
-                asked.model,
-                asked.came,
-                |_| true,
-                |layout, head| {
-                    of_version(layout) && reading.arm(layout.version, head.arm()).is_some()
-                },
-            )?;
-            for unsealed in rows {
-                let batch = within(&unsealed.batch, Ids::ALL, asked.came)?;
-                reading.rows(&unsealed.layout, &batch, &mut None, |_| None, &mut take)?;
-            }
-            return Ok(());
-        };
-        let log = self.of_log(asked.model)?;
-        let unsealed = || log.rows.iter().filter(|it| of_version(&it.layout));
-        let layouts = self.layouts_of(&files, unsealed());
+        }
+    }
+
+    /// By what the rows themselves say.
+    fn units_done(
+        &self,
+        reading: &Reading<'_>,
+        files: &[Arc<Entry>],
+        take: &mut impl FnMut(UnitRow),
+    ) -> Result<(), Refusal> {
+        for entry in files {
+            let layout = self.layout(entry);
+            let mut request = None;
+            self.read(entry, &COLUMNS, Ids::ALL, reading.asked.came, |batch| {
+                reading.rows(&layout, &batch, &mut request, |_| None, take)
+            })?;
+        }
+        for unsealed in self.units_of_log(reading)? {
+            let batch = within(&unsealed.batch, Ids::ALL, reading.asked.came)?;
+            reading.rows(&unsealed.layout, &batch, &mut None, |_| None, take)?;
+        }
+        Ok(())
+    }
+
+    /// By the labels that name them.
+    fn units_judged(
+        &self,
+        reading: &Reading<'_>,
+        files: &[Arc<Entry>],
+        judge: fn(&Judged) -> Option<f64>,
+        take: &mut impl FnMut(UnitRow),
+    ) -> Result<(), Refusal> {
+        let (model, came) = (reading.asked.model, reading.asked.came);
+        let log = self.of_log(model)?;
+        let unsealed = || log.rows.iter().filter(|it| reading.has(&it.layout));
+        let layouts = self.layouts_of(files, unsealed());
         let mut meanings: Vec<&Meaning> = Vec::new();
         for layout in &layouts {
             if !meanings.contains(&&layout.meaning) && !matches!(layout.meaning, Meaning::None) {
                 meanings.push(&layout.meaning);
             }
         }
-        let windows = quality::windows(self, asked.model, &files)?;
+        let windows = quality::windows(self, model, files)?;
         for meaning in meanings {
-            let mut truths = Truths::none(self, asked.model, meaning, &log.labels)?;
+            let mut truths = Truths::none(self, model, meaning, &log.labels)?;
             for window in &windows {
-                truths.turn_to(self, asked.model, *window, &log.labels)?;
+                truths.turn_to(self, model, *window, &log.labels)?;
                 let mut rows = |layout: &Arc<Layout>, batch: &RecordBatch, request: &mut _| {
                     let judging = Judging::of(layout, batch)?;
                     let value = |row: usize| {
                         let truth = truths.of(batch, row)?;
                         judge(&judging.row(row, truth)?)
                     };
-                    reading.rows(layout, batch, request, value, &mut take)
+                    reading.rows(layout, batch, request, value, take)
                 };
-                for entry in &files {
+                for entry in files {
                     let layout = self.layout(entry);
                     if layout.meaning != *meaning {
                         continue;
@@ -145,17 +162,60 @@ impl Snapshot<'_> {
                     let answers = answers.iter().map(String::as_str);
                     let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
                     let mut request = None;
-                    self.read(entry, &columns, *window, asked.came, |batch| {
+                    self.read(entry, &columns, *window, came, |batch| {
                         rows(&layout, &batch, &mut request)
                     })?;
                 }
                 for unsealed in unsealed().filter(|it| it.layout.meaning == *meaning) {
-                    let batch = within(&unsealed.batch, *window, asked.came)?;
+                    let batch = within(&unsealed.batch, *window, came)?;
                     rows(&unsealed.layout, &batch, &mut None)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// By the values of a metric that name them, which are kept as labels are. What answers mean is not asked.
+    fn units_posted(
+        &self,
+        reading: &Reading<'_>,
+        files: &[Arc<Entry>],
+        metric: &str,
+        take: &mut impl FnMut(UnitRow),
+    ) -> Result<(), Refusal> {
+        let (table, came) = (posted_as(reading.asked.model, metric), reading.asked.came);
+        let values = self.labels_of_log(&table)?;
+        let log = self.units_of_log(reading)?;
+        let mut truths = Truths::none(self, &table, &Meaning::None, &values)?;
+        for window in quality::windows(self, &table, files)? {
+            truths.turn_to(self, &table, window, &values)?;
+            let mut rows = |layout: &Layout, batch: &RecordBatch, request: &mut _| {
+                let value = |row: usize| truths.of(batch, row);
+                reading.rows(layout, batch, request, value, take)
+            };
+            for entry in files {
+                let layout = self.layout(entry);
+                let mut request = None;
+                self.read(entry, &COLUMNS, window, came, |batch| {
+                    rows(&layout, &batch, &mut request)
+                })?;
+            }
+            for unsealed in &log {
+                let batch = within(&unsealed.batch, window, came)?;
+                rows(&unsealed.layout, &batch, &mut None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that are not sealed, of the arms alone.
+    fn units_of_log(&self, reading: &Reading<'_>) -> Result<Vec<Unsealed>, Refusal> {
+        self.of_log_some(
+            reading.asked.model,
+            reading.asked.came,
+            |_| true,
+            |layout, head| reading.has(layout) && reading.arm(layout.version, head.arm()).is_some(),
+        )
     }
 }
 
@@ -166,6 +226,12 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whether rows of the layout are asked for.
+    fn has(&self, layout: &Layout) -> bool {
+        let versions = self.asked.versions;
+        versions.is_empty() || versions.contains(&layout.version)
+    }
+
     /// The number of the arm by which a version answered; none where it is no arm of the experiment.
     fn arm(&self, version: u32, arm: &str) -> Option<u8> {
         if self.arms.is_empty() {
@@ -180,7 +246,7 @@ impl Reading<'_> {
         layout: &Layout,
         batch: &RecordBatch,
         request: &mut Option<(u128, Unit)>,
-        judged: impl Fn(usize) -> Option<f64>,
+        told: impl Fn(usize) -> Option<f64>,
         take: &mut impl FnMut(UnitRow),
     ) -> Result<(), Refusal> {
         let requests = Requests::of(batch)?;
@@ -200,7 +266,9 @@ impl Reading<'_> {
             }
             let code = requests.codes.at(row);
             let value = match self.asked.of {
-                UnitValue::Judged(_) => code.map_or_else(|| judged(row), |_| None),
+                UnitValue::Judged(_) | UnitValue::Posted(_) => {
+                    code.map_or_else(|| told(row), |_| None)
+                }
                 UnitValue::Failed { blameless } => match code {
                     Some(code) if blameless.contains(&code) => None,
                     code => Some(f64::from(u8::from(code.is_some()))),

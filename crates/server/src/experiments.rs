@@ -317,6 +317,15 @@ pub(crate) async fn start(
                 ),
             });
         }
+        let manifest = store::format::parse_manifest(&record.manifest)?;
+        if manifest.ledger.mode.unwrap_or(app.ledger_mode) == Mode::Off {
+            return Err(Refusal::Conflict {
+                why: format!(
+                    "`{model}:{version}` cannot be compared: its `ledger.mode` is `off`, so that nobody records what it \
+                     answers; push a version that says `ledger.mode: buffered` in `windlass.yaml`"
+                ),
+            });
+        }
         records.push(record);
     }
     // What is not served cannot be measured.
@@ -330,7 +339,7 @@ pub(crate) async fn start(
             });
         }
     };
-    let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
+    let posted = crate::labels::posted(app, &model).await?;
     let signatures = records.iter().map(|it| &it.signature);
     let plan = Plan::new(Ask {
         id: Uuid::now_v7().to_string().parse()?,
@@ -340,11 +349,11 @@ pub(crate) async fn start(
         shares,
         spec,
         recorded: Recorded {
-            ledger: mode != Mode::Off,
+            ledger: true,
             prices: app.prices.is_some(),
             task: records.first().and_then(|it| it.signature.task.as_ref()),
             columns: None,
-            posted: &[],
+            posted: &posted,
             latency: None,
         },
         retain: manifest.ledger.retain,

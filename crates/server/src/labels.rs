@@ -2,6 +2,7 @@
 //! said that they are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::access::{Change, Permission};
 use domain::ledger::PredictionId;
@@ -38,6 +39,16 @@ pub(crate) async fn add(
     .await
 }
 
+/// The metrics that somebody has posted of a model.
+pub(crate) async fn posted(app: &App, model: &ModelName) -> Result<Vec<String>, Refusal> {
+    let (keeper, model) = (Arc::clone(&app.keeper), model.clone());
+    blocking(move || {
+        let snapshot = keeper.ledger.snapshot(wall_ms())?;
+        snapshot.posted(model.as_str())
+    })
+    .await
+}
+
 /// Takes metrics of a model: numbers that its predictions brought. `name` is that of rows without one of their own.
 pub(crate) async fn add_metrics(
     app: &App,
@@ -48,12 +59,7 @@ pub(crate) async fn add_metrics(
 ) -> Result<LabelsRecord, Refusal> {
     // One that there is.
     app.store.registry.model(model).await?;
-    let (keeper, of) = (std::sync::Arc::clone(&app.keeper), model.clone());
-    let known = blocking(move || {
-        let snapshot = keeper.ledger.snapshot(wall_ms())?;
-        snapshot.posted(of.as_str())
-    });
-    let (known, model) = (known.await?, model.clone());
+    let (known, model) = (posted(app, model).await?, model.clone());
     take(app, rows, move |keeper, mut row, now_us| {
         let name = match row.name.take() {
             Some(name) => name.parse().map_err(|it: Refusal| it.to_string())?,
@@ -94,7 +100,7 @@ async fn take(
     rows: Vec<Result<LabelRow, String>>,
     read: impl Fn(&Keeper, LabelRow, i64) -> Result<(String, Label), String> + Send + 'static,
 ) -> Result<LabelsRecord, Refusal> {
-    let keeper = std::sync::Arc::clone(&app.keeper);
+    let keeper = Arc::clone(&app.keeper);
     let (accepted, rejected, place) = blocking(move || {
         keeper.start()?;
         let now_us = wall_ms() * 1000;

@@ -369,7 +369,7 @@ pub(crate) async fn start(
         None => None,
     };
     let columns = running.as_deref().map(columns_of);
-    let posted = posted_of(app, &model).await?;
+    let posted = crate::labels::posted(app, &model).await?;
     let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
     let plan = Plan::new(
         Ask {
@@ -405,16 +405,6 @@ pub(crate) async fn start(
         evidence: Evidence::default(),
         history: Vec::new(),
     })
-}
-
-/// The metrics that somebody has posted.
-async fn posted_of(app: &App, model: &ModelName) -> Result<Vec<String>, Refusal> {
-    let (ledger, model) = (Arc::clone(&app.keeper.ledger), model.clone());
-    let question = move || {
-        let snapshot = ledger.snapshot(crate::clock::wall_ms())?;
-        snapshot.posted(model.as_str())
-    };
-    crate::package::blocking(question).await
 }
 
 /// The columns by which groups can be told.

@@ -32,6 +32,7 @@ the traffic; it has it again at the end, unless another is promoted. docs/experi
 Examples:
   windlass experiment start credit:1 credit:2 --metric accuracy --margin 1pp
   windlass experiment start credit:1 credit:2 --metric latency --over 50ms --margin 1pp --shares 80%,20%
+  windlass experiment start credit:1 credit:2 --metric posted.revenue --better higher --margin 1%
   windlass experiment start credit:1 credit:2 credit:3 --metric loss --margin 0.01 --bandit thompson --floor 5%
   windlass experiment show credit
   windlass experiment stop credit --promote credit:2 --why \"it is better\""
@@ -69,12 +70,16 @@ struct StartArgs {
     /// The versions, by number or alias, the control first: `credit:1 credit:2`
     #[arg(required = true, num_args = 1..)]
     references: Vec<Reference>,
-    /// By what they are compared: `accuracy`, `error_rate`, `latency`, `cost_per_1k`, `loss`, `mae`
+    /// By what they are compared: `accuracy`, `error_rate`, `latency`, `cost_per_1k`, `loss`, `mae`, or
+    /// `posted.NAME` for a number that `windlass metric` tells
     #[arg(long, value_name = "METRIC")]
     metric: String,
     /// How small a difference does not matter: `1pp`, `0.01`, or of means `1%`
     #[arg(long, value_name = "MARGIN")]
     margin: String,
+    /// For `posted.NAME`: which way is better
+    #[arg(long, value_name = "WAY", value_parser = ["higher", "lower"])]
+    better: Option<String>,
     /// For `latency`: the budget of an answer, `50ms`
     #[arg(long, value_name = "SPAN")]
     over: Option<String>,
@@ -230,6 +235,7 @@ fn spec(args: &StartArgs) -> Value {
             spec[name] = value;
         }
     };
+    set("better", args.better.as_ref().map(|it| json!(it)));
     set("over", args.over.as_ref().map(|it| json!(it)));
     set("key", args.key.as_ref().map(|it| json!(it)));
     set("deadline", args.lasting.as_ref().map(|it| json!(it)));

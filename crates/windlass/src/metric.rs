@@ -26,10 +26,10 @@ A metric has the columns
   at                when that became known: now unless given
 Other columns are left out.
 
-A rollout can be made to depend on it as `posted.NAME`. A prediction without a value counts nowhere: where it
-brought nothing, send 0. Rows that cannot be taken are written to a file of their own, each with its place, the
-reason and its text; all others are kept. The exit status is 3 then. A file may be sent again: of several values
-of a prediction and a name the last one holds.
+A rollout can be made to depend on it, and versions be compared by it in an experiment, as `posted.NAME`. A
+prediction without a value counts nowhere: where it brought nothing, send 0. Rows that cannot be taken are
+written to a file of their own, each with its place, the reason and its text; all others are kept. The exit
+status is 3 then. A file may be sent again: of several values of a prediction and a name the last one holds.
 
 Examples:
   windlass metric credit revenue.csv --name revenue

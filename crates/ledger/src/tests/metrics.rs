@@ -5,7 +5,7 @@ use arrow::array::{Float64Array, StringArray};
 use super::*;
 
 impl Site {
-    fn post(&self, metric: &str, values: &[(Target, &str)]) {
+    pub(super) fn post(&self, metric: &str, values: &[(Target, &str)]) {
         let values: Vec<Label> = values
             .iter()
             .map(|(target, value)| Label {

@@ -134,6 +134,15 @@ fn rows_are_told_by_arm_and_key_in_the_log_and_in_files() {
         (by_id(2, 0, 0), "bad"),
         (by_id(2, 0, 1), "bad"),
     ]);
+    let of_key = Target::Key {
+        key: "b".to_owned(),
+        from_us: START,
+        to_us: START + 3,
+    };
+    site.post("revenue", &[(by_id(1, 0, 0), "9"), (of_key, "-2.5")]);
+    // The last one holds; what had no answer brought nothing.
+    site.post("revenue", &[(by_id(1, 0, 0), "5"), (by_id(2, 0, 1), "4")]);
+    site.post("revenue", &[(by_id(3, 0, 0), "8"), (by_id(5, 0, 0), "3")]);
     let check = || {
         let versions = &[1, 2];
         let failed = UnitValue::Failed {
@@ -174,6 +183,29 @@ fn rows_are_told_by_arm_and_key_in_the_log_and_in_files() {
         assert_eq!(labelled[0], None);
         assert!(labelled[1].is_some(), "{rows:?}");
         assert_eq!(two.1.expect("a label") + three.1.expect("a label"), 1.0);
+        // Each row has what was posted of it, by whichever name.
+        let brought = |versions: &[u32], metric: &str| {
+            let mut all = values(&told(&site, versions, UnitValue::Posted(metric)));
+            all.sort_by_key(|it| (it.0, it.1.map(|it| (it * 10.0) as i64)));
+            all
+        };
+        let want = [
+            (0, None),
+            (0, None),
+            (0, Some(5.0)),
+            (1, None),
+            (1, Some(-2.5)),
+            (1, Some(4.0)),
+        ];
+        assert_eq!(brought(versions, "revenue"), want);
+        let nothing = brought(versions, "clicks");
+        assert_eq!(
+            (nothing.len(), nothing.iter().all(|it| it.1.is_none())),
+            (6, true)
+        );
+        let before = brought(&[], "revenue");
+        let told_of: Vec<f64> = before.iter().filter_map(|it| it.1).collect();
+        assert_eq!((before.len(), told_of), (7, vec![-2.5, 3.0, 4.0, 5.0]));
         // What keys did at any version, whoever they came to.
         let rows = told(&site, &[], UnitValue::Cost);
         assert_eq!(rows.len(), 7);

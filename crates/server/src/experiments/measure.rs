@@ -137,7 +137,7 @@ fn read(
 }
 
 /// What is read of each row.
-fn value<'a>(spec: &Spec, blameless: &'a [&'a str]) -> Result<UnitValue<'a>, Refusal> {
+fn value<'a>(spec: &'a Spec, blameless: &'a [&'a str]) -> Result<UnitValue<'a>, Refusal> {
     let judged: fn(&Judged) -> Option<f64> = match &spec.metric {
         Measure::ErrorRate => return Ok(UnitValue::Failed { blameless }),
         Measure::Latency => {
@@ -149,6 +149,7 @@ fn value<'a>(spec: &Spec, blameless: &'a [&'a str]) -> Result<UnitValue<'a>, Ref
             });
         }
         Measure::CostPer1k => return Ok(UnitValue::Cost),
+        Measure::Posted(name) => return Ok(UnitValue::Posted(name)),
         Measure::Loss => |it| it.log_loss.or(it.off),
         Measure::Quality(metric) => match metric {
             Metric::Accuracy => |it| it.right.map(share),
@@ -163,8 +164,7 @@ fn value<'a>(spec: &Spec, blameless: &'a [&'a str]) -> Result<UnitValue<'a>, Ref
         Measure::Estimated(_)
         | Measure::Fairness(_)
         | Measure::PredictionDrift
-        | Measure::Disagreement
-        | Measure::Posted(_) => return Err(unmeasured(spec)),
+        | Measure::Disagreement => return Err(unmeasured(spec)),
     };
     Ok(UnitValue::Judged(judged))
 }

@@ -255,3 +255,61 @@ fn of_too_many_units_a_sample_is_kept() {
     assert!(all.abs_diff(UNITS_MAX as u64 * 3) < 10_000, "{all}");
     assert!(!look.is_void());
 }
+
+#[test]
+fn what_is_posted_is_compared_by_keys_whichever_way_is_better() {
+    let spec = |better: &str, more: &str| {
+        format!(
+            r#"{{"metric":"posted.revenue","better":"{better}","equivalent_within":"1%"{more}}}"#
+        )
+    };
+    let mut random = Random::new(11);
+    let mut rows = Vec::new();
+    for key in 0..4_000u64 {
+        let arm = (key % 2) as u8;
+        // A key of the second version brings a tenth more; it has three rows, of which nothing was posted of one.
+        let brings = (100.0 + 10.0 * f64::from(arm)) * (0.5 + random.uniform());
+        for share in [0.8, 1.2] {
+            rows.push((row(arm, key, 1, share * brings), 0));
+        }
+        let nothing = UnitRow {
+            value: None,
+            ..row(arm, key, 1, 0.0)
+        };
+        rows.push((nothing, 0));
+    }
+    let look = |spec: &str, rows: &[(UnitRow, usize)]| {
+        measured(spec, rows, &one_period(), &History::new())
+    };
+    let told = look(&spec("higher", ""), &rows).look.others[0];
+    assert_eq!(
+        (told.answer, told.compared.figure.n),
+        (Answer::Better, 2_000)
+    );
+    assert_eq!((told.compared.figure.events, told.remaining), (None, None));
+    let interval = told.compared.difference.expect("an interval");
+    assert!(interval.low > 0.0 && interval.low < 10.0 && interval.high > 10.0);
+    assert_eq!(
+        look(&spec("lower", ""), &rows).look.others[0].answer,
+        Answer::Worse
+    );
+    // Of few keys it is said how long it takes, and with as many as that there is an answer.
+    let few = look(&spec("higher", ""), &rows[..600]).look.others[0];
+    let remaining = few.remaining.expect("it can be foretold").0;
+    assert_eq!(few.answer, Answer::NotYet);
+    assert!((HOUR / 4..HOUR * 20).contains(&remaining), "{remaining:?}");
+    let model = "m".parse().expect("a name");
+    let plan = experiment(&spec("higher", "")).plan;
+    let said = few.sentence(&model, plan.spec());
+    let want = "`m:2` is not yet told from `m:1`, expected in ";
+    assert!(
+        said.starts_with(want) && said.contains(": posted.revenue 1"),
+        "{said}"
+    );
+    // A bandit gives more to who brings more.
+    let bandit = r#","allocation":{"thompson":{"floor":"5%"}}"#;
+    let got = look(&spec("higher", bandit), &rows).shares.expect("shares");
+    assert!((got[1] - 0.95).abs() < 1e-9, "{got:?}");
+    let got = look(&spec("lower", bandit), &rows).shares.expect("shares");
+    assert!((got[0] - 0.95).abs() < 1e-9, "{got:?}");
+}
