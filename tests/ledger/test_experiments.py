@@ -6,7 +6,7 @@ import pytest
 from credit import applicants, ask, by_infer, copy, infer_body
 from server import until
 from test_metrics import Buyers, post
-from test_rollouts import KEY, Callers
+from test_rollouts import KEY, Callers, Hook
 
 SPEC = {"metric": "error_rate", "equivalent_within": "1pp", "before": "0s"}
 
@@ -60,9 +60,9 @@ def went(server, row, keys):
 def two(start, tmp_path):
     """A server with a second version whose threshold is another; what is pushed first fails at nothing."""
 
-    def two(**changes):
+    def two(*flags, **changes):
         paths = [copy(tmp_path / "one", KEY)]
-        server = start(paths=paths)
+        server = start(*flags, paths=paths)
         server.command("push", copy(tmp_path / "two", KEY, **(changes or {"0.5": "0.4"})))
         return server
 
@@ -135,6 +135,68 @@ def test_a_version_that_fails_is_found_worse(two):
         assert "the keys of `credit` are shared" in watched and "is worse than" in watched, watched
         lines = server.command("--json", "experiment", "watch", "credit").splitlines()
         assert [json.loads(line).get("answer") for line in lines] == [None, "worse"], lines
+
+
+def metrics_of(server, name):
+    """What `/metrics` has of it, by its labels."""
+    _, _, metrics = server.ask("GET", "/metrics")
+    lines = [it for it in metrics.decode().splitlines() if it.startswith(name + "{")]
+    return {line[len(name) : line.rindex(" ")]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+
+def test_everybody_hears_of_what_becomes_known(two, tmp_path):
+    rows, _ = applicants()
+    with Hook() as hook:
+        receivers = tmp_path / "receivers.yaml"
+        receivers.write_text(
+            "receivers:\n"
+            f"  - {{name: hook, kind: webhook, url: 'http://127.0.0.1:{hook.server_port}/', "
+            "allow_private: true, experiments: true}\n"
+        )
+        with two("--alerts", receivers, **{"timeout: 1s": "timeout: 1us"}) as server:
+            listener = server.connect()
+            listener.request("GET", "/api/v1/events/stream?model=credit")
+            stream = listener.getresponse()
+            it = begun(server)
+            with Callers(server, rows):
+                known = answer(server, it["id"], "worse")
+                until(lambda: len(hook.told) == 2, "the webhook was told of the answer", 60)
+
+                def shown():
+                    answers = metrics_of(server, "windlass_experiment_answer")
+                    return answers.get('{model="credit",version="2",answer="worse"}') == 1
+
+                until(shown, "so is Prometheus")
+            keys = metrics_of(server, "windlass_experiment_keys")
+            assert min(keys.values()) > 20 and len(keys) == 2, keys
+            answers = metrics_of(server, "windlass_experiment_answer")
+            # One answer of the two versions, as the control is compared with nothing.
+            assert len(answers) == 5 and sum(answers.values()) == 1, answers
+            server.command("experiment", "stop", "credit", "--who", "bob", "--why", "enough")
+            until(lambda: len(hook.told) == 3, "the webhook was told of the end")
+            assert [it["kind"] for it in hook.told] == ["experiment"] * 3
+            ended = told(server, it["id"])
+            said = [it["said"] for it in ended["events"]]
+            assert [it["event"]["said"] for it in hook.told] == said
+            first, second, last = [it["event"] for it in hook.told]
+            assert "the keys of `credit` are shared" in first["said"] and "answers" not in first
+            [told_of] = second["answers"]
+            assert (told_of["version"], told_of["answer"]) == (2, "worse"), second
+            assert second["said"] == told_of["said"] and second["to"] == "running", second
+            assert known["said"].split(":")[1] == told_of["said"].split(":")[1], known
+            assert (last["to"], last["who"]) == ("stopped", "bob"), last
+            assert [it["experiment"]["over"] for it in hook.told] == [False, False, True]
+            assert hook.told[1]["experiment"]["id"] == it["id"]
+            heard = []
+            while len(heard) < 4:
+                line = stream.readline().decode()
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    heard += [event["detail"]["said"]] if event["kind"] == "experiment" else []
+            assert heard[1:] == said
+            listener.close()
+            # What is over is not told of any longer.
+            until(lambda: not metrics_of(server, "windlass_experiment_keys"), "no metrics of it")
 
 
 def test_labels_tell_which_one_is_right(two):
@@ -316,7 +378,8 @@ def test_a_bandit_moves_the_shares_and_says_so(two):
             known = answer(server, it["id"], "worse")
         assert known["low"] > 0.3, known
         events = told(server, it["id"])["events"]
-        assert len(events) >= 2 and "shares move to `credit:1` " in events[-1]["said"], events
+        moves = [it["said"] for it in events if not it.get("answers")]
+        assert len(moves) >= 2 and "shares move to `credit:1` " in moves[-1], events
         _, all = server.ask_json("GET", "/api/v1/events?limit=1000")
         shares = [
             it["detail"]["shares"] for it in all["items"] if it["detail"].get("shares")

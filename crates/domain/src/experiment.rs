@@ -370,6 +370,17 @@ pub enum Answer {
     Void,
 }
 
+impl Answer {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Better,
+        Self::Worse,
+        Self::Equivalent,
+        Self::NotYet,
+        Self::Void,
+    ];
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

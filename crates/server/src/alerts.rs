@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::alert::notify::{Muted, Silence};
-use domain::alert::receiver::{Kind, Receivers};
+use domain::alert::receiver::{Kind, Receiver, Receivers};
 use domain::alert::{Alert, Book, Finding, Fingerprint, Matcher, Moment, Severity};
+use domain::experiment::course::{self, Experiment};
 use domain::rollout::{self, Rollout};
 use domain::{ModelName, Refusal};
 use store::Store;
@@ -122,6 +123,8 @@ pub(crate) struct Alerts {
     pub(crate) post: Arc<Notify>,
     /// Who is told of rollouts, too, and how.
     rollouts: Vec<(String, Kind)>,
+    /// The same of experiments.
+    experiments: Vec<(String, Kind)>,
     external_url: String,
 }
 
@@ -136,14 +139,20 @@ impl Alerts {
     /// What receivers are told of an event that a rollout has followed. Whoever writes it down wakes the courier by
     /// `post`.
     pub(crate) fn tellings(&self, rollout: &Rollout, event: &rollout::Event) -> Vec<Telling> {
-        let told = self.rollouts.iter().filter_map(|(receiver, kind)| {
-            let body = wire::rollouts::telling(*kind, rollout, event, &self.external_url)?;
-            Some(Telling {
-                receiver: receiver.clone(),
-                body,
-            })
-        });
-        told.collect()
+        tellings(&self.rollouts, |kind| {
+            wire::rollouts::telling(kind, rollout, event, &self.external_url)
+        })
+    }
+
+    /// The same of an experiment.
+    pub(crate) fn tellings_of(
+        &self,
+        experiment: &Experiment,
+        event: &course::Event,
+    ) -> Vec<Telling> {
+        tellings(&self.experiments, |kind| {
+            wire::experiments::telling(kind, experiment, event, &self.external_url)
+        })
     }
 
     /// Those that are pending or fire, as the task left them last, in the same order as a list: at once, however busy the
@@ -249,6 +258,17 @@ impl Alerts {
     }
 }
 
+/// What each of some receivers is told, in its own form.
+fn tellings(receivers: &[(String, Kind)], body: impl Fn(Kind) -> Option<String>) -> Vec<Telling> {
+    let told = receivers.iter().filter_map(|(receiver, kind)| {
+        Some(Telling {
+            receiver: receiver.clone(),
+            body: body(*kind)?,
+        })
+    });
+    told.collect()
+}
+
 /// The task that knows, before it is started.
 pub(crate) struct Office {
     desk: Desk,
@@ -272,8 +292,11 @@ pub(crate) async fn open(
         .check()
         .map_err(|(field, why)| Refusal::InvalidManifest { field, why })?;
     let targets = target::of_all(&receivers)?;
-    let told = receivers.receivers.iter().filter(|it| it.rollouts);
-    let rollouts = told.map(|it| (it.name.clone(), it.kind)).collect();
+    let told = |of: fn(&Receiver) -> bool| {
+        let told = receivers.receivers.iter().filter(|it| of(it));
+        told.map(|it| (it.name.clone(), it.kind)).collect()
+    };
+    let (rollouts, experiments) = (told(|it| it.rollouts), told(|it| it.experiments));
     let external_url = receivers.external_url.clone();
     let registry = &store.registry;
     let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
@@ -318,6 +341,7 @@ pub(crate) async fn open(
         counts,
         post,
         rollouts,
+        experiments,
         external_url,
     };
     let office = Office {

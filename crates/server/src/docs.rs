@@ -25,6 +25,14 @@ pub fn metrics() -> Vec<MetricDoc> {
             labels: "model, version",
             about,
         });
+    let experiments = stats::EXPERIMENTS
+        .iter()
+        .map(|(name, kind, labels, about, _)| MetricDoc {
+            name,
+            kind,
+            labels,
+            about,
+        });
     let process = stats::PROCESS
         .iter()
         .map(|(name, kind, about, _)| MetricDoc {
@@ -40,5 +48,6 @@ pub fn metrics() -> Vec<MetricDoc> {
         labels: "severity",
         about,
     };
-    versions.chain(process).chain([alerts]).collect()
+    let all = versions.chain(experiments).chain(process);
+    all.chain([alerts]).collect()
 }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use domain::access::{Change, Permission, Read};
-use domain::experiment::course::{Event, Facts, Next};
+use domain::experiment::course::{Event, Experiment, Facts, Next, State};
 use domain::experiment::plan::{Ask, ExperimentId, Plan};
 use domain::experiment::{Look, Spec};
 use domain::ledger::Mode;
@@ -48,6 +49,16 @@ pub(crate) struct Experiments {
     live: Mutex<BTreeMap<ModelName, Live>>,
     /// Somebody changed one.
     changed: Notify,
+    /// What the last looks know, for `/metrics`: whoever asks waits for no decision.
+    known: ArcSwap<Vec<Known>>,
+}
+
+/// What is known of a model's experiment that runs.
+pub(crate) struct Known {
+    pub(crate) model: ModelName,
+    /// The control first.
+    pub(crate) versions: Vec<Version>,
+    pub(crate) look: Look,
 }
 
 /// One of them.
@@ -108,7 +119,13 @@ impl Experiments {
         Ok(Self {
             live: Mutex::new(live),
             changed: Notify::new(),
+            known: ArcSwap::default(),
         })
+    }
+
+    /// What the last looks know of those that run.
+    pub(crate) fn known(&self) -> Arc<Vec<Known>> {
+        self.known.load_full()
     }
 
     async fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Live>> {
@@ -204,6 +221,16 @@ async fn look_at_all(app: &Arc<App>) {
             }
         }
     }
+    let live = app.experiments.lock().await;
+    let running = live.values().filter_map(|it| {
+        let Experiment { plan, progress } = &it.kept.experiment;
+        matches!(progress.state, State::Running { .. }).then(|| Known {
+            model: plan.model().clone(),
+            versions: plan.versions(),
+            look: it.look.clone(),
+        })
+    });
+    app.experiments.known.store(Arc::new(running.collect()));
 }
 
 async fn look_at(
@@ -269,9 +296,11 @@ async fn settle(
 
 async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal> {
     let registry = &app.store.registry;
+    let tellings = |after: &Experiment| app.alerts.tellings_of(after, event);
     registry
-        .append_experiment_event(&mut live.kept, event)
+        .append_experiment_event(&mut live.kept, event, tellings)
         .await?;
+    app.alerts.post.notify_one();
     live.periods.extend(periods(std::slice::from_ref(event)));
     live.shares = None;
     let plan = &live.kept.experiment.plan;

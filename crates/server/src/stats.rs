@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use domain::Refusal;
 use domain::alert::Severity;
+use domain::experiment::Answer;
 use store::registry::outbox::DELIVERIES_MAX;
 
 use crate::pool::Timing;
@@ -270,6 +271,14 @@ pub(crate) struct Labelled<'a> {
     pub(crate) violations: [(&'static str, u64); 5],
 }
 
+/// A version in an experiment that runs, and its labels: `model="credit",version="3"`.
+pub(crate) struct InExperiment {
+    pub(crate) labels: String,
+    pub(crate) keys: u64,
+    /// None of the control, with which others are compared.
+    pub(crate) answer: Option<Answer>,
+}
+
 /// The server's own numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -453,12 +462,54 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
 ];
 
+/// A metric of versions in experiments, printed for one of them.
+type ExperimentMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&mut String, &str, &InExperiment),
+);
+
+/// What is known of experiments that run: name, type, labels and meaning.
+pub(crate) const EXPERIMENTS: &[ExperimentMetric] = &[
+    (
+        "windlass_experiment_keys",
+        "gauge",
+        "model, version",
+        "Keys that a version was given by an experiment that runs",
+        |text, name, it| line(text, name, &it.labels, it.keys),
+    ),
+    (
+        "windlass_experiment_answer",
+        "gauge",
+        "model, version, answer",
+        "1 for what an experiment that runs knows of a version beside its control, else 0: better, worse, equivalent, not yet; void where keys are not split as intended: alert when it is",
+        |text, name, it| {
+            for answer in it.answer.iter().flat_map(|_| Answer::ALL) {
+                let labels = format!("{},answer=\"{answer}\"", it.labels);
+                line(text, name, &labels, u8::from(it.answer == Some(answer)));
+            }
+        },
+    ),
+];
+
 /// Everything in Prometheus' text format.
-pub(crate) fn print(versions: &[Labelled<'_>], process: Process) -> String {
+pub(crate) fn print(
+    versions: &[Labelled<'_>],
+    experiments: &[InExperiment],
+    process: Process,
+) -> String {
     let mut text = String::new();
     for (name, kind, about, print) in METRICS {
         let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
         for version in versions {
+            print(&mut text, name, version);
+        }
+    }
+    for (name, kind, _, about, print) in EXPERIMENTS {
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for version in experiments {
             print(&mut text, name, version);
         }
     }
@@ -636,11 +687,22 @@ mod tests {
             },
             shadows: ShadowCounts::default(),
         };
-        let text = print(&[version], process);
+        let experiment =
+            [(2, None), (3, Some(Answer::Worse))].map(|(version, answer)| InExperiment {
+                labels: format!("model=\"m\",version=\"{version}\""),
+                keys: 7,
+                answer,
+            });
+        let text = print(&[version], &experiment, process);
         for want in [
             "nv_inference_request_success{model=\"m\",version=\"1\"} 1\n",
             "nv_inference_request_failure{model=\"m\",version=\"1\",reason=\"CANCELED\"} 1\n",
             "nv_inference_count{model=\"m\",version=\"1\"} 2\n",
+            "windlass_experiment_keys{model=\"m\",version=\"2\"} 7\n",
+            "windlass_experiment_keys{model=\"m\",version=\"3\"} 7\n# HELP windlass_experiment_answer ",
+            "gauge\nwindlass_experiment_answer{model=\"m\",version=\"3\",answer=\"better\"} 0\n",
+            "windlass_experiment_answer{model=\"m\",version=\"3\",answer=\"worse\"} 1\n",
+            "windlass_experiment_answer{model=\"m\",version=\"3\",answer=\"not yet\"} 0\n",
             "nv_inference_queue_duration_us{model=\"m\",version=\"1\"} 20\n",
             "windlass_run_rows_bucket{model=\"m\",version=\"1\",le=\"2\"} 0\n",
             "windlass_run_rows_bucket{model=\"m\",version=\"1\",le=\"4\"} 1\n",

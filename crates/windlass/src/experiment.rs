@@ -261,7 +261,10 @@ async fn watch(client: &Client, context: &Context, id: &str) -> anyhow::Result<E
         let told: ExperimentDetailRecord = client.get(&path(id)).await?;
         let from = told_of;
         for event in told.events.iter().filter(|it| it.number >= from) {
-            live.line(event, event_line)?;
+            // What becomes known is told below, as of now.
+            if event.answers.is_empty() {
+                live.line(event, event_line)?;
+            }
             told_of = event.number + 1;
         }
         let new: Vec<String> = told.answers.iter().map(|it| it.answer.clone()).collect();

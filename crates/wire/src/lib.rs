@@ -11,6 +11,7 @@ pub mod alerts;
 pub mod api;
 pub mod attributes;
 pub mod code;
+pub mod experiments;
 pub mod labels;
 pub mod oip;
 pub mod path;

@@ -154,6 +154,9 @@ pub struct Receiver {
     /// Whether it is told of what happens to rollouts, too; `alertmanager` cannot be.
     #[serde(default)]
     pub rollouts: bool,
+    /// The same of experiments.
+    #[serde(default)]
+    pub experiments: bool,
     /// Whether it may have an address that is not of the public internet.
     #[serde(default)]
     pub allow_private: bool,
@@ -304,9 +307,14 @@ impl Receiver {
         if self.timeout().is_zero() || self.timeout() > TIMEOUT_MAX {
             return Err(("timeout", "it is not over 0 and at most 1m".to_owned()));
         }
-        if self.rollouts && self.kind == Kind::Alertmanager {
-            let why = "an Alertmanager knows only alerts; tell a `webhook` of rollouts".to_owned();
-            return Err(("rollouts", why));
+        let more = [
+            ("rollouts", self.rollouts),
+            ("experiments", self.experiments),
+        ];
+        let unknown = more.into_iter().find(|it| it.1);
+        if let Some((what, _)) = unknown.filter(|_| self.kind == Kind::Alertmanager) {
+            let why = format!("an Alertmanager knows only alerts; tell a `webhook` of {what}");
+            return Err((what, why));
         }
         let mail = self.kind == Kind::Smtp;
         let unwanted = || match mail {

@@ -6,11 +6,13 @@
 //! R3. An experiment ends by its deadline, by a person, or when a version cannot answer. Then one version has all of the
 //!     traffic: the control, unless a person says which.
 //! R4. Only a bandit moves shares, no more often than it was asked to.
+//! R5. What becomes known of a version is an event, each answer once: the intervals hold at all times at once, so that a
+//!     later look which knows less takes nothing back.
 
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::{Answer, Look};
+use super::{Answer, Look, Told};
 use crate::alert::Moment;
 use crate::name::Version;
 use crate::refusal::Refusal;
@@ -72,6 +74,9 @@ pub struct Event {
     pub to: State,
     /// What was measured.
     pub look: Look,
+    /// The versions of which that says what nobody knew before (R5). Where there are any, nothing else happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<Version>,
 }
 
 /// How far an experiment is.
@@ -83,6 +88,9 @@ pub struct Progress {
     pub since: Moment,
     /// How many events there were.
     pub events: u64,
+    /// What became known of which version, in the order in which it did (R5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<(Version, Answer)>,
 }
 
 /// An experiment.
@@ -179,6 +187,7 @@ impl Experiment {
             state: State::Pending,
             since: plan.started(),
             events: 0,
+            known: Vec::new(),
         };
         Self { plan, progress }
     }
@@ -237,12 +246,29 @@ impl Experiment {
             State::Pending if versions.iter().all(|it| ready(*it)) => append(State::Running {
                 arms: plan.arms().clone(),
             }),
-            State::Running { arms } => match self.moved(arms, facts, now) {
-                Some(arms) => append(State::Running { arms }),
-                None => Next::Wait,
+            State::Running { arms } => match self.knows(&facts.look, now) {
+                Some(event) => Next::Append(event),
+                None => match self.moved(arms, facts, now) {
+                    Some(arms) => append(State::Running { arms }),
+                    None => Next::Wait,
+                },
             },
             State::Pending | State::Over { .. } => Next::Wait,
         }
+    }
+
+    /// What a look knows that was not known before (R5).
+    fn knows(&self, look: &Look, now: Moment) -> Option<Event> {
+        let is_new = |it: &&Told| {
+            let known = (it.compared.version, it.answer);
+            it.answer != Answer::NotYet && !self.progress.known.contains(&known)
+        };
+        let new = look.others.iter().filter(is_new);
+        let known: Vec<Version> = new.map(|it| it.compared.version).collect();
+        (!known.is_empty()).then(|| Event {
+            known,
+            ..self.event(self.progress.state.clone(), look, now)
+        })
     }
 
     /// The shares that a bandit gives now, where they are others (R4).
@@ -303,6 +329,7 @@ impl Experiment {
             at: now.max(self.progress.since),
             to,
             look: look.clone().storable(),
+            known: Vec::new(),
         }
     }
 
@@ -321,8 +348,12 @@ impl Experiment {
             });
         }
         progress.events += 1;
-        progress.state = event.to.clone();
-        progress.since = event.at;
+        if event.known.is_empty() {
+            progress.state = event.to.clone();
+            progress.since = event.at;
+        }
+        let answers = event.answers().map(|it| (it.compared.version, it.answer));
+        progress.known.extend(answers);
         Ok(())
     }
 
@@ -367,9 +398,19 @@ impl Event {
         }
     }
 
+    /// What became known with it.
+    pub fn answers(&self) -> impl Iterator<Item = &Told> {
+        let others = self.look.others.iter();
+        others.filter(|it| self.known.contains(&it.compared.version))
+    }
+
     /// What happened, in a sentence: the command line, the API and the registry's events all say this one.
     pub fn sentence(&self, plan: &Plan) -> String {
         let model = plan.model();
+        if !self.known.is_empty() {
+            let answers = self.answers().map(|it| it.sentence(model, plan.spec()));
+            return answers.collect::<Vec<_>>().join("; ");
+        }
         match &self.to {
             State::Pending => format!("an experiment of `{model}` is to begin"),
             State::Running { arms } => {

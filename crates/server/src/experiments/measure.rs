@@ -49,7 +49,8 @@ pub(super) struct Period {
 
 /// The times of constant shares that events tell of.
 pub(super) fn periods(events: &[Event]) -> Vec<Period> {
-    let running = events.iter().filter_map(|event| match &event.to {
+    let changes = events.iter().filter(|it| it.known.is_empty());
+    let running = changes.filter_map(|event| match &event.to {
         State::Running { arms } => Some(Period {
             from_us: event.at.0.saturating_mul(1000),
             arms: arms.clone(),

@@ -12,8 +12,9 @@ use http::StatusCode;
 
 use super::{Allowed, bytes_of};
 use crate::app::App;
+use crate::experiments::Known;
 use crate::memory;
-use crate::stats::{self, Labelled, Process};
+use crate::stats::{self, InExperiment, Labelled, Process};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new().route("/metrics", get(metrics))
@@ -37,6 +38,8 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
             violations: running.inputs.violations(),
         })
         .collect();
+    let known = app.experiments.known();
+    let experiments: Vec<InExperiment> = known.iter().flat_map(in_experiment).collect();
     let process = Process {
         resident_bytes: memory::resident_bytes(),
         available_bytes: memory::available_bytes(),
@@ -50,10 +53,28 @@ async fn metrics(State(app): State<Arc<App>>, _: Allowed<Read>) -> Response {
         alerts: app.alerts.counts.read(),
         shadows: app.catalog.shadowed(),
     };
-    let text = stats::print(&versions, process);
+    let text = stats::print(&versions, &experiments, process);
     bytes_of(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
         text,
     )
+}
+
+/// The versions of an experiment.
+fn in_experiment(known: &Known) -> impl Iterator<Item = InExperiment> {
+    let Known {
+        model,
+        versions,
+        look,
+    } = known;
+    versions.iter().enumerate().map(move |(place, version)| {
+        let told = look.others.iter();
+        let mut told = told.filter(|it| it.compared.version == *version);
+        InExperiment {
+            labels: format!("model=\"{model}\",version=\"{version}\""),
+            keys: look.keys.get(place).copied().unwrap_or(0),
+            answer: told.next().map(|it| it.answer),
+        }
+    })
 }

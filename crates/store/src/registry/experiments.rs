@@ -4,7 +4,7 @@
 //! R2. A model has one rollout or one experiment that is not over, at most.
 //! R3. While an experiment is not over, the model's traffic is its own, and its versions stay.
 
-use domain::alert::Moment;
+use domain::alert::{Labels, Moment, label};
 use domain::event::EventKind;
 use domain::experiment::course::{Event, Experiment, Progress};
 use domain::experiment::plan::{ExperimentId, Parts, Plan};
@@ -16,6 +16,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{get, parsed, stored, text};
+use super::outbox::{Telling, tell_receivers};
 use super::traffic::give_traffic;
 use super::write::{tell, version_id};
 use super::{Change, Registry, UnixMillis, limited};
@@ -92,12 +93,13 @@ impl Registry {
         })
     }
 
-    /// Follows an event: it, where the experiment is since and the model's traffic are kept at once (R1). Refused where the
-    /// event is not the next one, also where somebody else was faster.
+    /// Follows an event: it, where the experiment is since, the model's traffic and what receivers are told are kept at once
+    /// (R1). Refused where the event is not the next one, also where somebody else was faster.
     pub async fn append_experiment_event(
         &self,
         kept: &mut Kept,
         event: &Event,
+        tellings: impl FnOnce(&Experiment) -> Vec<Telling>,
     ) -> Result<(), Refusal> {
         let mut after = kept.experiment.clone();
         after.apply(event)?;
@@ -152,6 +154,13 @@ impl Registry {
             &change,
         )
         .await?;
+        let about = [
+            (label::MODEL, plan.model().as_str()),
+            ("experiment", plan.id().as_str()),
+        ];
+        let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let about = Labels::new(about.into());
+        tell_receivers(&mut db, tellings(&after), &about, Moment(event.at.0)).await?;
         db.commit().await.map_err(failure::of_sql)?;
         kept.experiment = after;
         Ok(())

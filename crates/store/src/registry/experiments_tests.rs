@@ -1,12 +1,13 @@
 use domain::alert::Moment;
 use domain::experiment::Look;
-use domain::experiment::course::{Facts, Next};
+use domain::experiment::course::{Experiment, Facts, Next};
 use domain::experiment::plan::{Ask, Plan};
 use domain::rollout::command::Person;
 use domain::rollout::decide::Loaded;
 use domain::rollout::recorded::Recorded;
 
 use super::experiments::Kept;
+use super::outbox::Telling;
 use super::rollouts_tests::{change, model, plan as rollout, registry};
 use super::*;
 
@@ -42,6 +43,18 @@ async fn plan(registry: &Registry, id: &str) -> Plan {
     .expect("it can be done")
 }
 
+fn nobody(_: &Experiment) -> Vec<Telling> {
+    Vec::new()
+}
+
+/// Where it is since.
+fn ops(experiment: &Experiment) -> Vec<Telling> {
+    vec![Telling {
+        receiver: "ops".to_owned(),
+        body: format!("{:?}", experiment.progress.state.name()),
+    }]
+}
+
 fn stop(kept: &Kept, promote: Option<Version>) -> domain::experiment::course::Event {
     let person = Person {
         who: "bob".to_owned(),
@@ -69,13 +82,13 @@ async fn an_experiment_is_kept_with_its_traffic_and_nothing_comes_between() {
     };
     let mut other = kept.clone();
     registry
-        .append_experiment_event(&mut kept, &event)
+        .append_experiment_event(&mut kept, &event, nobody)
         .await
         .expect("the next one");
     // Whoever decided the same at the same time is not followed.
     assert!(
         registry
-            .append_experiment_event(&mut other, &event)
+            .append_experiment_event(&mut other, &event, nobody)
             .await
             .is_err()
     );
@@ -117,10 +130,13 @@ async fn an_experiment_is_kept_with_its_traffic_and_nothing_comes_between() {
     }
     let last = stop(&kept, Some(two));
     registry
-        .append_experiment_event(&mut kept, &last)
+        .append_experiment_event(&mut kept, &last, ops)
         .await
         .expect("it ends");
     assert_eq!(registry.traffic(&model()).await.expect("known"), Some(two));
+    let waiting = registry.deliveries(false, 100).await.expect("deliveries");
+    let waiting = waiting.iter().map(|it| it.body.as_str());
+    assert_eq!(waiting.collect::<Vec<_>>(), ["\"stopped\""]);
     assert!(
         registry
             .live_experiments(None)

@@ -115,6 +115,9 @@ pub struct ExperimentEventRecord {
     /// What for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What became known with it, each answer of a version once. Where there is any, nothing else happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerRecord>,
     /// What happened, in a sentence.
     pub said: String,
     /// What was measured then.
@@ -245,6 +248,10 @@ impl ExperimentEventRecord {
             traffic: shares(&event.to.traffic(plan)),
             who: person.map(|it| it.who.clone()),
             why: person.map(|it| it.why.clone()),
+            answers: event
+                .answers()
+                .map(|it| AnswerRecord::of(it, plan))
+                .collect(),
             said: event.sentence(plan),
             look: event.look.clone(),
         }

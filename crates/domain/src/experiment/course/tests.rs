@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::experiment::Spec;
 use crate::experiment::plan::Ask;
+use crate::experiment::{Compared, Spec};
 use crate::manifest::Span;
+use crate::rollout::evidence::Figure;
 use crate::rollout::recorded::Recorded;
 use crate::signature::{Rows, Signature, TensorSpec};
 use crate::tensor::DataType;
@@ -163,6 +164,31 @@ fn facts(loaded: [Loaded; 2], serving: Traffic) -> Facts {
     }
 }
 
+/// What a look says of the second version.
+fn known(answer: Answer) -> Look {
+    let figure = Figure {
+        n: 100,
+        events: Some(90),
+        value: Some(0.9),
+    };
+    let compared = Compared {
+        version: version(2),
+        against: version(1),
+        figure,
+        control: figure,
+        difference: None,
+    };
+    Look {
+        others: vec![Told {
+            compared,
+            answer,
+            remaining: None,
+            before: None,
+        }],
+        ..Look::default()
+    }
+}
+
 fn follow(experiment: &mut Experiment, next: Next) -> Event {
     let Next::Append(event) = next else {
         panic!("{next:?}");
@@ -273,4 +299,56 @@ fn a_bandit_moves_shares_no_more_often_than_it_was_asked_to() {
         "shares move to `credit:1` 20%, `credit:2` 80%"
     );
     assert_eq!(it.next(&now, Moment(70_000)), Next::Route(it.traffic()));
+}
+
+#[test]
+fn what_becomes_known_is_told_once_and_changes_nothing_else() {
+    let mut it = Experiment::new(asked(BANDIT, Some(1), &[1, 2], &[]).expect("a plan"));
+    let both = || [Loaded::Ready, Loaded::Ready];
+    let next = it.next(&facts(both(), it.traffic()), Moment(2_000));
+    follow(&mut it, next);
+    let begun = it.progress.clone();
+    let now = |it: &Experiment, answer| Facts {
+        look: known(answer),
+        ..facts(both(), it.traffic())
+    };
+    assert_eq!(
+        it.next(&now(&it, Answer::NotYet), Moment(3_000)),
+        Next::Wait
+    );
+    let next = it.next(&now(&it, Answer::Better), Moment(4_000));
+    let event = follow(&mut it, next);
+    assert_eq!(
+        event.sentence(&it.plan),
+        "`credit:2` is better than `credit:1`: error_rate 90.00% (90 of 100) against 90.00% (90 of 100)"
+    );
+    assert_eq!(event.answers().count(), 1);
+    assert_eq!(it.progress.known, [(version(2), Answer::Better)]);
+    // The shares are of the same time, so that a bandit moves them no later.
+    let same = (&it.progress.state, it.progress.since);
+    assert_eq!(same, (&begun.state, begun.since));
+    let stored = serde_json::to_string(&it.progress).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<Progress>(&stored).expect("read"),
+        it.progress
+    );
+    // Neither the same again nor less than that.
+    for answer in [Answer::Better, Answer::NotYet, Answer::Better] {
+        assert_eq!(it.next(&now(&it, answer), Moment(5_000)), Next::Wait);
+    }
+    let next = it.next(&now(&it, Answer::Void), Moment(6_000));
+    let event = follow(&mut it, next);
+    assert_eq!(
+        event.sentence(&it.plan),
+        "`credit:2` cannot be told from `credit:1`: keys are not split as intended"
+    );
+    assert_eq!((event.number, it.progress.events), (2, 3));
+    assert_eq!(
+        it.next(&now(&it, Answer::Better), Moment(7_000)),
+        Next::Wait
+    );
+    // What was kept before there were such events is read as it was.
+    let old = r#"{"number":0,"at":1,"to":"pending","look":{"keys":[],"split":0.0,"others":[],"periods":0}}"#;
+    let old: Event = serde_json::from_str(old).expect("an event");
+    assert!(old.known.is_empty() && !serde_json::to_string(&old).expect("JSON").contains("known"));
 }
