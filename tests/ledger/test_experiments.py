@@ -258,6 +258,54 @@ def test_what_keys_did_before_is_used(two):
         assert "(what 500 keys did before took " in known["said"], known
 
 
+def test_a_wrong_split_says_that_and_nothing_else(two):
+    """Something on the way keeps the token of the first answer, and sends it with everybody's requests."""
+    rows, _ = applicants()
+    with two() as server:
+        it = begun(server, equivalent_within="20pp")
+        running(server, it["id"])
+        connection, path = server.connect(), "/v2/models/credit/infer"
+        _, first, _ = ask(connection, path, infer_body(rows[:1]))
+        same = {"windlass-route-token": first["windlass-route-token"]}.items()
+        arms = set()
+        for row in rows[:200]:
+            status, _, answered = ask(connection, path, infer_body([row]), same)
+            assert status == 200, answered
+            arms.add(answered["model_version"])
+        connection.close()
+        assert len(arms) == 1, arms
+        known = answer(server, it["id"], "void")
+        assert known["said"] == (
+            "`credit:2` cannot be told from `credit:1`: keys are not split as intended"
+        )
+        nothing = {"low", "high", "expected_in_s", "before_keys", "variance_saved"}
+        assert not nothing & known.keys(), known
+        for figure in (known["figure"], known["control"]):
+            assert figure.keys() == {"n"}, known
+
+        def counted():
+            found = told(server, it["id"])
+            return found if sum(found["keys"]) == 201 else None
+
+        found = until(counted, "all are counted", 60)
+        assert found["void"] and found["split_e_value"] > 1_000, found
+        shown = server.command("experiment", "show", "credit")
+        assert "void: keys are not split as intended (" in shown, shown
+        assert "error_rate 0" not in shown and "as good as" not in shown, shown
+        until(
+            lambda: told(server, it["id"])["events"][-1]["said"] == known["said"],
+            "it is an event",
+        )
+        answers = metrics_of(server, "windlass_experiment_answer")
+        assert answers['{model="credit",version="2",answer="void"}'] == 1, answers
+        # Also its end says nothing else.
+        server.command("experiment", "stop", "credit", "--who", "bob")
+        last = told(server, it["id"])["events"][-1]["said"]
+        assert last == (
+            "`credit:1` has all of the traffic again: stopped by bob; " + known["said"]
+        ), last
+
+
 REVENUE = ["--metric", "posted.revenue", "--better", "higher", "--before", "0s"]
 
 

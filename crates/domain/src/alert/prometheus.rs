@@ -243,6 +243,13 @@ fn server() -> Vec<Rule> {
             "{{ $value }} notifications of alerts were given up; `windlass deliveries` lists them",
         ),
         alert(
+            "WindlassExperimentVoid",
+            "windlass_experiment_answer{answer=\"void\"} > 0",
+            None,
+            "ticket",
+            "an experiment cannot tell {{ $labels.model }}:{{ $labels.version }} from its control, as keys are not split as intended",
+        ),
+        alert(
             "WindlassAlertsFire",
             "windlass_alerts_firing > 0",
             None,
@@ -301,6 +308,16 @@ mod tests {
             let name = format!("{ERRORS}{}", Span(pair.long));
             assert_eq!(named(&rules, &name).len(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn an_experiment_that_can_tell_nothing_is_an_alert() {
+        let rules = rules(&[], &[]);
+        let [void] = named(&rules, "WindlassExperimentVoid")[..] else {
+            panic!("{rules:?}");
+        };
+        assert_eq!(void.expr, "windlass_experiment_answer{answer=\"void\"} > 0");
+        assert_eq!(void.labels["severity"], "ticket");
     }
 
     #[test]

@@ -418,6 +418,9 @@ impl Weighing<'_> {
             difference: interval(&difference.estimate),
         };
         let answer = self.spec.answer(&compared, self.split);
+        if answer == Answer::Void {
+            return (void(&compared), periods);
+        }
         let remaining = match answer {
             Answer::NotYet => self.remaining(&compared, &difference),
             Answer::Better | Answer::Worse | Answer::Equivalent | Answer::Void => None,
@@ -545,6 +548,25 @@ impl Difference {
             low: Some(value - half),
             high: Some(value + half),
         }
+    }
+}
+
+/// That nothing can be told, and nothing from which somebody might conclude something all the same (R3).
+fn void(compared: &Compared) -> Told {
+    let count = |figure: Figure| Figure {
+        n: figure.n,
+        ..Figure::default()
+    };
+    Told {
+        compared: Compared {
+            figure: count(compared.figure),
+            control: count(compared.control),
+            difference: None,
+            ..*compared
+        },
+        answer: Answer::Void,
+        remaining: None,
+        before: None,
     }
 }
 

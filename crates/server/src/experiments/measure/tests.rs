@@ -137,10 +137,17 @@ fn a_wrong_split_says_nothing_but_that() {
     let rows: Vec<_> = (0..3_000).map(|key| (of(key), 0)).collect();
     let look = measured(ERRORS, &rows, &one_period(), &History::new()).look;
     assert!(look.is_void(), "{}", look.split);
-    assert_eq!(
-        (look.others[0].answer, look.others[0].remaining),
-        (Answer::Void, None)
-    );
+    let Told {
+        compared,
+        answer,
+        remaining,
+        before,
+    } = look.others[0];
+    assert_eq!((answer, remaining, before), (Answer::Void, None, None));
+    // Not even what somebody might compare by hand.
+    let counts = [compared.control, compared.figure].map(|it| (it.n, it.events, it.value));
+    assert_eq!(counts, [(1_200, None, None), (1_800, None, None)]);
+    assert_eq!(compared.difference, None);
 }
 
 #[test]
