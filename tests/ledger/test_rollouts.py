@@ -501,3 +501,57 @@ def test_kills_at_any_moment_let_nobody_change_sides(start, tmp_path):
         assert set(sides.values()) == {"2"}
         status, events = server.ask_json("GET", f"/api/v1/rollouts/{id}/events?limit=1000")
         assert [it["number"] for it in events["items"]] == list(range(len(events["items"])))
+
+
+class Regulars(Callers):
+    """A thousand people, each with a row of its own, who ask again and again."""
+
+    def work(self):
+        connection = self.server.connect()
+        while not self.stop.is_set():
+            number = next(self.keys) % len(self.rows)
+            headers = {"x-customer": f"customer-{number}"}.items()
+            body = infer_body([self.rows[number]])
+            status, _, answer = ask(connection, "/v2/models/credit/infer", body, headers)
+            assert status == 200, answer
+        connection.close()
+
+
+@pytest.mark.parametrize(("threshold", "want"), [("0.3", "rolled_back"), ("0.49", "succeeded")])
+def test_a_candidate_is_held_to_groups_that_the_model_is_not_told_of(start, tmp_path, threshold, want):
+    rows, _ = applicants()
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        # It is called by the score, and not as the model itself calls it.
+        changes = {"0.5": threshold, ", label: label": ""}
+        server.command("push", copy(tmp_path / "two", KEY, **changes))
+        connection, scores = server.connect(), []
+        for row in rows:
+            [(_, called, score)] = by_infer(connection, [row]).rows()
+            assert (called == "bad") == (score >= 0.5), (called, score)
+            scores.append(score)
+        connection.close()
+        guardrails = [
+            {"metric": "fairness.selection", "by": "Sex", "worse_by": "15pp"},
+            {"metric": "error_rate", "worse_by": "5pp"},
+        ]
+        body = {"version": 2, "spec": {"guardrails": guardrails}}
+        status, answer = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
+        assert status == 422, answer
+        assert "there is no column and no attribute `Sex`" in answer["error"]["message"], answer
+        # Women are those whom a lower threshold calls bad and the higher one does not.
+        people = tmp_path / "people.csv"
+        sexes = ["f" if 0.3 <= score < 0.5 else "m" for score in scores]
+        assert min(sexes.count("f"), sexes.count("m")) > 50, sexes
+        lines = [f"customer-{at},{sex}\n" for at, sex in enumerate(sexes)]
+        people.write_text("key,Sex\n" + "".join(lines))
+        server.command("attributes", "credit", people)
+        begun = rollout(server, 2, steps=["50%"], guardrails=guardrails, alpha=0.05)
+        with Regulars(server, rows):
+            ended = over(server, begun["id"])
+        assert ended["state"] == want, ended
+        if want == "rolled_back":
+            back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+            assert "guardrail `fairness.selection by Sex` fails: " in back["said"], back
+        else:
+            promoted = next(it for it in ended["events"] if it["to"] == "promoting")
+            assert "`fairness.selection by Sex`" in promoted["said"], promoted

@@ -22,6 +22,7 @@ use domain::Refusal;
 use domain::rollout::traffic::Arm;
 use stats::random::mixed;
 
+use crate::attributes::Attributes;
 use crate::files::Kind;
 use crate::index::Times;
 use crate::layout::{Layout, unheard_of};
@@ -58,8 +59,10 @@ pub struct ArmsAsked<'a> {
     pub over_us: &'a [u64],
     /// Whether the candidate's unheard answers are compared with those that callers got.
     pub pairs: bool,
-    /// Columns whose values are told.
+    /// Columns whose values are told, or attributes.
     pub by: &'a [String],
+    /// The attributes among those. A column of that name goes before, whichever version has it.
+    pub attributes: Attributes,
 }
 
 /// What is answered.
@@ -175,6 +178,7 @@ impl Snapshot<'_> {
             shadowed_us: BTreeMap::new(),
             shadow: HashMap::new(),
             pairs: BTreeMap::new(),
+            attributes: self.attributes_of(asked),
         };
         // Of the log only that is turned into columns which is counted.
         let counts = |version: u32, arm: &str, time_us: i64, end_us: i64| {
@@ -263,6 +267,7 @@ struct Counting<'a> {
     shadow: HashMap<(u128, u32), Unheard>,
     /// Of each window and unit the pair that was chosen, and what chose it.
     pairs: BTreeMap<(i64, u64), (u64, Unit, bool)>,
+    attributes: Attributes,
 }
 
 struct Sum {
@@ -289,7 +294,7 @@ impl Counting<'_> {
     fn take(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
         let asked = self.asked;
         let rows = Rows::of(layout, batch)?;
-        let groups = values_of(batch, asked.by)?;
+        let groups = values_of(batch, asked.by, &self.attributes)?;
         let shadow = Arm::Shadow.name();
         let mut request: Option<(u128, Unit)> = None;
         for row in 0..batch.num_rows() {

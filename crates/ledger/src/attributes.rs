@@ -35,6 +35,17 @@ impl Attribute {
         let column = DictionaryArray::try_new(places, Arc::clone(&self.values))?;
         Ok(Arc::new(column))
     }
+
+    /// What is known of each row, by its key.
+    fn of_rows(&self, batch: &RecordBatch) -> Result<ArrayRef, Refusal> {
+        let none: ArrayRef = Arc::new(StringArray::new_null(batch.num_rows()));
+        let keys = batch.column_by_name(KEY).unwrap_or(&none);
+        self.of(keys.as_ref()).map_err(failed)
+    }
+}
+
+fn failed(error: ArrowError) -> Refusal {
+    failure::of_library("joining attributes", error)
 }
 
 impl Attributes {
@@ -94,16 +105,23 @@ impl Attributes {
 
     /// The rows with a column more for each; none of them is a column of theirs.
     pub(crate) fn join(&self, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
-        let failed = |error| failure::of_library("joining attributes", error);
         let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
         let mut fields = schema.fields().to_vec();
-        let none: ArrayRef = Arc::new(StringArray::new_null(batch.num_rows()));
-        let keys = batch.column_by_name(KEY).unwrap_or(&none);
         for (name, attribute) in self.iter() {
-            columns.push(attribute.of(keys.as_ref()).map_err(failed)?);
+            columns.push(attribute.of_rows(batch)?);
             fields.push(Arc::new(Field::new(name, words(), true)));
         }
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)
+    }
+
+    /// What is known of the rows by that name; none where there is no such attribute.
+    pub(crate) fn column(
+        &self,
+        name: &str,
+        batch: &RecordBatch,
+    ) -> Result<Option<ArrayRef>, Refusal> {
+        let attribute = self.0.get(name);
+        attribute.map(|it| it.of_rows(batch)).transpose()
     }
 }
 

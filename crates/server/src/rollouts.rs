@@ -368,7 +368,16 @@ pub(crate) async fn start(
         Some(running) => latency_of(app, running).await?,
         None => None,
     };
-    let columns = running.as_deref().map(columns_of);
+    let mut columns = running.as_deref().map(columns_of);
+    if let Some(columns) = &mut columns {
+        // What is told of keys beside the rows, or will be.
+        let told = registry.attributes(&model).await?;
+        let told = told.into_iter().map(|it| it.name);
+        let more = told.chain(manifest.ledger.attributes.iter().cloned());
+        columns.extend(more);
+        columns.sort_unstable();
+        columns.dedup();
+    }
     let posted = crate::labels::posted(app, &model).await?;
     let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
     let plan = Plan::new(

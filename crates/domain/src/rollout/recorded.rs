@@ -23,7 +23,7 @@ pub struct Recorded<'a> {
     pub prices: bool,
     /// What its answers mean.
     pub task: Option<&'a Task>,
-    /// The columns by which groups can be told; none where that is not known.
+    /// The columns and attributes by which groups can be told; none where that is not known.
     pub columns: Option<&'a [String]>,
     /// The numbers that callers have posted with predictions' ids.
     pub posted: &'a [String],
@@ -165,7 +165,7 @@ impl Recorded<'_> {
                 let known = columns.join(", ");
                 Err((
                     "by",
-                    format!("there is no column `{by}`; there are {known}"),
+                    format!("there is no column and no attribute `{by}`; there are {known}"),
                 ))
             }
             Measure::Posted(name) if !self.posted.contains(name) => nobody(format!(
@@ -362,7 +362,7 @@ mod tests {
         of(
             r#"{"metric":"fairness.selection","by":"Sex","worse_by":"2pp"}"#,
             &known,
-            "`rollout.guardrails[0].by`: there is no column `Sex`; there are revenue",
+            "`rollout.guardrails[0].by`: there is no column and no attribute `Sex`; there are revenue",
         );
     }
 }

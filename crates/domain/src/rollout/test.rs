@@ -44,7 +44,7 @@ pub struct Test {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub js_below: Option<f64>,
-    /// For `fairness`: the column whose values are the groups.
+    /// For `fairness`: the column or attribute whose values are the groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// For `posted`: which way is better.
@@ -361,7 +361,10 @@ impl Test {
             return Err(("over", "`0s` is over before it begins".to_owned()));
         }
         if matches!(metric, Measure::Fairness(_)) && self.by.as_ref().is_none_or(String::is_empty) {
-            return Err(("by", format!("`{metric}` needs the column of the groups")));
+            return Err((
+                "by",
+                format!("`{metric}` needs the column or attribute of the groups"),
+            ));
         }
         if matches!(metric, Measure::Posted(_)) && self.better.is_none() {
             let why = format!("`{metric}` needs `higher` or `lower`");

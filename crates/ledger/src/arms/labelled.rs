@@ -19,6 +19,7 @@ use parquet::file::statistics::Statistics;
 
 use super::rows::{self, Rows};
 use super::{ArmsAsked, COLUMNS, Side, Unit, chance, side};
+use crate::attributes::Attributes;
 use crate::failure;
 use crate::files::Kind;
 use crate::find::labels_of;
@@ -55,12 +56,15 @@ type Chosen = BTreeMap<(Side, u64), (u64, LabelledRow)>;
 impl Snapshot<'_> {
     /// Reads which rows of the candidate and the control were labelled in the windows. Blocks for as long as it takes.
     pub fn arms_labelled(&self, asked: &ArmsAsked<'_>) -> Result<Vec<Labelled>, Refusal> {
-        let by = asked.by;
+        let (by, attributes) = (asked.by, self.attributes_of(asked));
         let told = self.told_rows(asked, asked.model)?;
         let mut windows: BTreeMap<i64, Chosen> = BTreeMap::new();
         for (layout, batch) in told.batches() {
             let rows = Rows::of(layout, batch)?;
-            let (groups, judging) = (values_of(batch, by)?, Judging::of(layout, batch)?);
+            let (groups, judging) = (
+                values_of(batch, by, &attributes)?,
+                Judging::of(layout, batch)?,
+            );
             for row in 0..batch.num_rows() {
                 let Some((window, label)) = told.of(&rows, batch, row, asked) else {
                     continue;
@@ -125,6 +129,12 @@ impl Snapshot<'_> {
             labels,
             numbers,
         })
+    }
+
+    /// The attributes that are no column of either version.
+    pub(super) fn attributes_of(&self, asked: &ArmsAsked<'_>) -> Attributes {
+        let layouts: Vec<Arc<Layout>> = self.expected(asked.model).collect();
+        asked.attributes.beside(&layouts)
     }
 
     /// Calls `take` with the labels of a model in those groups of files that are wanted.
@@ -292,18 +302,23 @@ fn text<'a>(batch: &'a RecordBatch, name: &str, row: usize) -> Option<&'a str> {
     column.is_valid(row).then(|| column.value(row))
 }
 
-/// The values of columns as text, row by row.
+/// The values of columns and of attributes as text, row by row.
 pub(super) fn values_of(
     batch: &RecordBatch,
     by: &[String],
+    attributes: &Attributes,
 ) -> Result<Vec<Vec<Option<String>>>, Refusal> {
     let mut all = Vec::new();
     for name in by {
-        let Some(column) = batch.column_by_name(name) else {
+        let column = match batch.column_by_name(name) {
+            Some(column) => Some(Arc::clone(column)),
+            None => attributes.column(name, batch)?,
+        };
+        let Some(column) = column else {
             all.push(vec![None; batch.num_rows()]);
             continue;
         };
-        let texts = cast(column, &Arrow::Utf8)
+        let texts = cast(&column, &Arrow::Utf8)
             .map_err(|error| failure::of_library("reading groups", error))?;
         let texts = texts.as_string::<i32>().iter();
         all.push(texts.map(|it| it.map(str::to_owned)).collect());

@@ -159,6 +159,7 @@ impl Arena {
             over_us: BUDGETS,
             pairs: true,
             by: &[],
+            attributes: Attributes::default(),
         }
     }
 }
@@ -538,4 +539,64 @@ fn without_a_task_all_that_was_answered_is_compared() {
     assert!(windows[0].sides.iter().all(|it| it.1.answer.is_none()));
     arena.label(500, &[(by_id(1, 0, 0), "1")]);
     assert_eq!(arena.labelled(0..1), []);
+}
+
+#[test]
+fn groups_are_told_by_columns_or_by_attributes_of_keys() {
+    let arena = Arena::new();
+    for (number, arm, key) in [
+        (1, "candidate", Some("ann")),
+        (2, "control", Some("bob")),
+        (3, "control", Some("zoe")),
+        (4, "candidate", None),
+    ] {
+        arena.put(&Request {
+            key,
+            ..request(number, arm, 100)
+        });
+    }
+    let labels = [1, 2, 3, 4].map(|it| (by_id(it, 0, 0), "bad"));
+    arena.label(500, &labels);
+    let mut attributes = Attributes::default();
+    let known = |of: [(&str, &str); 2]| of.map(|(key, it)| (key.to_owned(), it.to_owned()));
+    attributes.add("Sex", known([("ann", "f"), ("bob", "m")]));
+    // There is a column of that name, which goes before.
+    attributes.add("class", known([("ann", "x"), ("bob", "y")]));
+    let by = ["class", "Sex", "Town"].map(str::to_owned);
+    let asked = ArmsAsked {
+        by: &by,
+        attributes,
+        ..Arena::asked(0..10, (0, 0))
+    };
+    let check = || {
+        let snapshot = arena.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        let arms = snapshot.arms(&asked).expect("an answer");
+        let [window] = &arms.windows[..] else {
+            panic!("{arms:?}");
+        };
+        let done = window.sides.iter().map(|(side, it)| (*side, &it.groups));
+        let labelled = snapshot.arms_labelled(&asked).expect("an answer");
+        let [labelled] = &labelled[..] else {
+            panic!("{labelled:?}");
+        };
+        let judged = labelled.rows.iter().map(|it| (it.side, &it.groups));
+        for all in [done.collect::<Vec<_>>(), judged.collect()] {
+            let told = |(side, groups): &(Side, &Vec<Option<String>>)| {
+                let groups = groups.iter().map(|it| it.as_deref().unwrap_or("-"));
+                format!("{side:?} {}", groups.collect::<Vec<_>>().join(" "))
+            };
+            let mut all: Vec<String> = all.iter().map(told).collect();
+            all.sort();
+            let want = [
+                "Candidate good - -",
+                "Candidate good f -",
+                "Control good - -",
+                "Control good m -",
+            ];
+            assert_eq!(all, want);
+        }
+    };
+    check();
+    arena.site.settle(NOW_MS);
+    check();
 }

@@ -149,6 +149,7 @@ impl Stage {
             over_us: &[],
             pairs: true,
             by: &[],
+            attributes: Attributes::default(),
         };
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         let arms = snapshot.arms(&asked).expect("an answer");

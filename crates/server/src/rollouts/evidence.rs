@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{Arms, ArmsAsked, Labelled, Ledger, Posted, Range, Side};
+use ::ledger::{Arms, ArmsAsked, Attributes, Labelled, Ledger, Posted, Range, Side};
 use domain::alert::Moment;
 use domain::rollout::evidence::{Evidence, Role, SplitCheck, Tested, Verdict};
 use domain::rollout::test::{Measure, Test};
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use stats::sequential::{Risks, assignment};
 
 use crate::app::App;
+use crate::attributes;
 use crate::clock::wall_ms;
 use crate::package::blocking;
 use crate::sharing::timeout;
@@ -79,7 +80,7 @@ fn tests(plan: &Plan) -> impl Iterator<Item = (Role, &Test)> {
     guardrails.chain(tests.signals.iter().map(|it| (Role::Signal, it)))
 }
 
-/// The columns of groups among a plan's tests, in the order of the tests.
+/// The columns and attributes of groups among a plan's tests, in the order of the tests.
 fn columns(plan: &Plan) -> Vec<String> {
     tests(plan)
         .filter_map(|(_, test)| test.by.clone())
@@ -148,19 +149,26 @@ impl Watch {
         let plan = &rollout.plan;
         let versions = [plan.incumbent(), plan.candidate()];
         let longest = timeout(app, plan.model(), &versions) + REFUSING;
-        let ledger = &app.keeper.ledger;
-        self.look_in(ledger, plan, (longest, since, now)).await
+        let attributes = attributes::among(app, plan.model(), &columns(plan)).await;
+        let source = attributes.map(|attributes| Source {
+            ledger: Arc::clone(&app.keeper.ledger),
+            attributes,
+        });
+        self.look_in(source, plan, (longest, since, now)).await
     }
 
     /// The same in a ledger whose requests take `longest` at most.
     async fn look_in(
         &mut self,
-        ledger: &Arc<Ledger>,
+        source: Result<Source, Refusal>,
         plan: &Plan,
         (longest, since, now): (Duration, u64, Moment),
     ) -> Evidence {
         self.begin(since, now);
-        let read = self.read(ledger, plan, longest, now).await;
+        let read = match source {
+            Ok(source) => self.read(&source, plan, longest, now).await,
+            Err(refusal) => Err(refusal),
+        };
         self.failed = read.err().map(|it| it.to_string());
         for state in &mut self.tests {
             let fails = self.failed.is_some() || state.counted.why_not().is_some();
@@ -189,7 +197,7 @@ impl Watch {
     /// Reads and counts all windows that are over.
     async fn read(
         &mut self,
-        ledger: &Arc<Ledger>,
+        source: &Source,
         plan: &Plan,
         longest: Duration,
         now: Moment,
@@ -206,7 +214,7 @@ impl Watch {
                 to_us: to_us.saturating_sub(us(longest)).max(self.came_through_us),
             };
             let windows = self.through..to;
-            let arms = ask(ledger, plan, move |question, blameless| {
+            let arms = ask(source, plan, move |question, blameless| {
                 let asked = question.asked((windows, WINDOW_US), (came, longest), blameless);
                 question.ledger.snapshot(wall_ms())?.arms(&asked)
             });
@@ -228,7 +236,7 @@ impl Watch {
                 to_us: from_us,
             };
             let metrics = metrics.clone();
-            let told = ask(ledger, plan, move |question, blameless| {
+            let told = ask(source, plan, move |question, blameless| {
                 let asked = question.asked((windows, LABELS_US), (nobody, longest), blameless);
                 let snapshot = question.ledger.snapshot(wall_ms())?;
                 let labelled = match needs_labels {
@@ -337,9 +345,17 @@ impl Watch {
     }
 }
 
+/// What is read.
+struct Source {
+    ledger: Arc<Ledger>,
+    /// What is known of keys by the names that tests tell groups by.
+    attributes: Attributes,
+}
+
 /// What is asked of the ledger at every look.
 struct Question {
     ledger: Arc<Ledger>,
+    attributes: Attributes,
     model: ModelName,
     incumbent: u32,
     candidate: u32,
@@ -370,18 +386,20 @@ impl Question {
             over_us: &self.over_us,
             pairs: self.pairs,
             by: &self.by,
+            attributes: self.attributes.clone(),
         }
     }
 }
 
 /// Asks on a thread that may take its time. Not as people's questions are asked: a guardrail must not wait for those.
 async fn ask<T: Send + 'static>(
-    ledger: &Arc<Ledger>,
+    source: &Source,
     plan: &Plan,
     question: impl FnOnce(&Question, &[&str]) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let asked = Question {
-        ledger: Arc::clone(ledger),
+        ledger: Arc::clone(&source.ledger),
+        attributes: source.attributes.clone(),
         model: plan.model().clone(),
         incumbent: plan.incumbent().number(),
         candidate: plan.candidate().number(),

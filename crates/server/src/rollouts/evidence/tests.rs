@@ -241,7 +241,14 @@ impl World {
 
     async fn look(&self, watch: &mut Watch, plan: &Plan, second: i64) -> Evidence {
         let now = Moment(START.0 + second * 1_000);
-        watch.look_in(&self.ledger, plan, (LONGEST, 7, now)).await
+        watch.look_in(self.source(), plan, (LONGEST, 7, now)).await
+    }
+
+    fn source(&self) -> Result<Source, Refusal> {
+        Ok(Source {
+            ledger: Arc::clone(&self.ledger),
+            attributes: Attributes::default(),
+        })
     }
 }
 
@@ -418,10 +425,10 @@ async fn what_a_stage_has_seen_begins_anew_and_the_tests_go_on() {
     let first = world.look(&mut watch, &plan, 10).await;
     let at = |second: i64, since| (LONGEST, since, Moment(START.0 + second * 1_000));
     // What came before the new stage was seen is not of it, though it is counted by the tests.
-    let second = watch.look_in(&world.ledger, &plan, at(12, 8)).await;
+    let second = watch.look_in(world.source(), &plan, at(12, 8)).await;
     assert_eq!((second.keys, second.shadowed, second.split), (0, 0, None));
     assert!(first.tests[0].candidate.n < second.tests[0].candidate.n);
-    let third = watch.look_in(&world.ledger, &plan, at(30, 8)).await;
+    let third = watch.look_in(world.source(), &plan, at(30, 8)).await;
     // From the twelfth second on, ten requests each.
     assert_eq!(third.shadowed, 80);
     assert!((70..=80).contains(&third.keys), "{}", third.keys);
