@@ -14,20 +14,22 @@ use std::time::Duration;
 use ::ledger::{Judged, Ledger, Range, UnitRow, UnitValue, UnitsAsked};
 use domain::Refusal;
 use domain::experiment::course::{Event, Experiment, State};
-use domain::experiment::{self, Allocation, Answer, Before, Compared, Look, Spec, Told};
+use domain::experiment::{self, Answer, Before, Compared, Look, Spec, Told};
 use domain::manifest::Span;
 use domain::monitor::quality::Metric;
 use domain::rollout::evidence::{Figure, Interval};
-use domain::rollout::test::{Better, Measure};
+use domain::rollout::test::Measure;
 use domain::rollout::traffic::{Arms, WHOLE};
 use stats::Estimate;
-use stats::random::{Random, mixed};
 use stats::sequential::cuped::{self, Pairs};
 use stats::sequential::means::{self, Values};
 use stats::sequential::proportion::Tally;
-use stats::sequential::{assignment, bandit, rates, strata};
+use stats::sequential::{assignment, rates, strata};
 
 use crate::clock::wall_ms;
+use bandits::bandits;
+
+mod bandits;
 
 /// Units of both arms at which the interval of a mean is narrowest.
 const PLANNED: u64 = 5_000;
@@ -572,51 +574,6 @@ fn void(compared: &Compared) -> Told {
 
 fn half(estimate: &Estimate) -> Option<f64> {
     Some((estimate.high? - estimate.low?) / 2.0)
-}
-
-/// The shares that a bandit gives after what was seen; none where shares never move.
-fn bandits(experiment: &Experiment, arms: &[Arm]) -> Option<Vec<f64>> {
-    let plan = &experiment.plan;
-    let spec = plan.spec();
-    let is_lower = spec.better() == Some(Better::Lower);
-    let tallies = arms.iter().map(|it| it.tally(spec.metric.is_share()));
-    let tallies: Option<Vec<Tally>> = tallies.collect();
-    let arms: Vec<bandit::Arm> = match tallies {
-        Some(tallies) => {
-            let good = |it: Tally| match is_lower {
-                true => Tally::new(it.units, it.units - it.events),
-                false => it,
-            };
-            tallies
-                .into_iter()
-                .map(|it| bandit::Arm::Events(good(it)))
-                .collect()
-        }
-        None => {
-            let good = |arm: &Arm| {
-                let mut values = Values::default();
-                for (_, _, value, _) in &arm.units {
-                    values.add(if is_lower { -value } else { *value });
-                }
-                bandit::Arm::Values(values)
-            };
-            arms.iter().map(good).collect()
-        }
-    };
-    match spec.allocation {
-        Allocation::Fixed => None,
-        Allocation::Thompson { floor, .. } => {
-            // The same draws for the same event, so that it can be told again.
-            let id = plan.id().as_str().bytes();
-            let seed = id.fold(experiment.progress.events, |seed, byte| {
-                mixed(seed ^ u64::from(byte))
-            });
-            Some(bandit::thompson(&arms, floor.get(), &mut Random::new(seed)))
-        }
-        Allocation::EpsilonGreedy { epsilon, floor, .. } => {
-            Some(bandit::epsilon_greedy(&arms, epsilon.get(), floor.get()))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use domain::experiment::plan::Parts;
 use domain::experiment::plan::Plan;
 use domain::rollout::command::Person;
 use domain::rollout::traffic::Weight;
+use stats::random::{Random, mixed};
 
 use super::*;
 
