@@ -10,6 +10,7 @@
 //! R3. No row is dropped silently: what takes no part is counted.
 
 pub mod calibration;
+pub mod compared;
 pub mod dle;
 pub mod error;
 pub mod isotonic;

@@ -7,6 +7,8 @@
 //! cross-validation (the n-th row of each class is in fold n modulo 10) rather than of ten random draws, and
 //! rows of one probability count with the mean of their truths, rather than in an order left to the sort.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::roc_auc;
 use super::isotonic::{Isotonic, Point};
 
@@ -20,7 +22,8 @@ pub struct Row {
 }
 
 /// How a score becomes a probability.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Calibration {
     /// The score is the probability.
     Unchanged,

@@ -4,8 +4,10 @@
 //! Inference under Order Restrictions (1972), section 1.2. Between the points it knows the function is linear,
 //! and constant outside of them; scikit-learn's `IsotonicRegression(out_of_bounds="clip", increasing=True)`.
 
+use serde::{Deserialize, Serialize};
+
 /// A point of the plane.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Where.
     pub x: f64,
@@ -14,10 +16,35 @@ pub struct Point {
 }
 
 /// A function that never falls.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Point>", into = "Vec<Point>")]
 pub struct Isotonic {
     /// By rising `x`, each `x` once; never empty.
     corners: Vec<Point>,
+}
+
+impl TryFrom<Vec<Point>> for Isotonic {
+    type Error = &'static str;
+
+    /// A function that was written down.
+    fn try_from(corners: Vec<Point>) -> Result<Self, Self::Error> {
+        let finite = corners
+            .iter()
+            .all(|it| it.x.is_finite() && it.y.is_finite());
+        let rises = corners
+            .windows(2)
+            .all(|it| it[0].x < it[1].x && it[0].y <= it[1].y);
+        match finite && rises && !corners.is_empty() {
+            true => Ok(Self { corners }),
+            false => Err("not the corners of a function that never falls"),
+        }
+    }
+}
+
+impl From<Isotonic> for Vec<Point> {
+    fn from(isotonic: Isotonic) -> Self {
+        isotonic.corners
+    }
 }
 
 /// Points closer together than this become one, at the first one's place: numpy's `finfo(float64).resolution`.
@@ -136,6 +163,24 @@ mod tests {
     fn fit(points: &[(f64, f64)]) -> Isotonic {
         let points = points.iter().map(|&(x, y)| Point { x, y }).collect();
         Isotonic::fit(points).expect("points")
+    }
+
+    #[test]
+    fn corners_that_were_written_down_make_the_same_function() {
+        let isotonic = fit(&[(1.0, 1.0), (2.0, 3.0), (3.0, 2.0), (4.0, 5.0)]);
+        let corners: Vec<Point> = isotonic.clone().into();
+        assert_eq!(Isotonic::try_from(corners), Ok(isotonic));
+        let wrong: [&[(f64, f64)]; 5] = [
+            &[],
+            &[(1.0, 1.0), (0.0, 2.0)],
+            &[(0.0, 2.0), (1.0, 1.0)],
+            &[(0.0, 1.0), (0.0, 2.0)],
+            &[(f64::NAN, 1.0)],
+        ];
+        for wrong in wrong {
+            let corners: Vec<Point> = wrong.iter().map(|&(x, y)| Point { x, y }).collect();
+            assert!(Isotonic::try_from(corners).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
