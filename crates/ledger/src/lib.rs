@@ -71,7 +71,7 @@ pub use quality::{
 };
 pub use read::{Range, Snapshot};
 pub use record::{Rows, Spent};
-pub use replay::{Page, Recorded, Said, Telling, Wanted, answers};
+pub use replay::{LabelledAsked, LabelledRows, Page, Recorded, Said, Telling, Wanted, answers};
 pub use seal::show_day;
 pub use served::{Level, Served};
 pub use sql::{SQL_BYTES_MAX, SqlLimits, refused};

@@ -1,5 +1,7 @@
 //! Recorded inputs, to be answered again, and what is different about the new answers.
 
+mod labelled;
+
 use std::fmt;
 use std::ops::Range as Span;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::layout::{Kept, Layout, Meaning, Slot};
 use crate::quality::{Slicer, Truths};
 use crate::read::{Ids, Range, Snapshot, names, number_of, within};
 use crate::record::{self, Rows};
+
+pub use labelled::{LabelledAsked, LabelledRows};
 
 /// Recorded rows of one layout, in the order of their ids.
 pub struct Recorded {

@@ -16,6 +16,7 @@ use super::*;
 mod arms;
 mod attributes;
 mod baselines;
+mod labelled;
 mod metrics;
 mod segments;
 mod served;

@@ -2,6 +2,7 @@
 //! answered to somebody.
 
 use std::collections::BTreeMap;
+use std::ops::Range as Span;
 use std::sync::Arc;
 
 use ::ledger::{Page, Recorded, Rows, Said, Spent, Wanted, answers};
@@ -109,6 +110,54 @@ struct Replay<'a> {
     slices: &'a mut BTreeMap<(String, String), ReplaySliceRecord>,
 }
 
+/// The rows that are asked together of another version: whole ones, as many as a request of it may have.
+pub(crate) fn requests(running: &Running, part: &Recorded) -> Vec<Span<usize>> {
+    let most = running
+        .request_rows_max
+        .map_or(REQUEST_ROWS, |it| REQUEST_ROWS.min(it as usize));
+    let step = part.rows_a_request(&running.signature, most);
+    let mut requests: Vec<Span<usize>> = Vec::new();
+    for row in (0..part.rows()).filter(|it| part.is_whole(*it)) {
+        match requests.last_mut() {
+            Some(last) if last.end == row && last.len() < step => last.end += 1,
+            _ => requests.push(row..row + 1),
+        }
+    }
+    requests
+}
+
+/// What another version answers about some rows, as it would be recorded.
+pub(crate) async fn again(
+    running: &Running,
+    part: &Recorded,
+    of: Span<usize>,
+) -> Result<Recorded, Refusal> {
+    let inputs = part.inputs(&running.signature, of.clone())?;
+    let (answer, inputs) = running.answer_again(inputs).await?;
+    let outputs: Vec<(usize, &domain::Tensor)> = answer
+        .outputs
+        .iter()
+        .copied()
+        .zip(&answer.tensors)
+        .collect();
+    let rows = Rows {
+        id: answer.id.into_bytes(),
+        time_us: 0,
+        rows: u32::try_from(of.len()).unwrap_or(u32::MAX),
+        arm: "replay",
+        key: None,
+        caller: None,
+        request_id: None,
+        code: None,
+        spent: Spent::default(),
+        // Which class a score makes may depend on them.
+        inputs: Some(&inputs),
+        outputs: &outputs,
+        sample: domain::ledger::Share::default(),
+    };
+    answers(running.recorder.layout(), &rows)
+}
+
 impl Replay<'_> {
     async fn part(&mut self) -> Result<(), Refusal> {
         let part = self.part;
@@ -118,25 +167,14 @@ impl Replay<'_> {
         for (name, telling) in &self.page.by {
             told.push((name, part.told(name, telling)?));
         }
-        let most = self
-            .running
-            .request_rows_max
-            .map_or(REQUEST_ROWS, |it| REQUEST_ROWS.min(it as usize));
-        let step = part.rows_a_request(&self.running.signature, most);
-        let mut row = 0;
-        while row < part.rows() {
-            if !part.is_whole(row) {
-                self.report.not_recorded += 1;
-                row += 1;
-                continue;
-            }
-            let mut end = row + 1;
-            while end < part.rows() && end - row < step && part.is_whole(end) {
-                end += 1;
-            }
-            match self.again(row, end).await {
+        let requests = requests(self.running, part);
+        let whole: usize = requests.iter().map(Span::len).sum();
+        self.report.not_recorded += (part.rows() - whole) as u64;
+        for request in requests {
+            let answers = again(self.running, part, request.clone()).await;
+            match answers.and_then(|it| it.said()) {
                 Ok(after) => {
-                    for (index, after) in (row..end).zip(after) {
+                    for (index, after) in request.zip(after) {
                         let slices = told
                             .iter()
                             .map(|(name, values)| ((*name).clone(), values[index].clone()));
@@ -145,41 +183,12 @@ impl Replay<'_> {
                     }
                 }
                 Err(refusal) => {
-                    self.report.failed += (end - row) as u64;
+                    self.report.failed += request.len() as u64;
                     self.report.failure.get_or_insert(refusal.to_string());
                 }
             }
-            row = end;
         }
         Ok(())
-    }
-
-    /// What the other version answers about some rows.
-    async fn again(&self, first: usize, end: usize) -> Result<Vec<Said>, Refusal> {
-        let inputs = self.part.inputs(&self.running.signature, first..end)?;
-        let (answer, inputs) = self.running.answer_again(inputs).await?;
-        let outputs: Vec<(usize, &domain::Tensor)> = answer
-            .outputs
-            .iter()
-            .copied()
-            .zip(&answer.tensors)
-            .collect();
-        let rows = Rows {
-            id: answer.id.into_bytes(),
-            time_us: 0,
-            rows: u32::try_from(end - first).unwrap_or(u32::MAX),
-            arm: "replay",
-            key: None,
-            caller: None,
-            request_id: None,
-            code: None,
-            spent: Spent::default(),
-            // Which class a score makes may depend on them.
-            inputs: Some(&inputs),
-            outputs: &outputs,
-            sample: domain::ledger::Share::default(),
-        };
-        answers(self.running.recorder.layout(), &rows)?.said()
     }
 
     fn compare(

@@ -5,6 +5,7 @@ use domain::Refusal;
 
 use super::{Answers, Rows, class_at};
 use crate::layout::Layout;
+use crate::quality::Scored;
 
 /// How right an answer was. What the task does not have is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,7 +26,7 @@ pub struct Judged {
     pub off_part: Option<f64>,
 }
 
-/// The answers of a batch, to be judged one by one.
+/// The answers of a batch, to be judged one by one, or told with their scores.
 pub(crate) struct Judging<'a>(Rows<'a>);
 
 impl<'a> Judging<'a> {
@@ -39,6 +40,11 @@ impl<'a> Judging<'a> {
             true => None,
             false => self.0.judged(row, truth),
         }
+    }
+
+    /// A row of a task of classes with its score; `truth` is the place of a class.
+    pub(crate) fn scored(&self, row: usize, truth: Option<f64>) -> Option<Scored> {
+        self.0.scored(row, self.0.id(row), truth)
     }
 }
 
