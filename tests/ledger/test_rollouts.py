@@ -555,3 +555,58 @@ def test_a_candidate_is_held_to_groups_that_the_model_is_not_told_of(start, tmp_
         else:
             promoted = next(it for it in ended["events"] if it["to"] == "promoting")
             assert "`fairness.selection by Sex`" in promoted["said"], promoted
+def test_a_worse_candidate_is_rolled_back_before_any_label_of_its_rows_comes(start, tmp_path):
+    rows, truths = applicants()
+    # Whoever is married is taken to be bad: most of them, and most of those are good.
+    wrong = "threshold: 0.5, by_group: {column: Marital, thresholds: {married: 0.0}}"
+    two = copy(tmp_path / "two", KEY, **{"threshold: 0.5": wrong})
+    three = copy(tmp_path / "three", KEY, **{"threshold: 0.5": "threshold: 0.49"})
+    guardrails = [
+        {"metric": "error_rate", "worse_by": "1pp"},
+        {"metric": "estimated.accuracy", "worse_by": "3pp"},
+    ]
+    spec = {"steps": ["50%"], "guardrails": guardrails, "alpha": 0.05}
+    server = start(paths=[copy(tmp_path / "one", KEY)])
+    try:
+        server.command("push", two)
+        server.command("push", three)
+        ids = server.predict_many(rows)
+
+        def refused(guardrail):
+            body = {"version": 2, "spec": {**QUICK, "guardrails": [guardrail]}}
+            got, answer = server.ask_json("POST", "/api/v1/models/credit/rollouts", body)
+            assert got in (400, 409, 422), answer
+            return answer["error"]["message"]
+
+        assert "it needs 400, and there are 0" in refused(guardrails[1])
+        assert "cannot be told of answers without labels" in refused(
+            {"metric": "estimated.recall", "worse_by": "1pp"}
+        )
+        labels = zip(ids, truths, strict=True)
+        server.label([{"prediction_id": id, "label": it} for id, it in labels])
+        begun = rollout(server, 2, **spec, hold={"min": "1h"}, deadline="1d")
+    finally:
+        # Whatever was learned by then.
+        server.kill()
+    server = start(paths=[tmp_path / "one"])
+    try:
+        with Callers(server, rows):
+            ended = over(server, begun["id"])
+        assert ended["state"] == "rolled_back", ended
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert "guardrail `estimated.accuracy` fails: " in back["said"], back
+        assert back["said"] in server.command("rollout", "show", begun["id"])
+        arms = "select count(*), count(label) from credit where arm in ('candidate', 'control')"
+        [[answered, labelled]] = server.query(arms)
+        assert answered > 100 and labelled == 0
+        # What was learned goes on in the next process.
+        begun = rollout(server, 3, **spec)
+        until(lambda: told(server, begun["id"])["state"] == "step", "the step", 60)
+    finally:
+        server.kill()
+    with start(paths=[tmp_path / "one"]) as server:
+        with Callers(server, rows):
+            ended = over(server, begun["id"])
+        assert ended["state"] == "succeeded", ended
+        [error_rate, accuracy] = ended["tests"]
+        assert accuracy["name"] == "estimated.accuracy", ended

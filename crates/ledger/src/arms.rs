@@ -26,6 +26,7 @@ use crate::attributes::Attributes;
 use crate::files::Kind;
 use crate::index::Times;
 use crate::layout::{Layout, unheard_of};
+use crate::quality::{self, Judging, Scored};
 use crate::read::{Ids, Range, Snapshot, number_of, within};
 use labelled::values_of;
 pub use labelled::{Labelled, LabelledRow};
@@ -63,6 +64,8 @@ pub struct ArmsAsked<'a> {
     pub by: &'a [String],
     /// The attributes among those. A column of that name goes before, whichever version has it.
     pub attributes: Attributes,
+    /// Whether scores are told, of the classes that were called too where there are several.
+    pub scores: bool,
 }
 
 /// What is answered.
@@ -128,6 +131,8 @@ pub struct Did {
     pub answer: Option<Answer>,
     /// Whether that called positive, where there is such a class.
     pub called_positive: Option<bool>,
+    /// The same with its score, where that is asked for and there is one.
+    pub scored: Option<Scored>,
     /// The value that its row has in each column asked for; none where it has none.
     pub groups: Vec<Option<String>>,
 }
@@ -226,7 +231,10 @@ impl Snapshot<'_> {
                 if ![asked.incumbent, asked.candidate].contains(&layout.version) {
                     continue;
                 }
-                let answers = answer_columns(&layout);
+                let mut answers = answer_columns(&layout);
+                if asked.scores {
+                    answers.extend(quality::answer_columns(&layout.meaning));
+                }
                 let answers = answers.iter().chain(asked.by).map(String::as_str);
                 let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
                 self.read(&entry, &columns, Ids::ALL, scan, |batch| {
@@ -295,6 +303,8 @@ impl Counting<'_> {
         let asked = self.asked;
         let rows = Rows::of(layout, batch)?;
         let groups = values_of(batch, asked.by, &self.attributes)?;
+        let scores = asked.scores.then(|| Judging::of(layout, batch));
+        let scores = scores.transpose()?;
         let shadow = Arm::Shadow.name();
         let mut request: Option<(u128, Unit)> = None;
         for row in 0..batch.num_rows() {
@@ -337,6 +347,7 @@ impl Counting<'_> {
                         {
                             (sum.chosen, sum.did.answer) = (hash, Some(answer));
                             sum.did.called_positive = rows.called_positive(layout, row);
+                            sum.did.scored = scores.as_ref().and_then(|it| it.scored(row, None));
                             sum.did.groups = groups.iter().map(|it| it[row].clone()).collect();
                         }
                     }
@@ -449,6 +460,7 @@ impl Sum {
                 cost: None,
                 answer: None,
                 called_positive: None,
+                scored: None,
                 groups: Vec::new(),
             },
             rows: 0,

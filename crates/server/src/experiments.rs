@@ -384,6 +384,7 @@ pub(crate) async fn start(
             columns: None,
             posted: &posted,
             latency: None,
+            labelled: 0,
         },
         retain: manifest.ledger.retain,
         person,

@@ -15,7 +15,7 @@ use domain::access::{Change, Permission, Read};
 use domain::alert::Moment;
 use domain::ledger::Mode;
 use domain::rollout::command::{Deed, Person};
-use domain::rollout::decide::{Facts, Next};
+use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::{Evidence, Role};
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
@@ -33,8 +33,10 @@ use crate::questions::sql_limits;
 use crate::running::Running;
 use crate::sharing::{Retries, loaded, now, route};
 use crate::task::Tasks;
+use learned::Learning;
 
 pub(crate) mod evidence;
+pub(crate) mod learned;
 pub(crate) mod shadow;
 
 /// How often what is measured is looked at.
@@ -175,6 +177,8 @@ struct Watched {
     kept_at: Instant,
     /// When a look was last written down.
     look_kept_at: Option<Instant>,
+    /// Where it is being learned what scores mean.
+    learning: Option<Learning>,
 }
 
 async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) {
@@ -187,6 +191,7 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
                 watch: restored(kept),
                 kept_at: Instant::now(),
                 look_kept_at: None,
+                learning: None,
             });
         }
         let live = live.values().map(|it| &it.kept);
@@ -197,6 +202,9 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
         let Some(watched) = watches.get_mut(plan.id()) else {
             continue;
         };
+        if watched.watch.waits_for_scores() {
+            learn(app, watched, plan);
+        }
         let counted = rollout.progress.counted;
         let measuring = watched.watch.look(app, &rollout, counted, now(app));
         let evidence = measuring.await;
@@ -226,6 +234,23 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
             live.history.push(looked);
             live.evidence = Some(evidence);
             live.watch = Some(watched.watch.clone());
+        }
+    }
+}
+
+/// Has it learned what scores mean, once the candidate can be asked.
+fn learn(app: &Arc<App>, watched: &mut Watched, plan: &Plan) {
+    let model = app.catalog.model(plan.model()).unwrap_or_default();
+    match &mut watched.learning {
+        None if loaded(&model, plan.candidate()) == Loaded::Ready => {
+            watched.learning = Some(Learning::begin(app, plan));
+        }
+        None => {}
+        Some(learning) => {
+            if let Some(learned) = learning.end() {
+                watched.learning = None;
+                watched.watch.learn(plan, learned);
+            }
         }
     }
 }
@@ -326,6 +351,7 @@ fn facts(app: &App, live: &Live) -> Option<Facts> {
         incumbent: loaded(&model, plan.incumbent()),
         candidate: loaded(&model, plan.candidate()),
         serving: model.serving(),
+        learned: live.watch.as_ref().is_some_and(|it| !it.waits_for_scores()),
         evidence: live.evidence.clone()?,
     })
 }
@@ -357,6 +383,8 @@ pub(crate) async fn start(
     }
     // What is not served cannot be measured.
     models::load(app, permission, &model, None).await?;
+    // What takes its time holds no other rollout up.
+    let labelled = learned::count(app, &model, &spec).await?;
     let mut live = app.rollouts.lock().await;
     let incumbent = registry.traffic(&model).await?;
     let before = match incumbent {
@@ -395,6 +423,7 @@ pub(crate) async fn start(
                 columns: columns.as_deref(),
                 posted: &posted,
                 latency,
+                labelled,
             },
             person,
             now: now(app),

@@ -50,7 +50,12 @@ pub fn trust(cohorts: &[Cohort]) -> Trust {
         .sum::<f64>()
         / count;
     let squares = cohorts.iter().map(|it| it.standard_error.powi(2));
-    let allowed = (ERRORS_MAX * squares.sum::<f64>().sqrt() / count).max(TOLERATED);
+    trust_of(mean_error, squares.sum::<f64>().sqrt() / count)
+}
+
+/// The same for a mean error and its standard error.
+pub fn trust_of(mean_error: f64, standard_error: f64) -> Trust {
+    let allowed = (ERRORS_MAX * standard_error).max(TOLERATED);
     // What is no number is not believed.
     if mean_error.abs() <= allowed {
         return Trust::Kept(mean_error);

@@ -26,6 +26,8 @@ pub struct Facts {
     pub candidate: Loaded,
     /// What is served.
     pub serving: Option<Traffic>,
+    /// Whether it was learned what scores mean, or is known that it cannot be; for plans whose tests rest on that.
+    pub learned: bool,
     /// What was measured.
     pub evidence: Evidence,
 }
@@ -91,6 +93,8 @@ pub enum Missing {
         /// Which.
         test: String,
     },
+    /// What scores mean, to tests that estimate.
+    Scores,
     /// Labels for a guardrail, or that they were waited for.
     Labels {
         /// Which.
@@ -111,6 +115,7 @@ impl fmt::Display for Missing {
             Self::Requests { got, want } => write!(f, "{got} of {want} requests"),
             Self::Keys { got, want } => write!(f, "{got} of {want} keys"),
             Self::Test { test } => write!(f, "`{test}` has not shown that it is no worse"),
+            Self::Scores => f.write_str("what scores mean, which is learned from rows with labels"),
             Self::Labels { test, until } => write!(f, "labels for `{test}`, until {until}"),
             Self::Approval => f.write_str("approval"),
             Self::Hold(hold) => write!(f, "what holds it: {}", hold.name()),
@@ -189,6 +194,8 @@ impl Rollout {
         match &self.progress.state {
             State::Pending => Ok(State::Validating),
             State::Validating if facts.candidate != Loaded::Ready => Err(None),
+            // The candidate answers for that what others were asked, which must not be in the way of those who ask it.
+            State::Validating if self.plan.tests().are_learned() && !facts.learned => Err(None),
             State::Validating => Ok(match spec.shadow {
                 ShadowSetting::Off(_) => self.step(0),
                 ShadowSetting::Sample(_) => State::Shadow(Phase::Progressing),
@@ -272,6 +279,9 @@ impl Rollout {
             missing.push(Missing::Time { until });
         }
         match (&self.progress.state, &spec.shadow) {
+            (State::Validating, _) if self.plan.tests().are_learned() => {
+                missing.push(Missing::Scores);
+            }
             (State::Shadow(_), ShadowSetting::Sample(shadow)) => {
                 let (got, want) = (evidence.shadowed, shadow.min_requests);
                 if got < want {

@@ -2,6 +2,8 @@
 //!
 //! R1. What nobody records is not tested: by name it is refused, and it is left out of what holds when nothing is said.
 //! R2. All evidence is read from the ledger: without one nothing can be tested, and so nothing is rolled out.
+//! R3. What is estimated is a mean over rows, of what each row's loss is expected to be by its score. What is no such mean
+//!     (`recall` is one over positive rows, which nobody knows before labels come) or has no score is not estimated.
 
 use std::time::Duration;
 
@@ -29,7 +31,13 @@ pub struct Recorded<'a> {
     pub posted: &'a [String],
     /// The incumbent's 99th percentile of latency; none where it has hardly answered.
     pub latency: Option<Duration>,
+    /// Rows of the incumbent that have labels and scores, with all that the candidate needs to answer them again; of more
+    /// than are learned from not all are counted.
+    pub labelled: u64,
 }
+
+/// Rows with labels that are needed to learn what scores mean: half of them teach it, and half check it.
+pub const LABELLED_MIN: u64 = 400;
 
 /// The tests of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,6 +112,12 @@ fn budget(latency: Duration) -> Span {
 }
 
 impl Tests {
+    /// Whether one of them rests on what scores mean.
+    pub fn are_learned(&self) -> bool {
+        let mut all = self.guardrails.iter().chain(&self.signals);
+        all.any(Test::is_learned)
+    }
+
     /// Refuses what cannot have been a rollout's.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if self.guardrails.is_empty() {
@@ -140,10 +154,7 @@ impl Recorded<'_> {
                     Some(_) => format!("the model's `task` has no `{}`", quality.name()),
                 })
             }
-            Measure::Estimated(_) => nobody(format!(
-                "`{metric}` is told by scores that are calibrated with labels, which a new version has none of yet; \
-                 `prediction_drift` needs no labels"
-            )),
+            Measure::Estimated(quality) => self.check_estimated(metric, *quality).or_else(nobody),
             Measure::Loss | Measure::PredictionDrift
                 if matches!(self.task, None | Some(Task::Embedding { .. })) =>
             {
@@ -180,6 +191,43 @@ impl Recorded<'_> {
     }
 }
 
+impl Recorded<'_> {
+    /// Whether a metric can be told before labels come (R3); else why not.
+    fn check_estimated(&self, metric: &Measure, quality: quality::Metric) -> Result<(), String> {
+        use quality::Metric::{Accuracy, Brier, LogLoss, Precision};
+        let (scores, is_of_several) = match self.task {
+            Some(Task::Binary { scores, .. }) => (scores.is_some(), false),
+            Some(Task::Multiclass { scores, .. }) => (scores.is_some(), true),
+            Some(Task::Regression { .. } | Task::Embedding { .. }) | None => (false, false),
+        };
+        if !matches!(quality, Accuracy | Precision | LogLoss | Brier) {
+            let name = quality.name();
+            return Err(format!(
+                "`{metric}` cannot be told of answers without labels; `estimated.accuracy`, `estimated.precision`, \
+                 `estimated.log_loss` and `estimated.brier` can, of answers with scores, and `{name}` waits for labels"
+            ));
+        }
+        if is_of_several && quality != Accuracy {
+            return Err(format!(
+                "`{metric}` is told of two classes; of several there is `estimated.accuracy`"
+            ));
+        }
+        if !scores {
+            return Err(format!(
+                "`{metric}` is told by scores; say which output has them as `task.scores`"
+            ));
+        }
+        if self.labelled < LABELLED_MIN {
+            return Err(format!(
+                "`{metric}` is learned from answers of the incumbent that have labels, and whose inputs the ledger has \
+                 whole: it needs {LABELLED_MIN}, and there are {}; post labels (`windlass label`), or leave it out",
+                self.labelled
+            ));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +251,7 @@ mod tests {
         columns: None,
         posted: &[],
         latency: Some(Duration::from_micros(12_300)),
+        labelled: 0,
     };
 
     #[test]
@@ -305,6 +354,63 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_estimated_is_refused_with_the_reason() {
+        let of = |metric: &str, task: &str, labelled: u64, want: &str| {
+            let task = self::task(task);
+            let recorded = Recorded {
+                task: Some(&task),
+                labelled,
+                ..RECORDED
+            };
+            let test =
+                format!(r#"{{"signals":[{{"metric":"estimated.{metric}","worse_by":"0.01"}}]}}"#);
+            let got = match read(&test).expect(&test).tests(&recorded) {
+                Ok(tests) => format!("learned: {}", tests.are_learned()),
+                Err(refusal) => refusal.to_string(),
+            };
+            assert!(got.contains(want), "{got}");
+        };
+        let binary = r#"{"type":"binary","positive":"bad","scores":"p"}"#;
+        for metric in ["accuracy", "precision", "log_loss", "brier"] {
+            of(metric, binary, 400, "learned: true");
+        }
+        let several = r#"{"type":"multiclass","scores":"p"}"#;
+        of("accuracy", several, 5_000, "learned: true");
+        of(
+            "brier",
+            several,
+            5_000,
+            "of several there is `estimated.accuracy`",
+        );
+        of(
+            "recall",
+            binary,
+            5_000,
+            "`rollout.signals[0].metric`: `estimated.recall` cannot be told of answers without labels; ",
+        );
+        of(
+            "mae",
+            r#"{"type":"regression"}"#,
+            5_000,
+            "`estimated.mae` cannot be told of answers without labels",
+        );
+        of(
+            "accuracy",
+            r#"{"type":"binary","label":"c"}"#,
+            5_000,
+            "is told by scores; say which output has them as `task.scores`",
+        );
+        of(
+            "accuracy",
+            binary,
+            399,
+            "it needs 400, and there are 399; post labels (`windlass label`), or leave it out",
+        );
+        let tests = read("{}").expect("it makes sense").tests(&RECORDED);
+        assert!(!tests.expect("the usual ones").are_learned());
+    }
+
+    #[test]
     fn what_nobody_records_is_refused() {
         let binary = task(r#"{"type":"binary","positive":"bad"}"#);
         let known = Recorded {
@@ -328,11 +434,6 @@ mod tests {
         );
         let mae = r#"{"metric":"estimated.mae","worse_by":"1"}"#;
         of(mae, &known, "the model's `task` has no `mae`");
-        of(
-            r#"{"metric":"estimated.accuracy","worse_by":"1pp"}"#,
-            &known,
-            "`estimated.accuracy` is told by scores that are calibrated with labels",
-        );
         let free = Recorded {
             prices: false,
             ..known.clone()

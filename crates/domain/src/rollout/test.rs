@@ -104,8 +104,8 @@ const OF_ROWS: [quality::Metric; 7] = [
 
 /// What there is, for who named what there is not.
 const KNOWN: &str = "error_rate, latency, cost_per_1k, loss, accuracy, precision, recall, log_loss, brier, mae, mape, \
-                     each of these seven as estimated.NAME, fairness.NAME, prediction_drift, disagreement and \
-                     posted.NAME";
+                     accuracy, precision, log_loss and brier as estimated.NAME too, fairness.NAME, prediction_drift, \
+                     disagreement and posted.NAME";
 
 impl FromStr for Measure {
     type Err = String;
@@ -414,6 +414,11 @@ impl Test {
     /// Whether it is told of what the candidate answers unheard.
     pub fn is_of_shadow(&self) -> bool {
         self.metric == Measure::Disagreement
+    }
+
+    /// Whether it rests on what scores mean, which is learned before the candidate answers anybody.
+    pub fn is_learned(&self) -> bool {
+        matches!(self.metric, Measure::Estimated(_))
     }
 
     /// Whether the rollout holds while there is nothing to tell it of.

@@ -34,7 +34,7 @@ fn person(who: &str, why: &str) -> Person {
 }
 
 fn binary() -> Task {
-    serde_json::from_str(r#"{"type":"binary","positive":"bad"}"#).expect("a task")
+    serde_json::from_str(r#"{"type":"binary","positive":"bad","scores":"p"}"#).expect("a task")
 }
 
 fn signature(inputs: &[(&str, DataType, usize)]) -> Signature {
@@ -74,6 +74,7 @@ fn ask(
             columns: None,
             posted: &[],
             latency: Some(std::time::Duration::from_millis(20)),
+            labelled: 400,
         },
         person: person("ann", ""),
         now: START,
@@ -115,6 +116,7 @@ impl World {
                 incumbent: Loaded::Ready,
                 candidate: Loaded::Absent,
                 serving: None,
+                learned: false,
                 evidence: Evidence::default(),
             },
             now: START,
@@ -197,6 +199,7 @@ impl World {
                 });
             }
             ["counted", "anew"] => evidence.split = None,
+            ["learned"] => self.facts.learned = true,
             [kind @ ("guardrail" | "signal"), name @ .., verdict] => {
                 let tested = tested(role(kind), &name.join(" "), verdict);
                 let tests = &mut evidence.tests;

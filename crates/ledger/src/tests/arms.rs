@@ -160,6 +160,7 @@ impl Arena {
             pairs: true,
             by: &[],
             attributes: Attributes::default(),
+            scores: true,
         }
     }
 }

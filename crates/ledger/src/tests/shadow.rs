@@ -150,6 +150,7 @@ impl Stage {
             pairs: true,
             by: &[],
             attributes: Attributes::default(),
+            scores: true,
         };
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         let arms = snapshot.arms(&asked).expect("an answer");

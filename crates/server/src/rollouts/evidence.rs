@@ -7,8 +7,10 @@
 //! R3. Only what came while candidate and control shared the traffic is compared. What the candidate answers with all of the
 //!     traffic counts where it is held to a budget.
 
+mod compared;
 mod counted;
 mod distinct;
+mod estimated;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,15 +23,18 @@ use domain::rollout::test::{Measure, Test};
 use domain::rollout::{Plan, Rollout};
 use domain::{ModelName, Refusal};
 use serde::{Deserialize, Serialize};
+use stats::estimate::compared::Scores;
 use stats::sequential::{Risks, assignment};
 
 use crate::app::App;
 use crate::attributes;
 use crate::clock::wall_ms;
 use crate::package::blocking;
+use crate::rollouts::learned::Learned;
 use crate::sharing::timeout;
 use counted::Counted;
 use distinct::{Distinct, together};
+pub(crate) use estimated::answer_of;
 
 /// How long a window is.
 pub(super) const WINDOW_US: i64 = 1_000_000;
@@ -60,6 +65,9 @@ pub(crate) struct Watch {
     split: [Distinct; 2],
     /// Guardrails and then signals, in the plan's order.
     tests: Vec<State>,
+    /// What the scores of the incumbent and the candidate mean, for tests that estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scores: Option<[Scores; 2]>,
     /// Why the last look failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<String>,
@@ -103,6 +111,14 @@ fn budgets(plan: &Plan) -> Vec<u64> {
     us.collect()
 }
 
+/// What the tests of a plan may be wrong.
+fn risks(plan: &Plan) -> Risks {
+    Risks {
+        fail: plan.alpha_each(),
+        pass: plan.spec().alpha,
+    }
+}
+
 fn us(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
@@ -133,8 +149,24 @@ impl Watch {
             shadowed: 0,
             split: [Distinct::default(), Distinct::default()],
             tests: states.collect(),
+            scores: None,
             failed: None,
         }
+    }
+
+    /// Whether tests wait for what scores mean.
+    pub(crate) fn waits_for_scores(&self) -> bool {
+        self.tests.iter().any(|it| it.counted.waits_for_scores())
+    }
+
+    /// Scores mean this, or it is never known what. What came before is not estimated.
+    pub(crate) fn learn(&mut self, plan: &Plan, learned: Result<Learned, Refusal>) {
+        let risks = risks(plan);
+        let learned = learned.map_err(|it| it.to_string());
+        for ((_, test), state) in tests(plan).zip(&mut self.tests) {
+            state.counted.learn(test, learned.as_ref(), risks);
+        }
+        self.scores = learned.ok().map(|it| it.scores);
     }
 
     /// Reads what is new and says how things are. `since` begins the counts of `keys`, `shadowed` and `split` anew whenever
@@ -289,6 +321,9 @@ impl Watch {
             self.shadowed += shadowed.filter(|it| **it >= self.since_us).count() as u64;
             for state in &mut self.tests {
                 state.counted.add(window);
+                if let Some(scores) = &self.scores {
+                    state.counted.add_scored(window, scores);
+                }
             }
         }
         for (side, unit) in &arms.came {
@@ -306,11 +341,7 @@ impl Watch {
     }
 
     fn evidence(&self, plan: &Plan) -> Evidence {
-        let alpha = plan.spec().alpha;
-        let risks = Risks {
-            fail: plan.alpha_each(),
-            pass: alpha,
-        };
+        let risks = risks(plan);
         let tested = tests(plan).zip(&self.tests).map(|((role, test), state)| {
             let why = self.failed.as_deref().or(state.counted.why_not());
             let looks = state.errors;
@@ -363,6 +394,7 @@ struct Question {
     over_us: Vec<u64>,
     by: Vec<String>,
     pairs: bool,
+    scores: bool,
 }
 
 impl Question {
@@ -387,6 +419,7 @@ impl Question {
             pairs: self.pairs,
             by: &self.by,
             attributes: self.attributes.clone(),
+            scores: self.scores,
         }
     }
 }
@@ -407,6 +440,7 @@ async fn ask<T: Send + 'static>(
         over_us: budgets(plan),
         by: columns(plan),
         pairs: tests(plan).any(|(_, it)| it.metric == Measure::Disagreement),
+        scores: plan.tests().are_learned(),
     };
     blocking(move || {
         let blameless: Vec<&str> = wire::code::callers_own().collect();

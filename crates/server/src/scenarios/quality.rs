@@ -3,24 +3,25 @@
 use super::*;
 
 /// Answers what it is given: the probabilities of both classes. The group takes no part.
-const SAID: &str = "input: x FP32 -1,2\ninput: g FP32 -1,1\noutput: y FP32 -1,2\ndoes: copy";
-const TASK: &str = "serve: {batch: {rows_max: 1000}}\n\
+pub(super) const SAID: &str =
+    "input: x FP32 -1,2\ninput: g FP32 -1,1\noutput: y FP32 -1,2\ndoes: copy";
+pub(super) const TASK: &str = "serve: {batch: {rows_max: 1000}}\n\
                     task: {type: binary, classes: [good, bad], positive: bad, scores: y}\n\
                     signature: {features: {g: [Sex]}}";
 
 /// One row: the probability of `bad`, its group, and whether it turned out to be.
 #[derive(Clone, Copy)]
-struct Row(f32, u8, bool);
+pub(super) struct Row(f32, u8, bool);
 
 impl Site {
-    async fn judged(manifest: &str) -> Self {
+    pub(super) async fn judged(manifest: &str) -> Self {
         let site = Self::open().await;
         site.serve_with("credit", SAID, manifest).await;
         site
     }
 
     /// Asks about rows, and tells what became of the first so many.
-    async fn answers(&self, request: &str, rows: &[Row], labelled: usize) {
+    pub(super) async fn answers(&self, request: &str, rows: &[Row], labelled: usize) {
         let scores: Vec<f32> = rows.iter().flat_map(|it| [1.0 - it.0, it.0]).collect();
         let groups: Vec<u8> = rows.iter().map(|it| it.1).collect();
         let count = rows.len();
@@ -63,7 +64,7 @@ impl Site {
 }
 
 /// Rows of which so many in ten are right.
-fn rows(count: usize, right: usize) -> Vec<Row> {
+pub(super) fn rows(count: usize, right: usize) -> Vec<Row> {
     let row = |index: usize| {
         let bad = index.is_multiple_of(2);
         let said = if index % 10 < right { bad } else { !bad };

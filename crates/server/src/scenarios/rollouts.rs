@@ -11,6 +11,7 @@ use domain::rollout::recorded::Recorded;
 use domain::rollout::{Plan, Rollout};
 use domain::{Elements, Tensor, Version};
 
+use super::quality::{SAID, TASK, rows};
 use super::*;
 use crate::clock::wall_ms;
 use crate::ledger::{Asked, Asker};
@@ -77,6 +78,7 @@ async fn what_was_answered_by_arms_is_evidence() {
                 columns: None,
                 posted: &[],
                 latency: None,
+                labelled: 0,
             },
             person: Person {
                 who: "ann".to_owned(),
@@ -161,5 +163,54 @@ async fn what_a_candidate_says_in_the_shadow_is_compared_with_what_callers_hear(
         .map(|it| &listed["items"][it]["shadow_percent"])
         .collect();
     assert_eq!(percents, [&Value::Null, &json!(100.0)]);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_scores_mean_is_learned_before_the_first_step_or_said_to_be_unknown() {
+    let site = Site::judged(TASK).await;
+    // The first says the same; the second knows none of the classes that labels name.
+    let others = TASK.replace("[good, bad], positive: bad", "[ok, ko], positive: ko");
+    for manifest in [format!("{TASK}\nledger: {{retain: 9d}}"), others] {
+        let pushed = site.push_with("credit", SAID, &manifest).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    }
+    let begin = async |version: u32| {
+        let start = json!({"version": version, "supersede": true, "spec": {
+            "shadow": "off", "steps": ["50%"], "signals": [],
+            "guardrails": [{"metric": "estimated.accuracy", "worse_by": "1pp"}],
+        }});
+        let path = "/api/v1/models/credit/rollouts";
+        site.call(Method::POST, path, start.to_string()).await
+    };
+    site.answers("a", &rows(300, 8), 300).await;
+    site.answers("b", &rows(300, 8), 99).await;
+    let refused = begin(2).await;
+    assert!(
+        show(&refused).contains("it needs 400, and there are 399"),
+        "{}",
+        show(&refused)
+    );
+    site.answers("c", &rows(300, 8), 300).await;
+    let path = async |version: u32| {
+        let begun = begin(version).await;
+        assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.body);
+        assert_eq!(begun.body["state"], "validating", "{}", begun.body);
+        format!(
+            "/api/v1/rollouts/{}",
+            begun.body["id"].as_str().expect("an id")
+        )
+    };
+    let learned = path(2).await;
+    let told = site.until(&learned, |it| it["state"] == "step").await;
+    assert_eq!(told["tests"][0]["verdict"], "no_data", "{told}");
+    let unknown = path(3).await;
+    let holds = |it: &Value| it["phase"] == "holding";
+    let told = site.until(&unknown, holds).await;
+    let test = &told["tests"][0];
+    assert_eq!(test["verdict"], "error", "{told}");
+    let said = test["said"].as_str().expect("a sentence");
+    let why = "it takes 400 rows with labels that both versions answered with scores; there are 0";
+    assert!(said.contains(why), "{said}");
     site.end().await;
 }

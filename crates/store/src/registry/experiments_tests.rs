@@ -32,6 +32,7 @@ async fn plan(registry: &Registry, id: &str) -> Plan {
             columns: None,
             posted: &[],
             latency: None,
+            labelled: 0,
         },
         retain: None,
         person: Person {

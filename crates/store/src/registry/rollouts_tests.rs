@@ -67,6 +67,7 @@ fn next(rollout: &Rollout, now: Moment) -> Option<Event> {
         incumbent: Loaded::Ready,
         candidate: Loaded::Ready,
         serving: Some(rollout.traffic()),
+        learned: true,
         evidence: Evidence::default(),
     };
     match rollout.next(&facts, now) {
@@ -105,6 +106,7 @@ pub(super) fn plan(id: &str) -> Plan {
         columns: None,
         posted: &[],
         latency: None,
+        labelled: 0,
     };
     Plan::restored(Parts {
         id: id.parse().expect("an id"),

@@ -27,6 +27,7 @@ const RECORDED: Recorded = Recorded {
     columns: None,
     posted: &[],
     latency: None,
+    labelled: 0,
 };
 
 fn asked(

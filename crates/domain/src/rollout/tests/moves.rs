@@ -32,6 +32,51 @@ fn a_good_candidate_gets_all_of_the_traffic_by_itself() {
 }
 
 #[test]
+fn a_candidate_answers_nobody_before_it_is_learned_what_its_scores_mean() {
+    let spec = r#"{"shadow":"off","steps":["10%"],"signals":[],"deadline":"1d","hold":{"min":"1m","min_keys":1},
+        "guardrails":[{"metric":"estimated.accuracy","worse_by":"1pp"}]}"#;
+    let waits = "
+        0s  look    => serve 3:100%, validating, load 4
+        5m  look    =>
+    ";
+    let world = check(spec, waits);
+    let missing = world.rollout.missing(&world.facts.evidence, world.now);
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        missing,
+        ["what scores mean, which is learned from rows with labels"]
+    );
+    check(
+        spec,
+        &format!(
+            "{waits}
+            6m  learned => step 1, serve 4:10% 3:80% 3:10%
+            6m  guardrail estimated.accuracy fail => rolling_back, serve 3:100%, rolled_back
+            "
+        ),
+    );
+    // It cannot be told: nobody is asked to believe it.
+    check(
+        spec,
+        &format!(
+            "{waits}
+            6m  learned => step 1, serve 4:10% 3:80% 3:10%
+            6m  guardrail estimated.accuracy error5 => step 1 holds: errors estimated.accuracy
+            24h look => rolling_back, serve 3:100%, rolled_back
+            "
+        ),
+    );
+    check(
+        spec,
+        &format!("{waits} 24h look => rolling_back, rolled_back"),
+    );
+    check(
+        spec,
+        &format!("{waits} 6m ann aborts => rolling_back, aborted"),
+    );
+}
+
+#[test]
 fn a_guardrail_that_fails_rolls_back_from_wherever_it_is() {
     begun("2m guardrail error_rate fail => rolling_back, serve 3:100%, rolled_back");
     // Also while it holds, and while it bakes.

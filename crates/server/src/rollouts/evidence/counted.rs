@@ -7,15 +7,17 @@ use domain::monitor::{fairness, quality};
 use domain::rollout::evidence::{Figure, Interval, Role, Tested, Verdict};
 use domain::rollout::test::{Better, Demand, Margin, Measure, Test};
 use serde::{Deserialize, Serialize};
+use stats::estimate::compared::Scores;
 use stats::sequential::divergence::Cell;
 use stats::sequential::gaps::{self, Group};
-use stats::sequential::means::{Means, Values};
 use stats::sequential::proportion::{self, Tally};
 use stats::sequential::rates::Rates;
 use stats::sequential::{self, Reading, Risks, Seen, divergence};
 
-/// Units of both arms at which the interval of a mean is narrowest.
-const PLANNED: u64 = 5_000;
+use super::compared::Compared;
+use super::estimated::{Expected, loss_of};
+use crate::rollouts::learned::Learned;
+
 /// Numbers of the control by which the bins of a distribution are set. They are not counted.
 const FIRST: usize = 200;
 /// Bins of numbers.
@@ -39,6 +41,8 @@ pub(super) enum Counted {
     Answers(Answers),
     /// Rates of groups in both arms.
     Gaps(Gaps),
+    /// What losses of both arms are expected to be.
+    Estimated(Expected),
     /// What cannot be counted.
     Not { why: String },
 }
@@ -84,67 +88,6 @@ impl Number {
             Self::Brier => judged.brier,
             Self::Off => judged.off,
             Self::OffPart => judged.off_part,
-        }
-    }
-}
-
-/// Two means.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Compared {
-    means: Means,
-    /// Where the margin is a part of what the control has: the same without it, to be shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    plain: Option<Means>,
-    /// The margin is so great a part of what the control has.
-    part: f64,
-}
-
-impl Compared {
-    fn new(margin: Margin) -> Self {
-        match margin {
-            Margin::Absolute(size) => Self {
-                means: Means::new(size, PLANNED),
-                plain: None,
-                part: 0.0,
-            },
-            Margin::Relative(part) => Self {
-                means: Means::new(0.0, PLANNED),
-                plain: Some(Means::new(0.0, PLANNED)),
-                part,
-            },
-        }
-    }
-
-    /// A number; the less the better.
-    fn add(&mut self, side: Side, value: f64) {
-        let arm = |means: &mut Means, value: f64| {
-            let values: &mut Values = match side {
-                Side::Candidate => &mut means.candidate,
-                Side::Control => &mut means.control,
-                Side::After => return,
-            };
-            values.add(value);
-        };
-        let raised = match side {
-            Side::Control => value + self.part * value.abs(),
-            Side::Candidate | Side::After => value,
-        };
-        arm(&mut self.means, raised);
-        if let Some(plain) = &mut self.plain {
-            arm(plain, value);
-        }
-    }
-
-    fn read(&self, risks: Risks) -> Reading {
-        let read = self.means.read(risks);
-        let Some(plain) = &self.plain else {
-            return read;
-        };
-        let shown = plain.read(risks);
-        Reading {
-            control: shown.control,
-            difference: shown.difference,
-            ..read
         }
     }
 }
@@ -343,7 +286,14 @@ impl Counted {
                 };
             }
             Measure::Posted(_) => return Self::means(test, demand, Number::Posted),
-            Measure::Estimated(_) => return Self::not(test),
+            Measure::Estimated(metric) => {
+                return match (loss_of(*metric), demand) {
+                    (Some(of), Demand::NoWorse(margin)) => {
+                        Self::Estimated(Expected::new(of, margin))
+                    }
+                    _ => Self::not(test),
+                };
+            }
         };
         match demand {
             Demand::NoWorse(Margin::Absolute(margin)) => Self::Rates {
@@ -381,11 +331,33 @@ impl Counted {
             Self::Gaps(gaps) if gaps.too_many => Some(
                 "the column of its groups has more than 20 values, so that it tells no groups apart",
             ),
+            Self::Estimated(expected) => expected.why_not(),
             Self::Rates { .. }
             | Self::Share { .. }
             | Self::Means { .. }
             | Self::Answers(_)
             | Self::Gaps(_) => None,
+        }
+    }
+
+    /// Whether it waits for what scores mean.
+    pub(super) fn waits_for_scores(&self) -> bool {
+        matches!(self, Self::Estimated(it) if it.waits())
+    }
+
+    /// Where it waited for it: scores mean this, or why that is not known.
+    pub(super) fn learn(&mut self, test: &Test, learned: Result<&Learned, &String>, risks: Risks) {
+        if let Self::Estimated(expected) = self {
+            expected.learn(test, learned, risks);
+        }
+    }
+
+    /// Counts what the answers of a window are expected to be worth.
+    pub(super) fn add_scored(&mut self, window: &ArmsWindow, scores: &[Scores; 2]) {
+        if let Self::Estimated(expected) = self {
+            for (side, did) in &window.sides {
+                expected.add(*side, did, scores);
+            }
         }
     }
 
@@ -441,7 +413,7 @@ impl Counted {
                     }
                 }
             }
-            Self::Means { .. } | Self::Gaps(_) | Self::Not { .. } => {}
+            Self::Means { .. } | Self::Gaps(_) | Self::Estimated(_) | Self::Not { .. } => {}
         }
     }
 
@@ -472,6 +444,7 @@ impl Counted {
             | Self::Share { .. }
             | Self::Answers(_)
             | Self::Gaps(_)
+            | Self::Estimated(_)
             | Self::Not { .. } => {}
         }
     }
@@ -503,6 +476,7 @@ impl Counted {
             Self::Means { means, .. } => Some(means.read(risks)),
             Self::Answers(answers) => Some(answers.read(most, risks)),
             Self::Gaps(gaps) => Some(gaps.read(risks)),
+            Self::Estimated(expected) => Some(expected.read(risks)),
             Self::Not { .. } => None,
         };
         tested(test, read)

@@ -10,6 +10,8 @@ use stats::random::Random;
 
 use super::*;
 
+mod estimated;
+
 const START: Moment = Moment(1_795_521_600_000);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,7 @@ fn plan(tests: &str) -> Plan {
             columns: None,
             posted: &["revenue".to_owned(), "hours".to_owned()],
             latency: Some(Duration::from_millis(20)),
+            labelled: 400,
         },
         person: Person {
             who: "ann".to_owned(),
