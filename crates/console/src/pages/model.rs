@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, Query};
 use axum::response::Response;
+use domain::manifest::Span;
 use serde::Deserialize;
 use serde_json::Value;
 use wire::api::alerts::AlertRecord;
@@ -39,6 +40,8 @@ const RANGES: [(&str, &str); 6] = [
 ];
 /// The one that is shown when none is asked for.
 const USUAL: usize = 1;
+/// The shortest that is shown of a young model.
+const SPAN_MIN_S: f64 = 60.0;
 
 impl RangeQuery {
     /// The span by which points are told; about a hundred of them.
@@ -75,6 +78,19 @@ impl RangeQuery {
         let from = read(self.from()).unwrap_or(now_us - 3_600_000_000);
         let to = self.to.as_deref().and_then(read).unwrap_or(now_us);
         (seconds(from), seconds(to))
+    }
+
+    /// The same of a model's page: what is said as a length of time begins no earlier than the span in which the model
+    /// did, so that what there is of a young one is not at the edge.
+    fn ends_of(&self, created_ms: i64, now_ms: i64) -> (f64, f64) {
+        let (from, to) = self.ends(now_ms);
+        let every: Result<Span, _> = self.every().parse();
+        let every_ms = every.map_or(1, |it| it.0.as_millis().max(1) as i64);
+        let created = (created_ms - created_ms.rem_euclid(every_ms)) as f64 / 1000.0;
+        match self.from {
+            Some(_) => (from, to),
+            None => (from.max(created.min(to - SPAN_MIN_S)), to),
+        }
     }
 
     fn on(&self, address: Address) -> Address {
@@ -163,7 +179,7 @@ pub(crate) async fn page(
             ask.get::<PageRecord<AlertRecord>>(alerts),
         );
         let ((model, at_ms), detail) = (model?, detail?);
-        let ends = range.ends(at_ms);
+        let ends = range.ends_of(detail.model.created_ms, at_ms);
         let mut happened = happened(&events?.items, &alerts?.items);
         happened.retain(|it| (ends.0..=ends.1).contains(&(it.at_ms as f64 / 1000.0)));
         let marks: Vec<Mark> = happened
@@ -288,4 +304,35 @@ pub(crate) async fn why(
 
 fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_young_model_fills_its_axis_and_what_is_asked_for_is_shown() {
+        let now_ms = 10 * 86_400_000;
+        let to = now_ms as f64 / 1000.0;
+        let of = |last: &str, age_s: i64| {
+            let range = RangeQuery {
+                last: Some(last.to_owned()),
+                ..RangeQuery::default()
+            };
+            let (from, end) = range.ends_of(now_ms - age_s * 1000, now_ms);
+            assert_eq!(end, to);
+            to - from
+        };
+        assert_eq!(of("15m", 90), 90.0);
+        // From the beginning of a span on, as its point stands there.
+        assert_eq!(of("15m", 95), 100.0);
+        assert_eq!(of("1h", 95), 120.0);
+        assert_eq!(of("15m", 3), SPAN_MIN_S);
+        assert_eq!(of("15m", 100_000), 900.0);
+        let range = RangeQuery {
+            from: Some("1h".to_owned()),
+            ..RangeQuery::default()
+        };
+        assert_eq!(range.ends_of(now_ms - 90_000, now_ms), (to - 3600.0, to));
+    }
 }
