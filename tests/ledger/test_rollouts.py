@@ -555,6 +555,9 @@ def test_a_candidate_is_held_to_groups_that_the_model_is_not_told_of(start, tmp_
         else:
             promoted = next(it for it in ended["events"] if it["to"] == "promoting")
             assert "`fairness.selection by Sex`" in promoted["said"], promoted
+
+
+@pytest.mark.timeout(400)
 def test_a_worse_candidate_is_rolled_back_before_any_label_of_its_rows_comes(start, tmp_path):
     rows, truths = applicants()
     # Whoever is married is taken to be bad: most of them, and most of those are good.

@@ -374,6 +374,8 @@ pub(crate) async fn start(
     let record = registry.version(&model, version).await?;
     let manifest = store::format::parse_manifest(&record.manifest)?;
     let spec = merged(&manifest.rollout, spec)?;
+    // What takes its time holds no other rollout up, and what it refuses ends none.
+    let labelled = learned::count(app, &model, &spec).await?;
     if supersede {
         let deed = Deed::Supersede { by: version };
         let mut live = app.rollouts.lock().await;
@@ -383,8 +385,6 @@ pub(crate) async fn start(
     }
     // What is not served cannot be measured.
     models::load(app, permission, &model, None).await?;
-    // What takes its time holds no other rollout up.
-    let labelled = learned::count(app, &model, &spec).await?;
     let mut live = app.rollouts.lock().await;
     let incumbent = registry.traffic(&model).await?;
     let before = match incumbent {

@@ -309,6 +309,12 @@ impl Truths {
         })
     }
 
+    /// From here on labels are read as this says, of no window yet.
+    pub(crate) fn read_as(&mut self, meaning: &Meaning) {
+        self.meaning = meaning.clone();
+        self.by_id.clear();
+    }
+
     /// From here on of this window of ids.
     pub(crate) fn turn_to(
         &mut self,

@@ -30,6 +30,8 @@ pub struct LabelledAsked<'a> {
     pub rows_max: usize,
     /// How many are looked at, about.
     pub read_max: usize,
+    /// The memory that they may take, about.
+    pub bytes_max: usize,
 }
 
 /// Rows of one layout, each with what turned out to be true.
@@ -50,18 +52,21 @@ impl Snapshot<'_> {
     /// Reads the newest rows that have labels; those of each part are ascending. Blocks for as long as it takes.
     pub fn labelled(&self, asked: &LabelledAsked<'_>) -> Result<Vec<LabelledRows>, Refusal> {
         let log = self.of_log(asked.model)?;
-        let (mut looked_at, mut kept) = (0, 0);
+        let (mut looked_at, mut kept, mut bytes) = (0, 0, 0);
         let mut sources = Vec::new();
+        // Labels that name no prediction's id are read once, however many sources there are.
+        let mut truths = Truths::none(self, asked.model, &Meaning::None, &log.labels)?;
         for unsealed in &log.rows {
             if unsealed.layout.version != asked.version {
                 continue;
             }
             let batch = within(&unsealed.batch, Ids::ALL, asked.range)?;
             let mut source = Source::of(&unsealed.layout);
-            let mut truths = Truths::none(self, asked.model, &source.layout.meaning, &log.labels)?;
+            truths.read_as(&source.layout.meaning);
             looked_at += batch.num_rows();
             source.take(self, asked, &batch, (&mut truths, &log.labels))?;
             kept += source.rows();
+            bytes += source.bytes();
             sources.push(source);
         }
         let mut files = self.files(Kind::Predictions, asked.model, asked.range);
@@ -71,18 +76,20 @@ impl Snapshot<'_> {
             if layout.version != asked.version {
                 continue;
             }
-            if kept >= asked.rows_max || looked_at >= asked.read_max {
+            let is_enough = kept >= asked.rows_max || bytes >= asked.bytes_max;
+            if is_enough || looked_at >= asked.read_max {
                 break;
             }
             let schema = layout.schema();
             let columns = names(&schema);
             let mut source = Source::of(&layout);
-            let mut truths = Truths::none(self, asked.model, &layout.meaning, &log.labels)?;
+            truths.read_as(&layout.meaning);
             self.read(&entry, &columns, Ids::ALL, asked.range, |batch| {
                 looked_at += batch.num_rows();
                 source.take(self, asked, &batch, (&mut truths, &log.labels))
             })?;
             kept += source.rows();
+            bytes += source.bytes();
             sources.push(source);
         }
         newest(sources, asked.rows_max)
@@ -99,6 +106,11 @@ impl Source {
 
     fn rows(&self) -> usize {
         self.batches.iter().map(|it| it.1.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        let batches = self.batches.iter();
+        batches.map(|it| it.0.get_array_memory_size()).sum()
     }
 
     /// Keeps what is wanted of a batch (R2), and no more batches than that takes (R1).
@@ -139,7 +151,10 @@ impl Source {
         let batch = filter_record_batch(&batch, &labelled).map_err(failed)?;
         self.batches
             .push((batch, found.into_iter().flatten().collect()));
-        while self.batches.len() > 1 && self.rows() - self.batches[0].1.len() >= asked.rows_max {
+        let is_enough = |it: &Self| {
+            it.rows() - it.batches[0].1.len() >= asked.rows_max || it.bytes() > asked.bytes_max
+        };
+        while self.batches.len() > 1 && is_enough(self) {
             self.batches.remove(0);
         }
         Ok(())
@@ -180,10 +195,12 @@ impl Recorded {
     /// The place that a class of these rows has among those of others; none where they do not have it. A number is the
     /// same everywhere.
     pub fn place_in(&self, other: &Self, truth: f64) -> Option<f64> {
-        let classes = |it: &Self| match &it.layout.meaning {
-            Meaning::Classes { classes, .. } => Some(classes.clone()),
-            Meaning::Value { .. } | Meaning::None => None,
-        };
+        fn classes(rows: &Recorded) -> Option<&[String]> {
+            match &rows.layout.meaning {
+                Meaning::Classes { classes, .. } => Some(classes),
+                Meaning::Value { .. } | Meaning::None => None,
+            }
+        }
         let (Some(ours), Some(others)) = (classes(self), classes(other)) else {
             return Some(truth);
         };

@@ -13,6 +13,7 @@ fn labelled(site: &Site, version: u32, to_us: i64, rows_max: usize) -> Vec<Label
         },
         rows_max,
         read_max: 100_000,
+        bytes_max: usize::MAX,
     };
     snapshot.labelled(&asked).expect("rows")
 }

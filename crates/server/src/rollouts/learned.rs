@@ -32,11 +32,15 @@ use crate::running::Running;
 const ROWS_MAX: usize = 5_000;
 /// Rows among which they are looked for, about.
 const READ_MAX: usize = 500_000;
+/// The memory that they may take, about.
+const BYTES_MAX: usize = 256 << 20;
 /// For how long the candidate is asked for them.
 const ANSWERING_MAX: Duration = Duration::from_secs(120);
 
-/// How often it is tried while places for questions, or the candidate, are not to be had.
+/// How often it is tried while places for questions, or the candidate, are not to be had, and how long it waits where
+/// nobody says.
 const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What was learned.
 pub(crate) struct Learned {
@@ -55,13 +59,14 @@ pub(super) struct Learning(oneshot::Receiver<Result<Learned, Refusal>>);
 
 impl Learning {
     pub(super) fn begin(app: &Arc<App>, plan: &Plan) -> Self {
-        let (tell, told) = oneshot::channel();
+        let (mut tell, told) = oneshot::channel();
         let (held, plan, stopping) = (Arc::clone(app), plan.clone(), app.tasks.stopping());
         app.tasks.start("what scores mean", async move {
             tokio::select! {
                 biased;
                 () = stopping => {}
                 // A rollout that is over needs it no more.
+                () = tell.closed() => {}
                 learned = learn_when_it_can(&held, &plan) => drop(tell.send(learned)),
             }
         });
@@ -80,7 +85,7 @@ impl Learning {
     }
 }
 
-/// The rows from which it could be learned what scores mean, as many as are learned from; none where no test wants that.
+/// The rows from which it could be learned what scores mean, where those are few; none where no test wants that.
 pub(super) async fn count(app: &App, model: &ModelName, spec: &Spec) -> Result<u64, Refusal> {
     let tests = [&spec.guardrails, &spec.signals];
     let mut tests = tests.into_iter().flatten().flatten();
@@ -88,7 +93,9 @@ pub(super) async fn count(app: &App, model: &ModelName, spec: &Spec) -> Result<u
     let Some(incumbent) = incumbent.filter(|_| tests.any(Test::is_learned)) else {
         return Ok(0);
     };
-    let parts = rows(app, model, incumbent, wall_ms()).await?;
+    // It is asked whether they are enough: some more, as not every row has scores.
+    let enough = 2 * LABELLED_MIN as usize;
+    let parts = rows(app, model, incumbent, wall_ms(), enough).await?;
     let mut count = 0;
     for part in &parts {
         count += told(part)?.len() as u64;
@@ -101,6 +108,7 @@ async fn rows(
     model: &ModelName,
     incumbent: Version,
     before_ms: i64,
+    rows_max: usize,
 ) -> Result<Vec<LabelledRows>, Refusal> {
     let (ledger, model) = (Arc::clone(&app.keeper.ledger), model.clone());
     let reading = move || {
@@ -111,8 +119,9 @@ async fn rows(
                 from_us: i64::MIN,
                 to_us: before_ms.saturating_mul(1000),
             },
-            rows_max: ROWS_MAX,
+            rows_max,
             read_max: READ_MAX,
+            bytes_max: BYTES_MAX,
         })
     };
     app.questions.compute(LOOK_MAX, reading).await
@@ -135,8 +144,8 @@ fn told(part: &LabelledRows) -> Result<Vec<(usize, Labelled)>, Refusal> {
 async fn learn_when_it_can(app: &App, plan: &Plan) -> Result<Learned, Refusal> {
     for _ in 1..TRIES {
         match learn(app, plan).await {
-            Err(refusal) => match wire::code::code(&refusal).retry_after_s {
-                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
+            Err(refusal) => match pause(&refusal) {
+                Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(refusal),
             },
             learned => return learned,
@@ -145,31 +154,34 @@ async fn learn_when_it_can(app: &App, plan: &Plan) -> Result<Learned, Refusal> {
     learn(app, plan).await
 }
 
+/// How long to wait where something is only busy.
+fn pause(refusal: &Refusal) -> Option<Duration> {
+    match refusal {
+        // Other questions had all places.
+        Refusal::QueryTimeout { .. } => Some(PAUSE),
+        other => wire::code::code(other)
+            .retry_after_s
+            .map(|it| Duration::from_secs(it.into())),
+    }
+}
+
 async fn learn(app: &App, plan: &Plan) -> Result<Learned, Refusal> {
     let model = app.catalog.model(plan.model()).unwrap_or_default();
     let candidate = model.ready.get(&plan.candidate()).cloned();
     let candidate = candidate.ok_or_else(|| Refusal::NotReady {
         reference: format!("{}:{}", plan.model(), plan.candidate()),
-        state: "it was, a moment ago".to_owned(),
+        state: "no longer loaded; abort the rollout and start it again".to_owned(),
     })?;
-    let parts = rows(app, plan.model(), plan.incumbent(), plan.started().0).await?;
-    let Answered {
-        mut pairs,
-        failed,
-        failure,
-    } = answered(&candidate, &parts).await?;
-    let versions = [plan.incumbent(), plan.candidate()];
-    if (pairs.len() as u64) < LABELLED_MIN {
-        let of_them = failure.map_or_else(String::new, |it| {
-            format!(", and {failed} more that the candidate did not answer: {it}")
-        });
+    let (model, incumbent) = (plan.model(), plan.incumbent());
+    let parts = rows(app, model, incumbent, plan.started().0, ROWS_MAX).await?;
+    let answered = answered(&candidate, &parts).await?;
+    let versions = [incumbent, plan.candidate()];
+    if (answered.pairs.len() as u64) < LABELLED_MIN {
         return Err(Refusal::InvalidQuery {
-            why: format!(
-                "it takes {LABELLED_MIN} rows with labels that both versions answered with scores; there are {}{of_them}",
-                pairs.len()
-            ),
+            why: answered.too_few(),
         });
     }
+    let mut pairs = answered.pairs;
     let fitting = move || {
         pairs.sort_unstable_by_key(|it| it.0);
         let half = pairs.len() / 2;
@@ -190,9 +202,45 @@ async fn learn(app: &App, plan: &Plan) -> Result<Learned, Refusal> {
 #[derive(Default)]
 struct Answered {
     pairs: Vec<(PredictionId, [Labelled; 2])>,
+    /// Those that it answered without a score.
+    unscored: usize,
     failed: usize,
     failure: Option<Refusal>,
+    /// Whether its time was over before it was asked for all.
+    ran_out: bool,
 }
+
+impl Answered {
+    fn too_few(&self) -> String {
+        let Self {
+            pairs,
+            unscored,
+            failed,
+            failure,
+            ran_out,
+        } = self;
+        let mut why = format!(
+            "it takes {LABELLED_MIN} rows with labels that both versions answered with scores; there are {}",
+            pairs.len()
+        );
+        if *unscored > 0 {
+            why += &format!(", and {unscored} that the candidate answered without");
+        }
+        if let Some(failure) = failure {
+            why += &format!(", and {failed} that the candidate did not answer: {failure}");
+        }
+        if *ran_out {
+            let seconds = ANSWERING_MAX.as_secs();
+            why += &format!(
+                ", then {seconds} s were over; start it again when the machine is less busy"
+            );
+        }
+        why
+    }
+}
+
+/// The place of a class that a version does not have: none that it calls is it.
+const NO_CLASS: f64 = u32::MAX as f64;
 
 async fn answered(candidate: &Running, parts: &[LabelledRows]) -> Result<Answered, Refusal> {
     let mut all = Answered::default();
@@ -204,32 +252,39 @@ async fn answered(candidate: &Running, parts: &[LabelledRows]) -> Result<Answere
             before[row] = Some(labelled);
         }
         for request in requests(candidate, &part.rows) {
-            if Instant::now() >= end {
-                // What came is as good as any.
-                return Ok(all);
-            }
-            let answers = match again(candidate, &part.rows, request.clone()).await {
-                Ok(answers) => answers,
-                Err(refusal) => {
-                    all.failed += request.len();
-                    all.failure.get_or_insert(refusal);
-                    continue;
+            let answers = loop {
+                if Instant::now() >= end {
+                    // What came is as good as any.
+                    all.ran_out = true;
+                    return Ok(all);
+                }
+                match again(candidate, &part.rows, request.clone()).await {
+                    Ok(answers) => break Some(answers),
+                    Err(refusal) => match pause(&refusal) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => {
+                            all.failed += request.len();
+                            all.failure.get_or_insert(refusal);
+                            break None;
+                        }
+                    },
                 }
             };
-            let truths: Vec<Option<f64>> = part.truths[request.clone()]
-                .iter()
-                .map(|it| part.rows.place_in(&answers, *it))
+            let Some(answers) = answers else { continue };
+            let truths = part.truths[request.clone()].iter();
+            let truths: Vec<Option<f64>> = truths
+                .map(|it| Some(part.rows.place_in(&answers, *it).unwrap_or(NO_CLASS)))
                 .collect();
             for (row, after) in request.zip(answers.scored(&truths)?) {
-                let Some((before, after)) = before[row].zip(after) else {
-                    continue;
-                };
-                let Some(positive) = after.positive else {
-                    continue;
-                };
-                let answer = answer_of(&after);
-                let after = Labelled { answer, positive };
-                all.pairs.push((ids[row], [before, after]));
+                let Some(before) = before[row] else { continue };
+                let after = after.and_then(|it| {
+                    let (answer, positive) = (answer_of(&it), it.positive?);
+                    Some(Labelled { answer, positive })
+                });
+                match after {
+                    Some(after) => all.pairs.push((ids[row], [before, after])),
+                    None => all.unscored += 1,
+                }
             }
         }
     }

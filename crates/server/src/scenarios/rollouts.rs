@@ -169,10 +169,14 @@ async fn what_a_candidate_says_in_the_shadow_is_compared_with_what_callers_hear(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_scores_mean_is_learned_before_the_first_step_or_said_to_be_unknown() {
     let site = Site::judged(TASK).await;
-    // The first says the same; the second knows none of the classes that labels name.
+    // The first says the same; the second knows none of the classes that labels name, so that it is always wrong; the
+    // third cannot answer.
     let others = TASK.replace("[good, bad], positive: bad", "[ok, ko], positive: ko");
-    for manifest in [format!("{TASK}\nledger: {{retain: 9d}}"), others] {
-        let pushed = site.push_with("credit", SAID, &manifest).await;
+    let fails = SAID.replace("does: copy", "does: fail today");
+    assert_ne!(fails, SAID);
+    let same = format!("{TASK}\nledger: {{retain: 9d}}");
+    for (model, manifest) in [(SAID, &same), (SAID, &others), (&fails, &same)] {
+        let pushed = site.push_with("credit", model, manifest).await;
         assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
     }
     let begin = async |version: u32| {
@@ -201,16 +205,19 @@ async fn what_scores_mean_is_learned_before_the_first_step_or_said_to_be_unknown
             begun.body["id"].as_str().expect("an id")
         )
     };
-    let learned = path(2).await;
-    let told = site.until(&learned, |it| it["state"] == "step").await;
-    assert_eq!(told["tests"][0]["verdict"], "no_data", "{told}");
-    let unknown = path(3).await;
+    for version in [2, 3] {
+        let learned = path(version).await;
+        let told = site.until(&learned, |it| it["state"] == "step").await;
+        assert_eq!(told["tests"][0]["verdict"], "no_data", "{told}");
+    }
+    let unknown = path(4).await;
     let holds = |it: &Value| it["phase"] == "holding";
     let told = site.until(&unknown, holds).await;
     let test = &told["tests"][0];
     assert_eq!(test["verdict"], "error", "{told}");
     let said = test["said"].as_str().expect("a sentence");
-    let why = "it takes 400 rows with labels that both versions answered with scores; there are 0";
-    assert!(said.contains(why), "{said}");
+    let why = "it takes 400 rows with labels that both versions answered with scores; there are 0, and 699 that the candidate \
+               did not answer: ";
+    assert!(said.contains(why) && said.contains("today"), "{said}");
     site.end().await;
 }

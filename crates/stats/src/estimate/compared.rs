@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{self, Calibration};
+use super::isotonic::{Isotonic, Point};
 use crate::sum::Sum;
 
 /// What of an answer is less the better.
@@ -97,7 +98,7 @@ impl Scores {
                     positive: it.positive,
                 })
                 .collect();
-            Calibration::fit(&rows)
+            calibrated(&rows)
         };
         Self {
             called: fit(true),
@@ -121,6 +122,32 @@ impl Scores {
     pub fn expected(&self, loss: Loss, answer: Answer) -> Option<f64> {
         loss.of(answer, self.probability(answer)?)
     }
+}
+
+/// Scores stay what they are only where they can be probabilities and rows of both kinds bore that out. Else rows of one
+/// kind, or very few, tell a share (Jeffreys' estimate), and all others an order.
+fn calibrated(rows: &[calibration::Row]) -> Calibration {
+    let fitted = Calibration::fit(rows);
+    let finite = || rows.iter().filter(|it| it.score.is_finite());
+    let (count, positive) = (finite().count(), finite().filter(|it| it.positive).count());
+    if fitted != Calibration::Unchanged || count == 0 {
+        return fitted;
+    }
+    let is_one_kind = count < 4 || positive == 0 || positive == count;
+    if !is_one_kind && finite().all(|it| (0.0..=1.0).contains(&it.score)) {
+        return fitted;
+    }
+    let points = if is_one_kind {
+        let y = (positive as f64 + 0.5) / (count as f64 + 1.0);
+        vec![Point { x: 0.0, y }]
+    } else {
+        let point = |it: &calibration::Row| Point {
+            x: it.score,
+            y: f64::from(u8::from(it.positive)),
+        };
+        finite().map(point).collect()
+    };
+    Isotonic::fit(points).map_or(fitted, Calibration::Isotonic)
 }
 
 /// What labels said of a version's estimates.
@@ -242,6 +269,41 @@ mod tests {
             score,
             called: score >= 0.5,
         }
+    }
+
+    #[test]
+    fn rows_of_one_kind_tell_a_share_and_scores_that_are_no_shares_an_order() {
+        let rows = |score: fn(u32) -> f64, positive: fn(u32) -> bool| -> Vec<Labelled> {
+            let of = |at: u32| Labelled {
+                answer: Answer {
+                    score: score(at),
+                    called: at % 2 == 0,
+                },
+                positive: positive(at),
+            };
+            (0..400).map(of).collect()
+        };
+        let answer = |score: f64, called: bool| Answer { score, called };
+        // Whatever is called positive is negative, and the other way round.
+        let turned = Scores::fit(&rows(|at| f64::from(1 - at % 2), |at| at % 2 == 1));
+        let wrong = |it: Answer| turned.expected(Loss::Wrong, it).expect("a loss");
+        assert!((0.99..1.0).contains(&wrong(answer(1.0, true))));
+        assert!((0.99..1.0).contains(&wrong(answer(0.0, false))));
+        // Of logits, too; and where no positive one is above a negative one, by what they show.
+        let logits = Scores::fit(&rows(|at| f64::from(at % 2) * -7.0 + 3.5, |at| at % 2 == 0));
+        assert!(
+            logits
+                .probability(answer(3.2, true))
+                .is_some_and(|it| it > 0.99)
+        );
+        let order = Scores::fit(&rows(|at| f64::from(at), |at| at >= 200));
+        for called in [true, false] {
+            assert_eq!(order.probability(answer(20.0, called)), Some(0.0));
+            assert_eq!(order.probability(answer(380.0, called)), Some(1.0));
+        }
+        // Nothing was learned of what nobody was called.
+        let none = Scores::fit(&rows(|_| 0.7, |_| true)[..1]);
+        assert_eq!(none.probability(answer(0.3, false)), Some(0.3));
     }
 
     #[test]

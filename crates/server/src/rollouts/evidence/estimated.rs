@@ -4,7 +4,8 @@
 //!     before the rollout's first step.
 //! R2. It is believed as far as other labels bore it out. By how much the difference of two estimates may be off, as those
 //!     labels tell, nothing is said: what fails is worse by the margin and that, and what passes is better than the margin
-//!     by that. Where a version's own estimate was off by more than chance explains, nothing is said at all.
+//!     by that. Where a version's own estimate was off by more than chance explains, nothing is said at all. What none of
+//!     `n` rows showed may yet be in a share of `-ln(risk) / n` of all: losses from 0 to 1 may be off by no less.
 //! R3. Calibrated losses may be all alike, or all but a few: so a mean has a least error, of the order of one by the number
 //!     of rows, as the bounds of means from 0 to 1 have it that hold for any number of them (`stats::sequential::bounded`).
 //! R4. Half of the risk is that of the labels' sample, and half that of the rows which are counted.
@@ -115,9 +116,14 @@ impl Expected {
                 };
             }
         }
-        let quantile = normal_quantile(1.0 - risks.fail / 2.0);
+        let by_chance = normal_quantile(1.0 - risks.fail / 2.0) * compared.standard_error;
+        let rows = compared.versions.iter().map(|it| it.rows).min();
+        let unseen = match rows {
+            Some(rows) if self.of.is_share() => (2.0 / risks.fail).ln() / rows as f64,
+            _ => 0.0,
+        };
         Basis::Kept {
-            slack: compared.bias.abs() + quantile * compared.standard_error,
+            slack: compared.bias.abs() + by_chance.max(unseen),
         }
     }
 
