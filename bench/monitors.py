@@ -7,10 +7,8 @@ features in one process.
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request

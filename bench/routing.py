@@ -9,12 +9,9 @@ ledger says when it answered last.
 import argparse
 import contextlib
 import http.client
-import json
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -118,8 +115,10 @@ def rollout(served, step):
     """Two versions share the traffic for as long as it is entered."""
     roll_out(served, 2, held(step))
     until(lambda: live(served)["state"] == "step", "the step")
-    yield
-    served.call("POST", f"/api/v1/rollouts/{live(served)['id']}/abort", {"why": "measured"})
+    try:
+        yield
+    finally:
+        served.call("POST", f"/api/v1/rollouts/{live(served)['id']}/abort", {"why": "measured"})
 
 
 def roll_out(served, version, spec):

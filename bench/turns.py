@@ -79,12 +79,18 @@ class Served:
         self.variants, self.more = variants, more
 
     def __enter__(self):
+        # What was entered is left again where a later step fails.
+        with contextlib.ExitStack() as entered:
+            self.start(entered)
+            self.entered = entered.pop_all()
+        return self
+
+    def start(self, entered):
         import bodies
         import servers
         import wrk
 
-        self.temporary = servers.scratch_folder()
-        scratch = Path(self.temporary.__enter__())
+        scratch = Path(entered.enter_context(servers.scratch_folder()))
         self.asked = [bodies.body("v2", row) for row in bodies.rows(self.work)]
         self.path = servers.V2.format(model=self.work.folder)
         self.script = wrk.prepare(scratch / "bodies", self.path, self.asked)
@@ -100,8 +106,8 @@ class Served:
             server, self.tools, self.work, folders[0], self.port, 0, inner
         )
         self.data = inner / "data"
-        self.running = servers.Running([*command, *self.more], environment, self.core, inner)
-        self.running.__enter__()
+        running = servers.Running([*command, *self.more], environment, self.core, inner)
+        self.running = entered.enter_context(running)
         self.running.first_answer(self.port, self.path, self.asked[0], seconds_max=60)
         for folder in folders[1:]:
             subprocess.run(
@@ -110,11 +116,9 @@ class Served:
                 capture_output=True,
             )
         self.serving = next(iter(self.variants))
-        return self
 
     def __exit__(self, *more):
-        self.running.__exit__(*more)
-        self.temporary.__exit__(*more)
+        return self.entered.__exit__(*more)
 
     def call(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)

@@ -136,7 +136,7 @@ def test_all_charts_have_one_axis_of_time_and_a_moment_is_asked_why(world, look)
 
 
 def test_labels_that_came_are_marked_on_every_chart(world, look):
-    page = settled(look("/console/models/credit?last=15m"))
+    page = settled(look("/console/models/credit?last=6h"))
     marks = page.evaluate("windlassMarks()")
     came = [it for it in marks if it["kind"] == "labels"]
     # Each span of the chart that tells of them has its mark, and together they are all labels there are.

@@ -1,6 +1,7 @@
 """Versions share a model's traffic: who answers whom, what is known of each, and how it ends."""
 
 import json
+import time
 
 import pytest
 from credit import applicants, ask, by_infer, copy, infer_body
@@ -134,7 +135,8 @@ def test_a_version_that_fails_is_found_worse(two):
         watched = server.command("experiment", "watch", "credit")
         assert "the keys of `credit` are shared" in watched and "is worse than" in watched, watched
         lines = server.command("--json", "experiment", "watch", "credit").splitlines()
-        assert [json.loads(line).get("answer") for line in lines] == [None, "worse"], lines
+        told = [json.loads(line).get("answers", []) for line in lines]
+        assert [[it["answer"] for it in each] for each in told] == [[], ["worse"]], lines
 
 
 def metrics_of(server, name):
@@ -187,9 +189,10 @@ def test_everybody_hears_of_what_becomes_known(two, tmp_path):
             assert (last["to"], last["who"]) == ("stopped", "bob"), last
             assert [it["experiment"]["over"] for it in hook.told] == [False, False, True]
             assert hook.told[1]["experiment"]["id"] == it["id"]
-            heard = []
+            heard, end = [], time.monotonic() + 60
             while len(heard) < 4:
                 line = stream.readline().decode()
+                assert line and time.monotonic() < end, heard
                 if line.startswith("data: "):
                     event = json.loads(line.removeprefix("data: "))
                     heard += [event["detail"]["said"]] if event["kind"] == "experiment" else []

@@ -196,6 +196,8 @@ async fn look_at_all(app: &Arc<App>) {
             .collect()
     };
     for (kept, periods, history) in due {
+        // Others may have ended while the last was looked at, which may take long.
+        tell_metrics(app).await;
         let began = Instant::now();
         let (number, events) = (kept.number, kept.experiment.progress.events);
         let model = kept.experiment.plan.model().clone();
@@ -221,6 +223,11 @@ async fn look_at_all(app: &Arc<App>) {
             }
         }
     }
+    tell_metrics(app).await;
+}
+
+/// Tells `/metrics` what is known of those that run.
+async fn tell_metrics(app: &App) {
     let live = app.experiments.lock().await;
     let running = live.values().filter_map(|it| {
         let Experiment { plan, progress } = &it.kept.experiment;
@@ -337,6 +344,7 @@ pub(crate) async fn start(
     spec.check(versions.len())?;
     let registry = &app.store.registry;
     let mut records = Vec::with_capacity(versions.len());
+    let mut retain = None;
     for version in &versions {
         let record = registry.version(&model, *version).await?;
         if record.summary.state != Stored::Verified {
@@ -355,20 +363,16 @@ pub(crate) async fn start(
                 ),
             });
         }
+        if records.is_empty() {
+            retain = manifest.ledger.retain;
+        }
         records.push(record);
     }
     // What is not served cannot be measured.
     models::load(app, permission, &model, None).await?;
-    let mut live = app.experiments.lock().await;
-    let manifest = match records.first() {
-        Some(record) => store::format::parse_manifest(&record.manifest)?,
-        None => {
-            return Err(Refusal::UnknownModel {
-                model: model.to_string(),
-            });
-        }
-    };
+    // What takes its time holds no other experiment up.
     let posted = crate::labels::posted(app, &model).await?;
+    let mut live = app.experiments.lock().await;
     let signatures = records.iter().map(|it| &it.signature);
     let plan = Plan::new(Ask {
         id: Uuid::now_v7().to_string().parse()?,
@@ -386,7 +390,7 @@ pub(crate) async fn start(
             latency: None,
             labelled: 0,
         },
-        retain: manifest.ledger.retain,
+        retain,
         person,
         now: now(app),
     })?;

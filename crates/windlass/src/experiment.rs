@@ -1,5 +1,7 @@
 //! `windlass experiment`: two or more versions of a model compared by one metric.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand, ValueEnum};
 use domain::{ModelName, Reference};
 use http::Method;
@@ -256,25 +258,26 @@ fn spec(args: &StartArgs) -> Value {
 async fn watch(client: &Client, context: &Context, id: &str) -> anyhow::Result<Exit> {
     let mut told_of = 0;
     let mut answers: Vec<String> = Vec::new();
+    // What was once known is not taken back, though a later look may be less sure.
+    let mut known = BTreeSet::new();
     let live = Live::new(context.output);
     loop {
         let told: ExperimentDetailRecord = client.get(&path(id)).await?;
         let from = told_of;
         for event in told.events.iter().filter(|it| it.number >= from) {
-            // What becomes known is told below, as of now.
-            if event.answers.is_empty() {
-                live.line(event, event_line)?;
-            }
+            live.line(event, event_line)?;
+            known.extend(event.answers.iter().map(|it| it.version));
             told_of = event.number + 1;
         }
         let new: Vec<String> = told.answers.iter().map(|it| it.answer.clone()).collect();
         for (place, answer) in told.answers.iter().enumerate() {
-            if answers.get(place) != Some(&answer.answer) {
+            if answers.get(place) != Some(&answer.answer) && !known.contains(&answer.version) {
                 live.line(answer, |it| it.said.clone())?;
             }
         }
         answers = new;
-        let is_known = !answers.is_empty() && answers.iter().all(|it| it != "not yet");
+        let mut all = told.answers.iter();
+        let is_known = !answers.is_empty() && all.all(|it| known.contains(&it.version));
         if told.experiment.over || is_known {
             live.end();
             return Ok(Exit::Done);

@@ -35,6 +35,11 @@ impl Wanted {
         given(of).unwrap_or_default()
     }
 
+    /// Whether it asks for more kinds than one, as an address may.
+    fn has_several(&self) -> bool {
+        self.text(&self.kind).contains(',')
+    }
+
     fn on(&self, address: Address) -> Address {
         address
             .with_some("model", given(&self.model))

@@ -136,13 +136,16 @@ impl Registry {
     /// The events that are asked for, in the order that is asked for.
     pub async fn events_asked(&self, asked: &EventsAsked<'_>) -> Result<Vec<Event>, Refusal> {
         let mut rows = Vec::new();
-        // Those of each kind by themselves: no index has those of several in the order of all.
+        // Those of each kind by themselves: no index has those of several in the order of all. But as of one moment, or
+        // who reads on after the last would never see an earlier one that came meanwhile.
+        let mut db = self.readers.begin().await.map_err(failure::of_sql)?;
         for kind in asked.kinds {
-            rows.extend(self.rows_asked(asked, Some(*kind)).await?);
+            rows.extend(rows_asked(&mut db, asked, Some(*kind)).await?);
         }
         if asked.kinds.is_empty() {
-            rows = self.rows_asked(asked, None).await?;
+            rows = rows_asked(&mut db, asked, None).await?;
         }
+        drop(db);
         match asked.order {
             Order::Oldest { .. } => rows.sort_by_key(|it| it.0),
             Order::Newest { .. } => rows.sort_by_key(|it| std::cmp::Reverse(it.0)),
@@ -150,40 +153,6 @@ impl Registry {
         let most = usize::try_from(limited(asked.limit)).unwrap_or(usize::MAX);
         rows.truncate(most);
         rows.into_iter().map(read).collect()
-    }
-
-    async fn rows_asked(
-        &self,
-        asked: &EventsAsked<'_>,
-        kind: Option<EventKind>,
-    ) -> Result<Vec<Row>, Refusal> {
-        let EventsAsked {
-            model,
-            kinds: _,
-            within: (from, to),
-            order,
-            limit,
-        } = asked;
-        // A statement for each case, so that each has its index.
-        let (statement, end) = match order {
-            Order::Oldest { after } => (asked!(model, kind, ">", "ASC"), *after),
-            Order::Newest { before } => (asked!(model, kind, "<", "DESC"), *before),
-        };
-        let mut query = sqlx::query_as::<_, Row>(statement)
-            .bind(end.0)
-            .bind(from.0)
-            .bind(to.0)
-            .bind(limited(*limit));
-        if let Some(model) = model {
-            query = query.bind(model.as_str());
-        }
-        if let Some(kind) = kind {
-            query = query.bind(kind.name());
-        }
-        query
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failure::of_sql)
     }
 
     /// The last event of a model: what it has told of is not changed since. None where nothing was told.
@@ -235,6 +204,37 @@ pub(super) async fn append(db: &mut SqliteConnection, event: NewEvent) -> Result
         .await
         .map_err(failure::of_sql)?;
     Ok(EventId(done.last_insert_rowid()))
+}
+
+async fn rows_asked(
+    db: &mut SqliteConnection,
+    asked: &EventsAsked<'_>,
+    kind: Option<EventKind>,
+) -> Result<Vec<Row>, Refusal> {
+    let EventsAsked {
+        model,
+        kinds: _,
+        within: (from, to),
+        order,
+        limit,
+    } = asked;
+    // A statement for each case, so that each has its index.
+    let (statement, end) = match order {
+        Order::Oldest { after } => (asked!(model, kind, ">", "ASC"), *after),
+        Order::Newest { before } => (asked!(model, kind, "<", "DESC"), *before),
+    };
+    let mut query = sqlx::query_as::<_, Row>(statement)
+        .bind(end.0)
+        .bind(from.0)
+        .bind(to.0)
+        .bind(limited(*limit));
+    if let Some(model) = model {
+        query = query.bind(model.as_str());
+    }
+    if let Some(kind) = kind {
+        query = query.bind(kind.name());
+    }
+    query.fetch_all(db).await.map_err(failure::of_sql)
 }
 
 fn read((id, at, model, kind, detail): Row) -> Result<Event, Refusal> {
