@@ -2,7 +2,7 @@
 tables of docs/benchmarks.md.
 
 A server answers with one version, and chooses for each request and hardly ever takes the other, and has two at a step of 50 %,
-in windows that take turns; it records all the time. Then a candidate that fails is rolled out again and again under load, and the
+in windows that take turns; it records all the time. Callers send a key, or each is given a token. Then a candidate that fails is rolled out again and again under load, and the
 ledger says when it answered last.
 """
 
@@ -21,9 +21,18 @@ sys.dont_write_bytecode = True
 import install  # noqa: E402
 from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
-SECONDS = 12
+SECONDS = 8
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
+KEY = "x-customer"
+KEYED, TOKENS = "with keys", "without keys"
+"""Callers who say who they are, and callers of whom each is given a token."""
+MEASURED = (
+    ("tabular", 64, KEYED, ("chosen",), 4),
+    ("tabular", 64, TOKENS, ("chosen", "shared"), 4),
+    ("minilm", 16, TOKENS, ("chosen", "shared"), 2),
+)
+"""Model, connections, callers, modes, pairs of windows."""
 
 
 def held(step):
@@ -80,13 +89,16 @@ def measure(arguments):
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
     found, back = [], []
-    for name, connections, pairs in (("tabular", 64, 3), ("minilm", 16, 2)):
-        work = works[name]
+    for name, connections, callers, modes, pairs in MEASURED:
+        work, key = works[name], KEY if callers == KEYED else None
+        keyed = f"ledger: {{key: header:{KEY}}}\n" if key else ""
         variants = {"served": "", "other": "serve: {timeout: 59s}", "bad": "serve: {timeout: 1us}"}
-        with Served(tools, work, models / work.folder, variants, server_core) as served:
-            for mode, step in SHARES.items():
-                install.say(f"  {name}, {connections} connections, {mode}")
-                compared = Compared(name, ONE_CORE, connections, mode, 2 if quick else SECONDS)
+        variants = {it: keyed + lines for it, lines in variants.items()}
+        with Served(tools, work, models / work.folder, variants, server_core, key=key) as served:
+            for mode in modes:
+                install.say(f"  {name}, {connections} connections, callers {callers}, {mode}")
+                seconds, step = 2 if quick else SECONDS, SHARES[mode]
+                compared = Compared(name, callers, connections, mode, seconds)
 
                 def window(is_on):
                     with rollout(served, step) if is_on else contextlib.nullcontext():
@@ -94,14 +106,13 @@ def measure(arguments):
 
                 compared.take_turns(1 if quick else pairs, window)
                 found.append(compared)
-            if name == "tabular":
+            if name == "tabular" and not key:
                 times = 3 if quick else arguments.times
                 for number in range(times):
                     install.say(f"  a bad candidate, {number + 1} of {times}")
                     back.append(rolled_back(served))
     stray = watch.stop([]).stray
-    note = "Callers without keys, so that each is given a token."
-    conditions = conditions_of(tools, server_core, client_core, stray, note)
+    conditions = conditions_of(tools, server_core, client_core, stray, "")
     content = "\n\n".join([aims(found), sharing_table(found), back_table(back), conditions])
     print(content)
     install.keep("routing", {"sharing": [vars(it) for it in found], "back": back})
@@ -196,8 +207,8 @@ def aims(found):
         cost, (low, high) = 1 - it.ratio(), it.spread()
         noise = max(it.noise(), 0.01)
         text = (
-            f"{it.model}, {it.connections} connections, all on one core: choosing costs no more than the windows of one "
-            f"version differ among themselves ({noise:.1%})"
+            f"{it.model}, {it.connections} connections, {ONE_CORE}, callers {it.setup}: "
+            f"choosing costs no more than the windows of one version differ among themselves ({noise:.1%})"
         )
         measured = f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair)"
         lines.append(tables.aim(text, measured, cost <= noise))
@@ -207,7 +218,7 @@ def aims(found):
 def sharing_table(found):
     import tables
 
-    head = ["model", "connections", "the candidate has", "req/s one version", "two", "two / one (by pair)"]
+    head = ["model", "connections", "callers", "the candidate has", "req/s one version", "two", "two / one (by pair)"]
     head += ["p50 ms one version", "two", "p99 ms one version", "two", "µs of serving a request, one", "two"]
     rows = []
     for it in found:
@@ -216,6 +227,7 @@ def sharing_table(found):
             [
                 it.model,
                 str(it.connections),
+                it.setup,
                 SHARES[it.mode],
                 *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
                 f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",

@@ -73,10 +73,11 @@ class Served:
     behind_s = 1.1
     """How long after a window what it left behind has begun: the threads of the ledger look once a second."""
 
-    def __init__(self, tools, work, model, variants, core, more=()):
-        """`variants` are lines of the manifest by name; `more` is what `serve` is told besides."""
+    def __init__(self, tools, work, model, variants, core, more=(), key=None):
+        """`variants` are lines of the manifest by name; `more` is what `serve` is told besides; `key` is the header in
+        which callers say who they are, where they do."""
         self.tools, self.work, self.model, self.core = tools, work, Path(model), core
-        self.variants, self.more = variants, more
+        self.variants, self.more, self.key = variants, more, key
 
     def __enter__(self):
         # What was entered is left again where a later step fails.
@@ -92,6 +93,9 @@ class Served:
 
         scratch = Path(entered.enter_context(servers.scratch_folder()))
         self.asked = [bodies.body("v2", row) for row in bodies.rows(self.work)]
+        if self.key:
+            for number, body in enumerate(self.asked):
+                body.headers[self.key] = f"customer-{number}"
         self.path = servers.V2.format(model=self.work.folder)
         self.script = wrk.prepare(scratch / "bodies", self.path, self.asked)
         folders = []
