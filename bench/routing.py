@@ -2,8 +2,8 @@
 tables of docs/benchmarks.md.
 
 A server answers with one version, and chooses for each request and hardly ever takes the other, and has two at a step of 50 %,
-in windows that take turns; it records all the time. Callers send a key, or each is given a token. Then a candidate that fails is rolled out again and again under load, and the
-ledger says when it answered last.
+in windows that take turns; it records all the time. Callers send a key, or each is given a token. Then a candidate that fails
+is rolled out again and again under load, and the ledger says when it answered last.
 """
 
 import argparse

@@ -277,7 +277,7 @@ mod tests {
             let of = |at: u32| Labelled {
                 answer: Answer {
                     score: score(at),
-                    called: at % 2 == 0,
+                    called: at.is_multiple_of(2),
                 },
                 positive: positive(at),
             };
@@ -296,7 +296,7 @@ mod tests {
                 .probability(answer(3.2, true))
                 .is_some_and(|it| it > 0.99)
         );
-        let order = Scores::fit(&rows(|at| f64::from(at), |at| at >= 200));
+        let order = Scores::fit(&rows(f64::from, |at| at >= 200));
         for called in [true, false] {
             assert_eq!(order.probability(answer(20.0, called)), Some(0.0));
             assert_eq!(order.probability(answer(380.0, called)), Some(1.0));
