@@ -33,6 +33,17 @@ def running(server, id):
     until(lambda: told(server, id)["state"] == "running", "it runs", 60)
 
 
+def counted(server, id, keys):
+    """The answer about the second version, once it rests on so many keys of both."""
+
+    def seen():
+        [known] = told(server, id)["answers"] or [{}]
+        n = sum(known.get(it, {}).get("n", 0) for it in ("figure", "control"))
+        return known if n == keys else None
+
+    return until(seen, "all are counted", 60)
+
+
 def answer(server, id, *wanted):
     """What is known once that is one of these."""
 
@@ -251,12 +262,7 @@ def test_what_keys_did_before_is_used(two):
         server.label(list(all_keys(every=50)))
         connection.close()
 
-        def seen():
-            [known] = told(server, it["id"])["answers"] or [{}]
-            counted = sum(known.get(it, {}).get("n", 0) for it in ("figure", "control"))
-            return known if counted == 500 else None
-
-        known = until(seen, "all are counted", 60)
+        known = counted(server, it["id"], 500)
         assert known.get("before_keys") == 500 and known["variance_saved"] > 0.5, known
         assert "(what 500 keys did before took " in known["said"], known
 
@@ -373,12 +379,7 @@ def test_what_a_key_brought_before_is_used_and_what_is_not_known_is_expected(two
         bought(0.02)
         connection.close()
 
-        def seen():
-            [known] = told(server, it["id"])["answers"] or [{}]
-            counted = sum(known.get(it, {}).get("n", 0) for it in ("figure", "control"))
-            return known if counted == 500 else None
-
-        known = until(seen, "all are counted", 60)
+        known = counted(server, it["id"], 500)
         assert known["answer"] == "not yet" and known["expected_in_s"] > 0, known
         assert known["before_keys"] == 500 and known["variance_saved"] > 0.9, known
         assert " is not yet told from `credit:1`, expected in " in known["said"], known

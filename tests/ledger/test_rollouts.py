@@ -83,6 +83,17 @@ def over(server, id):
     return until(seen, "the rollout is over", 120)
 
 
+def ended_by(ended, want, guardrail):
+    """It is rolled back by this guardrail, or it succeeds and names it among those that are no worse."""
+    assert ended["state"] == want, ended
+    if want == "rolled_back":
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert f"guardrail `{guardrail}` fails: " in back["said"], back
+    else:
+        promoted = next(it for it in ended["events"] if it["to"] == "promoting")
+        assert f"`{guardrail}`" in promoted["said"], promoted
+
+
 def test_a_key_goes_where_its_hash_says_and_stays_there(start, tmp_path):
     rows, _ = applicants()
     with start(paths=[copy(tmp_path / "one", KEY)]) as server:
@@ -552,13 +563,7 @@ def test_a_candidate_is_held_to_groups_that_the_model_is_not_told_of(start, tmp_
         begun = rollout(server, 2, steps=["50%"], guardrails=guardrails, alpha=0.05)
         with Regulars(server, rows):
             ended = over(server, begun["id"])
-        assert ended["state"] == want, ended
-        if want == "rolled_back":
-            back = next(it for it in ended["events"] if it["to"] == "rolling_back")
-            assert "guardrail `fairness.selection by Sex` fails: " in back["said"], back
-        else:
-            promoted = next(it for it in ended["events"] if it["to"] == "promoting")
-            assert "`fairness.selection by Sex`" in promoted["said"], promoted
+        ended_by(ended, want, "fairness.selection by Sex")
 
 
 @pytest.mark.timeout(400)

@@ -4,7 +4,7 @@
 //! R2. A model has one rollout or one experiment that is not over, at most.
 //! R3. While an experiment is not over, the model's traffic is its own, and its versions stay.
 
-use domain::alert::{Labels, Moment, label};
+use domain::alert::Moment;
 use domain::event::EventKind;
 use domain::experiment::course::{Event, Experiment, Progress};
 use domain::experiment::plan::{ExperimentId, Parts, Plan};
@@ -154,13 +154,8 @@ impl Registry {
             &change,
         )
         .await?;
-        let about = [
-            (label::MODEL, plan.model().as_str()),
-            ("experiment", plan.id().as_str()),
-        ];
-        let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let about = Labels::new(about.into());
-        tell_receivers(&mut db, tellings(&after), &about, Moment(event.at.0)).await?;
+        let about = (plan.model(), "experiment", plan.id().as_str());
+        tell_receivers(&mut db, tellings(&after), about, Moment(event.at.0)).await?;
         db.commit().await.map_err(failure::of_sql)?;
         kept.experiment = after;
         Ok(())

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::Refusal;
 use domain::alert::notify::{Place, Sent};
-use domain::alert::{Fingerprint, Incident, Labels, Moment};
+use domain::alert::{Fingerprint, Incident, Labels, Moment, label};
+use domain::{ModelName, Refusal};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -44,13 +44,16 @@ pub struct Telling {
     pub body: String,
 }
 
-/// Writes down what receivers are told about these labels.
+/// Writes down what receivers are told of something of a model: what it is, and its id.
 pub(super) async fn tell_receivers(
     db: &mut SqliteConnection,
     tellings: Vec<Telling>,
-    about: &Labels,
+    (model, what, id): (&ModelName, &str, &str),
     now: Moment,
 ) -> Result<(), Refusal> {
+    let about = [(label::MODEL, model.as_str()), (what, id)];
+    let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let about = Labels::new(about.into());
     for Telling { receiver, body } in tellings {
         let place = Place {
             receiver,

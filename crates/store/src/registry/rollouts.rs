@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::alert::{Labels, Moment, label};
+use domain::alert::Moment;
 use domain::event::EventKind;
 use domain::rollout::command::Person;
 use domain::rollout::plan::{Parts, Progress};
@@ -172,13 +172,8 @@ impl Registry {
             "from": plan.incumbent().number(), "to": plan.candidate().number(), "said": said,
         });
         tell(&mut db, plan.model(), EventKind::Rollout, detail, &change).await?;
-        let about = [
-            (label::MODEL, plan.model().as_str()),
-            ("rollout", plan.id().as_str()),
-        ];
-        let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let about = Labels::new(about.into());
-        tell_receivers(&mut db, tellings(&after), &about, Moment(event.at.0)).await?;
+        let about = (plan.model(), "rollout", plan.id().as_str());
+        tell_receivers(&mut db, tellings(&after), about, Moment(event.at.0)).await?;
         db.commit().await.map_err(failure::of_sql)?;
         kept.rollout = after;
         kept.measured = measured.or(kept.measured.take());
