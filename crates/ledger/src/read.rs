@@ -21,8 +21,8 @@ use crate::layout::{Layout, posted_of};
 use crate::log::Readable;
 use crate::{Ledger, failure, lock, seal};
 
-/// Rows of a batch that is read from a file.
-const BATCH_ROWS: usize = 32 * 1024;
+/// Rows of a batch that is read from a file: a column of it stays in a core's cache, and its memory is used again.
+const BATCH_ROWS: usize = 8 * 1024;
 
 /// From a time up to another, which is not in it; in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

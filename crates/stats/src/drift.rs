@@ -10,6 +10,7 @@ pub mod classifier;
 pub mod column;
 pub mod effect;
 pub mod embedding;
+pub mod lookup;
 pub mod sample;
 pub mod table;
 pub mod verdict;

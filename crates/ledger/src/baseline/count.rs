@@ -1,12 +1,12 @@
 //! The second pass, and every later one: rows counted in cells.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::array::RecordBatch;
 use domain::Refusal;
 use stats::drift::bins::Counted;
 use stats::drift::column::Cells;
+use stats::drift::lookup::Lookup;
 
-use super::summary::{numbers, texts};
+use super::summary::{each_number, texts};
 use super::{Baseline, segments};
 
 /// Rows counted in a baseline's cells.
@@ -66,15 +66,10 @@ impl Counter {
             };
             match &column.cells {
                 Cells::Numbers(bins) => {
-                    let values = numbers(values)?;
-                    let values = values.as_primitive::<Float64Type>();
-                    if values.null_count() == 0 {
-                        let all = values.values().iter();
-                        all.for_each(|value| count(bins.cell(*value)));
-                    } else {
-                        let all = values.iter();
-                        all.for_each(|value| count(value.and_then(|it| bins.cell(it))));
-                    }
+                    let lookup = Lookup::new(bins);
+                    each_number(values, |value| {
+                        count(value.and_then(|it| lookup.cell(it)));
+                    })?;
                 }
                 Cells::Levels(levels) => {
                     texts(values, |text| count(text.map(|it| levels.cell(it))))?;

@@ -8,14 +8,13 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::array::RecordBatch;
 use domain::Refusal;
 use stats::drift::classifier;
 use stats::drift::column::Cells;
 
 use super::Baseline;
-use super::summary::{numbers, texts};
+use super::summary::{each_number, texts};
 
 /// Values of one side, about: with more columns there are fewer rows.
 const VALUES_MAX: usize = 1_000_000;
@@ -87,11 +86,12 @@ impl Drawn {
             let mut next = || kept.next().unwrap_or(false);
             match (values, found) {
                 (Values::Numbers(all), Some(found)) => {
-                    let found = numbers(found)?;
-                    let found = found.as_primitive::<Float64Type>().iter();
-                    // Two zeros are one value.
-                    let value = |it: Option<f64>| it.unwrap_or(f64::NAN) + 0.0;
-                    all.extend(found.filter(|_| next()).map(value));
+                    each_number(found, |it| {
+                        if next() {
+                            // Two zeros are one value.
+                            all.push(it.unwrap_or(f64::NAN) + 0.0);
+                        }
+                    })?;
                 }
                 (Values::Texts(all), Some(found)) => texts(found, |it| {
                     if next() {

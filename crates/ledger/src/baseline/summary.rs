@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use domain::Refusal;
 use domain::monitor::segments::Segments;
 use stats::drift::bins::Bins;
@@ -59,6 +59,29 @@ pub(crate) fn watched(datatype: &DataType) -> Result<Watched, String> {
 /// Numbers of a column; what is not one is null.
 pub(crate) fn numbers(column: &ArrayRef) -> Result<ArrayRef, Refusal> {
     cast(column, &DataType::Float64).map_err(|error| failure::of_library("reading numbers", error))
+}
+
+/// Calls `each` with every number of a column; none is what is not one.
+pub(crate) fn each_number(column: &ArrayRef, each: impl FnMut(Option<f64>)) -> Result<(), Refusal> {
+    // What most models take is read where it is.
+    if let Some(singles) = column.as_primitive_opt::<Float32Type>() {
+        each_of(singles, each);
+    } else {
+        each_of(numbers(column)?.as_primitive::<Float64Type>(), each);
+    }
+    Ok(())
+}
+
+fn each_of<T>(values: &PrimitiveArray<T>, mut each: impl FnMut(Option<f64>))
+where
+    T: ArrowPrimitiveType<Native: Into<f64>>,
+{
+    if values.null_count() == 0 {
+        let all = values.values().iter();
+        all.for_each(|it| each(Some((*it).into())));
+    } else {
+        values.iter().for_each(|it| each(it.map(Into::into)));
+    }
 }
 
 /// Calls `each` with every text of a column.

@@ -5,6 +5,7 @@
 //! R3. What is less than the least reference value, or greater than the greatest, has one of two cells of its own.
 //! R4. Missing values are counted apart.
 
+use super::lookup::Lookup;
 use super::sample::Sample;
 use crate::sketch::Numbers;
 
@@ -132,8 +133,9 @@ impl Bins {
             cells: vec![0; self.cells()],
             missing: 0,
         };
+        let lookup = Lookup::new(self);
         for value in values {
-            match self.cell(value) {
+            match lookup.cell(value) {
                 Some(cell) => counted.cells[cell] += 1,
                 None => counted.missing += 1,
             }
