@@ -65,7 +65,7 @@ def measure(arguments):
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
     found = []
-    for name, connections, pairs in (("tabular", 64, 4), ("minilm", 16, 2)):
+    for name, connections, pairs in (("tabular", 64, 6), ("minilm", 16, 2)):
         work = works[name]
         compared = Compared(name, ONE_CORE, connections, "watched", 2 if quick else EVERY_S)
         variants = {"unwatched": UNWATCHED, "watched": WATCHED}
