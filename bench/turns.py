@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import http.client
 import json
+import math
 import shutil
 import statistics
 import subprocess
@@ -50,6 +51,15 @@ class Compared:
         """The least and the greatest ratio of neighbouring windows."""
         all = [on["rate"] / off["rate"] for off, on in zip(self.off, self.on)]
         return min(all), max(all)
+
+    def by_pair(self):
+        """The median ratio of neighbouring windows, and its interval at 95 % or a little more: by the number of pairs on
+        either side of it, whatever their distribution. With fewer than six pairs that is all of them."""
+        all = sorted(on["rate"] / off["rate"] for off, on in zip(self.off, self.on))
+        count, beyond, chance = len(all), 0, 0.5 ** len(all)
+        while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:
+            beyond, chance = beyond + 1, more
+        return statistics.median(all), all[beyond], all[-1 - beyond]
 
     def serving_cost(self):
         """The share of what the serving threads could answer that it takes from them: in the median, and the least and the
