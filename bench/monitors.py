@@ -17,7 +17,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 FEATURES, ROWS = 50, 2_000
 EVERY_S = 4
@@ -246,7 +246,7 @@ def aims(found):
 def serving_table(found):
     import tables
 
-    head = ["model", "connections", "req/s unwatched", "watched", "watched / unwatched by pair (95 %)"]
+    head = ["model", "connections", "req/s unwatched", "watched", f"watched / unwatched {BY_PAIR}"]
     head += ["p50 ms unwatched", "watched", "p99 ms unwatched", "watched"]
     head += ["µs of serving a request, unwatched", "watched", "behind a window, s", "watched"]
     rows = []

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
@@ -217,7 +217,7 @@ def aims(found):
 def sharing_table(found):
     import tables
 
-    head = ["model", "connections", "callers", "the candidate has", "req/s one version", "two", "two / one by pair (95 %)"]
+    head = ["model", "connections", "callers", "the candidate has", "req/s one version", "two", f"two / one {BY_PAIR}"]
     head += ["p50 ms one version", "two", "p99 ms one version", "two", "µs of serving a request, one", "two"]
     rows = []
     for it in found:

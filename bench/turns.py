@@ -18,6 +18,8 @@ from pathlib import Path
 import install
 
 ONE_CORE = "all on one core"
+BY_PAIR = "by pair (95 %; of fewer than six all)"
+"""What is told by [Compared.by_pair], in the head of a table."""
 WARM_S = 1
 """For how long a version is asked that was just loaded, before it is measured."""
 
@@ -54,7 +56,7 @@ class Compared:
 
     def by_pair(self):
         """The median ratio of neighbouring windows, and its interval at 95 % or a little more: by the number of pairs on
-        either side of it, whatever their distribution. With fewer than six pairs that is all of them."""
+        either side of it, whatever their distribution. Fewer than six pairs have no such interval: then it is all of them."""
         all = sorted(on["rate"] / off["rate"] for off, on in zip(self.off, self.on))
         count, beyond, chance = len(all), 0, 0.5 ** len(all)
         while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:

@@ -1,10 +1,12 @@
-//! How long ten million rows take, by kind, and fitting trees: `cargo run --release -p stats --example speed`.
+//! How long ten million rows take, by kind, finding their cells, and fitting trees: `cargo run --release -p stats --example speed`.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::time::Instant;
 
 use stats::boost::{Booster, Settings};
+use stats::drift::bins::Bins;
+use stats::drift::lookup::Lookup;
 use stats::random::nth;
 use stats::{Binary, BinaryRow, Multiclass, MulticlassRow, Regression, RegressionRow};
 
@@ -68,7 +70,37 @@ fn main() {
     let r2 = regression.report(0.95).r2.map(|it| it.value);
     let report = report.elapsed();
     println!("regression: add {add:.2?}, report {report:.2?}, R2 {r2:.6?}");
+    cells(&noise);
     boost(&noise);
+}
+
+/// The cells of numbers among twenty bins: one by one, and by a search that is made for as many as a batch has.
+fn cells(noise: &[u64]) {
+    let share = |bits: &u64| (bits >> 11) as f64 / (1u64 << 53) as f64;
+    let values: Vec<f64> = noise.iter().map(share).collect();
+    let edges: Vec<f64> = (1..20).map(|it| f64::from(it) / 20.0).collect();
+    for atoms in [&[][..], &[0.125, 0.5]] {
+        let bins = Bins::from_parts(atoms.to_vec(), edges.clone(), Some((0.0, 1.0)));
+        let bins = bins.expect("ascending and in the range");
+        let mut counts = vec![0_u64; bins.cells()];
+        let alone = Instant::now();
+        for cell in values.iter().filter_map(|it| bins.cell(*it)) {
+            counts[cell] += 1;
+        }
+        let alone = alone.elapsed();
+        let together = Instant::now();
+        for batch in values.chunks(8 * 1024) {
+            let lookup = Lookup::new(&bins);
+            for cell in batch.iter().filter_map(|it| lookup.cell(*it)) {
+                counts[cell] += 1;
+            }
+        }
+        let together = together.elapsed();
+        let (count, rows) = (atoms.len(), counts.iter().sum::<u64>());
+        println!(
+            "cells, {count} atoms, {rows} rows: each alone {alone:.2?}, by lookup {together:.2?}"
+        );
+    }
 }
 
 /// A hundred trees on a hundred thousand rows of twenty features.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::array::RecordBatch;
 use domain::Refusal;
 use stats::drift::column::Cells;
 
-use crate::baseline::{Baseline, numbers, texts};
+use crate::baseline::{Baseline, each_number, texts};
 
 /// Which rows are told with their features, of a model of numbers.
 #[derive(Clone, Debug)]
@@ -58,9 +57,9 @@ impl Features {
             };
             match &it.cells {
                 Cells::Numbers(_) => {
-                    let found = numbers(found)?;
-                    let found = found.as_primitive::<Float64Type>();
-                    Ok(found.iter().map(|it| it.unwrap_or(f64::NAN)).collect())
+                    let mut all = Vec::with_capacity(rows);
+                    each_number(found, |it| all.push(it.unwrap_or(f64::NAN)))?;
+                    Ok(all)
                 }
                 Cells::Levels(levels) => {
                     let mut all = Vec::with_capacity(rows);
