@@ -66,8 +66,9 @@ def test_the_report_names_the_slice_in_which_a_candidate_answers_otherwise(start
         assert share["value"] == pytest.approx(len(changed) / len(pairs))
         assert share["low"] < share["value"] < share["high"]
         slices = first["moved"]["slices"]
-        assert slices[0]["by"] == {"Home": "rent"} and slices[0]["confirmed"], slices
-        assert all("Home" in it["by"] for it in slices if it["confirmed"]), slices
+        # How narrow the slice is depends on the halves: those without records are judged otherwise most.
+        assert slices[0]["confirmed"], slices
+        assert all(it["by"].get("Home") == "rent" for it in slices if it["confirmed"]), slices
         # It is the same model with another threshold: scores are as they were.
         assert first["difference"]["mean"]["value"] == pytest.approx(0, abs=1e-6)
         assert len(first["largest"]) == 10 and all(it["changed"] for it in first["largest"])
