@@ -18,6 +18,8 @@ const FORMAT: i64 = 1;
 
 /// The looks of a model that are kept.
 pub const LOOKS_MAX: i64 = 2000;
+/// Bytes of a model's looks that are kept; the newest is in any case.
+pub const BYTES_MAX: i64 = 8 << 20;
 /// The most looks that one call lists: each may hold many findings.
 pub const LOOKS_LIST_MAX: u32 = 200;
 
@@ -102,12 +104,18 @@ impl Registry {
         .execute(&mut *db)
         .await
         .map_err(failure::of_sql)?;
+        // How long a text is stands in its row's head: none of them is read.
         sqlx::query(
             "DELETE FROM looks WHERE model_id = ?1 AND id <=
-             (SELECT id FROM looks WHERE model_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+             (SELECT max(id) FROM
+                 (SELECT id, row_number() OVER newest AS place,
+                         sum(octet_length(findings)) OVER newest AS bytes
+                  FROM looks WHERE model_id = ?1 WINDOW newest AS (ORDER BY id DESC))
+              WHERE place > ?2 OR bytes > ?3 AND place > 1)",
         )
         .bind(id)
         .bind(LOOKS_MAX)
+        .bind(BYTES_MAX)
         .execute(&mut *db)
         .await
         .map_err(failure::of_sql)?;

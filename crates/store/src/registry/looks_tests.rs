@@ -1,7 +1,7 @@
 use domain::ModelName;
 use domain::alert::{Evidence, Fact, Finding, Moment, Severity, Verdict};
 
-use super::looks::{Asked, Kind, LOOKS_MAX, NewLook};
+use super::looks::{Asked, BYTES_MAX, Kind, LOOKS_MAX, NewLook};
 use super::tests::new_version;
 use super::*;
 
@@ -174,4 +174,28 @@ async fn the_oldest_looks_of_a_model_give_way() {
     let oldest = registry.looks(&model, &oldest).await.expect("looks");
     let at: Vec<i64> = oldest.iter().map(|it| it.at.0).collect();
     assert_eq!(at, [3]);
+}
+
+#[tokio::test]
+async fn large_looks_give_way_by_their_size() {
+    let (_folder, registry) = registry().await;
+    let text = "x".repeat(usize::try_from(BYTES_MAX / 4).expect("small"));
+    let mut large = finding("m", "drift", "age", Verdict::Fine);
+    large.summary = text.clone();
+    let kept = async || {
+        let all = ALL;
+        let looks = registry.looks(&name("m"), &all).await.expect("looks");
+        looks.iter().map(|it| it.at.0).collect::<Vec<i64>>()
+    };
+    for at in 0..5 {
+        keep(&registry, at, Kind::Windows, &[large.clone()]).await;
+    }
+    // Four would be a little more than there is room for.
+    assert_eq!(kept().await, [4, 3, 2]);
+    let small = finding("m", "drift", "age", Verdict::Fine);
+    keep(&registry, 5, Kind::Windows, &[small]).await;
+    assert_eq!(kept().await, [5, 4, 3, 2]);
+    large.summary = text.repeat(5);
+    keep(&registry, 6, Kind::Windows, &[large]).await;
+    assert_eq!(kept().await, [6], "the newest is in any case");
 }
