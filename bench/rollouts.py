@@ -48,6 +48,7 @@ def main():
     sections = {
         "rollouts-sound": sound_table(found["sound"]),
         "rollouts-harm": harm_table(found["harm"]),
+        "rollouts-queues": queues_table(found["queues"]),
         "rollouts-late": late_table(found["late"]),
         "rollouts-passing": passing_table(found["passing"]),
         "rollouts-figures": figures_table(found["figures"]),
@@ -136,6 +137,30 @@ def harm_table(rows):
             lines.append(
                 [row["name"], words, back, spread(told["minutes"]), spread(told["candidate"])]
             )
+    return tables.table(head, lines)
+
+
+def queues_table(rows):
+    head = [
+        "callers and runs",
+        "the candidate",
+        "over the budget: candidate, control",
+        "each unit by itself: rolled back",
+        "seconds until then: median (10–90 %)",
+        "Windlass: rolled back",
+        "seconds until then",
+    ]
+    lines = []
+    for row in rows:
+        slower = f"takes {100 * (row['slower'] - 1):.0f} % longer"
+        if row["from"]:
+            slower += f" from second {row['from']} on"
+        line = [row["name"], "is the same" if row["slower"] == 1 else slower]
+        line.append(" / ".join(percent(it) for it in row["over"]))
+        for way in ("alone", "together"):
+            told = row[way]
+            line += [counted(told["rolled_back"]), spread(told["seconds"])]
+        lines.append(line)
     return tables.table(head, lines)
 
 

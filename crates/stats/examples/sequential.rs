@@ -13,6 +13,7 @@ use lines::{Fields, Outcome};
 use serde_json::{Value, json};
 use stats::Estimate;
 use stats::sequential::bounded::Bounded;
+use stats::sequential::clustered::{ClusteredRates, Waves};
 use stats::sequential::cuped::{self, Pairs};
 use stats::sequential::means::{self, Means, Values};
 use stats::sequential::proportion::{self, Tally};
@@ -26,6 +27,21 @@ fn main() -> Outcome<()> {
         println!("{}", answer(&Fields::read(&line)?)?);
     }
     Ok(())
+}
+
+/// Windows of the candidate and the control.
+fn windows(fields: &Fields) -> Outcome<Vec<[Tally; 2]>> {
+    let window = |counts: Vec<f64>| {
+        let counts: Vec<u64> = counts.iter().map(|it| *it as u64).collect();
+        let [candidate, events, control, events_control] = counts[..] else {
+            return Err("a window is four counts".into());
+        };
+        Ok([
+            Tally::new(candidate, events),
+            Tally::new(control, events_control),
+        ])
+    };
+    fields.columns("windows")?.into_iter().map(window).collect()
 }
 
 fn answer(fields: &Fields) -> Outcome<Value> {
@@ -43,19 +59,23 @@ fn answer(fields: &Fields) -> Outcome<Value> {
         "rates" => {
             let mut rates = Rates::new(fields.number("margin")?);
             let mut all = Vec::new();
-            for window in fields.columns("windows")? {
-                let counts: Vec<u64> = window.iter().map(|it| *it as u64).collect();
-                let [candidate, events, control, events_control] = counts[..] else {
-                    return Err("a window is four counts".into());
-                };
-                rates.add(
-                    Tally::new(candidate, events),
-                    Tally::new(control, events_control),
-                );
+            for [candidate, control] in windows(fields)? {
+                rates.add(candidate, control);
                 all.push([rates.ln_worse, rates.ln_sound]);
             }
             let read = rates.read(risks);
             json!({"all": all, "difference": interval(read.difference)})
+        }
+        "clustered" => {
+            let waves = Waves {
+                usual: 1,
+                longest: 20,
+            };
+            let mut rates = ClusteredRates::new(fields.number("margin")?, waves);
+            for (number, [candidate, control]) in (0..).zip(windows(fields)?) {
+                rates.add(number, candidate, control);
+            }
+            json!({"ln_worse": rates.ln_worse()})
         }
         "means" => {
             let mut means = Means::new(fields.number("margin")?, fields.or("planned", 5_000)?);

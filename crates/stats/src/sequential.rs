@@ -10,7 +10,8 @@
 //! R4. A unit is what was assigned, so a key: requests of one key go together, and are one unit.
 //! R5. What no number can be said of is [`Verdict::NoData`] or `None`, never a guess.
 //!
-//! Which to choose: for events (errors, answers over a latency budget, wrong answers) [`rates`], which is exact; for
+//! Which to choose: for events (wrong answers) [`rates`], which is exact; for those that may come together, as what
+//! waits in one queue (errors, answers over a latency budget), [`clustered`]; for
 //! values that are bounded and paired [`bounded`], exact as well; for other values [`means`], which holds in the limit
 //! and so waits until there are enough; for what differs between groups [`gaps`]; for distributions over
 //! a few cells [`divergence`], over numbers [`band`]; where shares move while it is measured [`strata`].
@@ -19,6 +20,7 @@ pub mod assignment;
 pub mod band;
 pub mod bandit;
 pub mod bounded;
+pub mod clustered;
 pub mod cuped;
 pub mod divergence;
 pub mod gaps;

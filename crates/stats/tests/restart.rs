@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use stats::Estimate;
 use stats::random::Random;
 use stats::sequential::bounded::Bounded;
+use stats::sequential::clustered::{ClusteredRates, ClusteredShare, Waves};
 use stats::sequential::cuped::{self, Pairs};
 use stats::sequential::gaps::{self, Group};
 use stats::sequential::means::Means;
@@ -17,6 +18,11 @@ use stats::sequential::{Reading, Risks, Verdict};
 const RISKS: Risks = Risks {
     fail: 0.05,
     pass: 0.05,
+};
+
+const WAVES: Waves = Waves {
+    usual: 3,
+    longest: 12,
 };
 
 /// Events among `units`.
@@ -77,12 +83,12 @@ impl Said {
 }
 
 /// From the middle of a stream on the state is written down and read back after every look; it says what it says unbroken.
-fn check<T: Copy + Debug + Serialize + DeserializeOwned>(
+fn check<T: Clone + Debug + Serialize + DeserializeOwned>(
     begun: T,
     mut feed: impl FnMut(&mut T, &mut Random),
     read: impl Fn(&T) -> Said,
 ) {
-    let (mut kept, mut restarted) = (begun, begun);
+    let (mut kept, mut restarted) = (begun.clone(), begun);
     let (mut random, mut random_restarted) = (Random::new(51), Random::new(51));
     let mut first = Said::default();
     for look in 0..400 {
@@ -109,8 +115,26 @@ fn check<T: Copy + Debug + Serialize + DeserializeOwned>(
 fn a_restart_changes_nothing() {
     check(
         Rates::new(0.002),
-        |it, random| it.add(events(random, 50, 0.03), events(random, 50, 0.02)),
+        |it, random| {
+            it.add(events(random, 50, 0.03), events(random, 50, 0.02));
+        },
         |it| Said::default().with(it.read(RISKS)),
+    );
+    check(
+        (0, ClusteredRates::new(0.002, WAVES)),
+        |(second, it), random| {
+            it.add(*second, events(random, 50, 0.03), events(random, 50, 0.02));
+            *second += 1;
+        },
+        |(_, it)| Said::default().with(it.read(RISKS)),
+    );
+    check(
+        (0, ClusteredShare::new(WAVES)),
+        |(second, it), random| {
+            it.add(*second, events(random, 50, 0.03));
+            *second += 1;
+        },
+        |(_, it)| Said::default().with(it.read(0.02, RISKS)),
     );
     check(
         Tally::default(),

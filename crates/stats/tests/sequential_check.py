@@ -141,22 +141,60 @@ def rates(random):
         (0.002, 0.0, 0.001),
         (0.0, 1.0, 0.9),
     ]:
-        windows, want = [], []
+        windows, want, counted = [], [], []
         seen, seen_other, worse, sound = np.zeros(2), np.zeros(2), 0.0, 0.0
+        waiting = np.zeros(4)
         before = lambda it: (it[1] + 0.18) / (it[0] + 0.36)
         for _ in range(60):
-            n, n_other = int(random.integers(0, 200)), int(random.integers(0, 200))
-            one = (n, int(random.binomial(n, truth)))
-            other = (n_other, int(random.binomial(n_other, truth_other)))
-            if seen[0] and seen_other[0]:
-                q, q_other = before(seen), before(seen_other)
-                worse += bet(one, other, (q, q_other), margin)
-                sound += bet(other, one, (q_other, q), -margin)
-            seen, seen_other = seen + one, seen_other + other
-            windows.append([*one, *other])
+            # Of four windows one has no unit of an arm.
+            n, n_other = (int(it) for it in random.integers(1, 200, 2) * (random.random(2) > 0.125))
+            window = [n, random.binomial(n, truth), n_other, random.binomial(n_other, truth_other)]
+            windows.append([int(it) for it in window])
+            waiting = waiting + window
+            if waiting[0] and waiting[2]:
+                one, other = waiting[:2], waiting[2:]
+                if seen[0] and seen_other[0]:
+                    q, q_other = before(seen), before(seen_other)
+                    worse += bet(one, other, (q, q_other), margin)
+                    sound += bet(other, one, (q_other, q), -margin)
+                seen, seen_other = seen + one, seen_other + other
+                counted.append(waiting)
+                waiting = np.zeros(4)
             want.append([worse, sound])
         case = f"rates {truth} and {truth_other}, margin {margin}"
         ask(case, {"all": want}, ask="rates", margin=margin, windows=windows)
+        effect = design_effect(counted)
+        evidence = min(worse / effect, len(counted) * math.log(2))
+        ask(case, {"ln_worse": evidence}, ask="clustered", margin=margin, windows=windows)
+
+
+def design_effect(windows):
+    """By the variance between clusters of an ordinary least squares regression on the arm alone: its coefficient is the
+    difference of the rates. Clusters are two windows each, as 60 of them make it, and 18 and more of those."""
+    clusters = [np.sum(windows[at : at + 2], axis=0) for at in range(0, len(windows), 2)]
+    if len(windows) <= 32:
+        clusters = windows
+    happened, arm, of, weights = [], [], [], []
+    for place, (n, s, n_other, s_other) in enumerate(clusters):
+        for is_candidate, units, events in ((1, n, s), (0, n_other, s_other)):
+            for event, count in ((1, events), (0, units - events)):
+                happened.append(event)
+                arm.append(is_candidate)
+                of.append(place)
+                weights.append(count)
+    repeated = np.repeat(np.arange(len(weights)), np.array(weights, dtype=int))
+    y, x, groups = (np.array(it)[repeated] for it in (happened, arm, of))
+    total = np.sum(windows, axis=0)
+    shares = total[1] / total[0], total[3] / total[2]
+    independent = sum(p * (1 - p) / n for p, n in zip(shares, (total[0], total[2])))
+    if independent <= 0:
+        return 1.0
+    fitted = sm.OLS(y, sm.add_constant(x)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
+    )
+    count = len(clusters)
+    variance = fitted.bse[1] ** 2 * count / (count - 1)
+    return 1 + 1.5 * max(variance / independent - 1, 0)
 
 
 def rho_squared(alpha, planned):

@@ -9,6 +9,7 @@
 
 mod figures;
 mod late;
+mod queues;
 mod traffic;
 mod ways;
 
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "sound": traffic::sound(runs),
             "harm": traffic::harm(runs),
             "passing": traffic::passing(runs),
+            "queues": queues::all(runs),
             "late": late::all(runs),
             "figures": figures::all(runs),
         })

@@ -5,11 +5,11 @@ use std::f64::consts::TAU;
 
 use serde_json::{Value, json};
 use stats::random::Random;
+use stats::sequential::clustered::ClusteredRates;
 use stats::sequential::proportion::Tally;
-use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict};
 
-use crate::ways::{self, Arm, Minute};
+use crate::ways::{self, Arm, Minute, PARTS, WAVES, sum};
 use crate::{events, share, spread};
 
 const REQUESTS: u64 = 1_000;
@@ -28,24 +28,27 @@ type Truth<'a> = dyn Fn(u64) -> (f64, f64) + 'a;
 fn minute(random: &mut Random, at: u64, truth: &Truth<'_>) -> Minute {
     let weight = weight(at);
     let (rate, rate_incumbent) = truth(at);
-    let (mut candidate, mut control) = (0, 0);
-    for _ in 0..REQUESTS {
-        let roll = random.uniform();
-        candidate += u64::from(roll < weight);
-        control += u64::from(roll >= 1.0 - weight);
+    let (mut candidate, mut control, mut rest) = ([0; PARTS], [0; PARTS], [0; PARTS]);
+    for request in 0..REQUESTS as usize {
+        let (part, roll) = (request * PARTS / REQUESTS as usize, random.uniform());
+        let is_candidate = roll < weight;
+        let is_control = roll >= 1.0 - weight;
+        candidate[part] += u64::from(is_candidate);
+        control[part] += u64::from(is_control);
+        rest[part] += u64::from(!is_candidate && !is_control);
     }
-    let mut arm = |units: u64, rate: f64| Arm {
-        errors: Tally::new(units, events(random, units, rate)),
-        slow: Tally::new(units, events(random, units, SLOW)),
+    let mut arm = |units: [u64; PARTS], rate: f64| Arm {
+        errors: units.map(|it| Tally::new(it, events(random, it, rate))),
+        slow: units.map(|it| Tally::new(it, events(random, it, SLOW))),
         // Log-losses are skewed to the right.
-        losses: (0..events(random, units, 1.0 / LABELS as f64))
+        losses: (0..events(random, units.iter().sum(), 1.0 / LABELS as f64))
             .map(|_| 0.3 * random.normal().exp())
             .collect(),
     };
     Minute {
         candidate: arm(candidate, rate),
         control: arm(control, rate_incumbent),
-        rest: arm(REQUESTS - candidate - control, rate_incumbent),
+        rest: arm(rest, rate_incumbent),
     }
 }
 
@@ -65,7 +68,7 @@ fn ends(runs: usize, seed: u64, truth: &Truth<'_>) -> Vec<(&'static str, Vec<End
         let mut candidate = 0.0;
         for at in 0..MINUTES {
             let minute = minute(&mut random, at, truth);
-            candidate += minute.candidate.errors.units as f64;
+            candidate += sum(minute.candidate.errors).units as f64;
             for (place, (_, way)) in ways.iter_mut().enumerate() {
                 if !ended[place] && way(&minute) {
                     ended[place] = true;
@@ -149,12 +152,16 @@ pub(crate) fn passing(runs: usize) -> Vec<Value> {
         let mut requests = Vec::new();
         for run in 0..runs {
             let mut random = Random::new(seed * 1_000_003 + run as u64);
-            let mut rates = Rates::new(margin);
+            let mut rates = ClusteredRates::new(margin, WAVES);
             let found = (0..MINUTES).find(|at| {
-                let units = (REQUESTS as f64 * weight(*at)) as u64;
-                let mut tally = |rate| Tally::new(units, events(&mut random, units, rate));
-                let candidate = tally(rate);
-                rates.add(candidate, tally(0.01));
+                for part in 0..PARTS as u64 {
+                    let minute = (REQUESTS as f64 * weight(*at)) as u64;
+                    let until = |it| minute * it / PARTS as u64;
+                    let units = until(part + 1) - until(part);
+                    let mut tally = |rate| Tally::new(units, events(&mut random, units, rate));
+                    let candidate = tally(rate);
+                    rates.add(at * PARTS as u64 + part, candidate, tally(0.01));
+                }
                 rates.read(risks).verdict == Verdict::Pass
             });
             requests.extend(found.map(|at| ((at + 1) * REQUESTS) as f64));

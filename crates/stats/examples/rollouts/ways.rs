@@ -2,10 +2,20 @@
 
 use std::collections::VecDeque;
 
+use stats::sequential::clustered::{ClusteredRates, Waves};
 use stats::sequential::means::{Means, Values};
 use stats::sequential::proportion::Tally;
-use stats::sequential::rates::Rates;
 use stats::sequential::{Risks, Verdict};
+
+/// The parts of a minute in which units are counted. A server counts by the second; tests of events that come alone say
+/// nearly the same, and it takes a tenth of the time.
+pub(crate) const PARTS: usize = 6;
+
+/// In parts of a minute, as the server has it for errors: batches of 20 seconds.
+pub(crate) const WAVES: Waves = Waves {
+    usual: 1,
+    longest: 2,
+};
 
 /// What came in one minute.
 pub(crate) struct Minute {
@@ -18,10 +28,15 @@ pub(crate) struct Minute {
 
 #[derive(Default)]
 pub(crate) struct Arm {
-    pub(crate) errors: Tally,
-    pub(crate) slow: Tally,
+    pub(crate) errors: [Tally; PARTS],
+    pub(crate) slow: [Tally; PARTS],
     /// Losses of the answers whose labels have come.
     pub(crate) losses: Vec<f64>,
+}
+
+/// All of a minute.
+pub(crate) fn sum(parts: [Tally; PARTS]) -> Tally {
+    parts.iter().fold(Tally::default(), |sum, it| sum.plus(*it))
 }
 
 /// Says whether to roll back.
@@ -52,10 +67,11 @@ pub(crate) enum Control {
 }
 
 impl Control {
-    fn tally(self, minute: &Minute, of: impl Fn(&Arm) -> Tally) -> Tally {
+    fn tally(self, minute: &Minute, of: impl Fn(&Arm) -> [Tally; PARTS]) -> [Tally; PARTS] {
+        let (control, rest) = (of(&minute.control), of(&minute.rest));
         match self {
-            Self::Concurrent => of(&minute.control),
-            Self::All => of(&minute.control).plus(of(&minute.rest)),
+            Self::Concurrent => control,
+            Self::All => std::array::from_fn(|it| control[it].plus(rest[it])),
         }
     }
 }
@@ -66,14 +82,20 @@ fn windlass(alpha: f64, control: Control) -> Way {
         fail: alpha / GUARDRAILS,
         pass: alpha,
     };
-    let (mut errors, mut slow) = (Rates::new(0.0), Rates::new(0.0));
+    let mut errors = ClusteredRates::new(0.0, WAVES);
+    let mut slow = ClusteredRates::new(0.0, WAVES);
     let mut losses = Means::new(0.0, 5_000);
+    let mut number = 0;
     Box::new(move |minute| {
-        errors.add(
-            minute.candidate.errors,
+        let (of_errors, of_slow) = (
             control.tally(minute, |it| it.errors),
+            control.tally(minute, |it| it.slow),
         );
-        slow.add(minute.candidate.slow, control.tally(minute, |it| it.slow));
+        for part in 0..PARTS {
+            errors.add(number, minute.candidate.errors[part], of_errors[part]);
+            slow.add(number, minute.candidate.slow[part], of_slow[part]);
+            number += 1;
+        }
         add(&mut losses.candidate, &minute.candidate.losses);
         add(&mut losses.control, &minute.control.losses);
         let read = [errors.read(risks), slow.read(risks), losses.read(risks)];
@@ -91,10 +113,10 @@ fn peeked(alpha: f64, control: Control) -> Way {
     let mut tallies = [(Tally::default(), Tally::default()); 2];
     let mut losses = (Values::default(), Values::default());
     Box::new(move |minute| {
-        let of: [fn(&Arm) -> Tally; 2] = [|it| it.errors, |it| it.slow];
+        let of: [fn(&Arm) -> [Tally; PARTS]; 2] = [|it| it.errors, |it| it.slow];
         let rates = tallies.iter_mut().zip(of).any(|(tally, of)| {
-            tally.0 = tally.0.plus(of(&minute.candidate));
-            tally.1 = tally.1.plus(control.tally(minute, of));
+            tally.0 = tally.0.plus(sum(of(&minute.candidate)));
+            tally.1 = tally.1.plus(sum(control.tally(minute, of)));
             of_rates(tally.0, tally.1) > z
         });
         add(&mut losses.0, &minute.candidate.losses);
@@ -127,7 +149,7 @@ fn threshold(most: f64, minutes: usize, failures: usize) -> Way {
     let mut window = VecDeque::new();
     let (mut seen, mut failed) = (0, 0);
     Box::new(move |minute| {
-        window.push_back(minute.candidate.errors);
+        window.push_back(sum(minute.candidate.errors));
         seen += 1;
         if window.len() > minutes {
             window.pop_front();

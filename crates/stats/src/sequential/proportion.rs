@@ -98,6 +98,21 @@ fn ln_likelihood(tally: Tally, share: f64) -> f64 {
 /// difference is the share, with its interval at the risk of failing.
 pub fn over(tally: Tally, allowed: f64, risks: Risks) -> Reading {
     let risks = risks.checked();
+    let (ln_worse, ln_sound) = ln_over(tally, allowed);
+    Reading {
+        verdict: match tally.units {
+            0 => Verdict::NoData,
+            _ => risks.verdict(ln_worse, ln_sound),
+        },
+        candidate: tally.seen(),
+        control: None,
+        ln_evidence: ln_worse,
+        difference: share(tally, risks.fail),
+    }
+}
+
+/// The logarithms of the e-values against "not over what is allowed" and "over it".
+pub(super) fn ln_over(tally: Tally, allowed: f64) -> (f64, f64) {
     assert!(
         allowed > 0.0 && allowed < 1.0,
         "a share to hold is strictly between 0 and 1"
@@ -109,20 +124,10 @@ pub fn over(tally: Tally, allowed: f64, risks: Risks) -> Reading {
     } else {
         ln_evidence(tally, seen)
     };
-    let (ln_worse, ln_sound) = if seen > allowed {
+    if seen > allowed {
         (at_edge, inside)
     } else {
         (inside, at_edge)
-    };
-    Reading {
-        verdict: match tally.units {
-            0 => Verdict::NoData,
-            _ => risks.verdict(ln_worse, ln_sound),
-        },
-        candidate: tally.seen(),
-        control: None,
-        ln_evidence: ln_worse,
-        difference: share(tally, risks.fail),
     }
 }
 

@@ -9,6 +9,8 @@
 //! R1. The rates may change from window to window in any way, as long as what makes them change meets both arms.
 //! R2. How many units an arm has in a window must not depend on their outcomes. Assignment by key or by chance
 //!     is so; counting what was answered until a deadline is not. Where shares change, a new window begins.
+//!     A window that lacks units of an arm waits for the next ones, so that no unit of little traffic is lost: when it
+//!     ends depends on numbers of units alone.
 //! R3. Arms may differ in size, and a larger control finds harm with fewer of the candidate's requests, if the rates do not
 //!     change much while the shares do: bets are laid on the plain rates of all windows before. But where
 //!     outcomes come late, and some later than others, a window of what has come mixes times of different shares: there the
@@ -29,7 +31,7 @@ pub struct Rates {
     /// What is not yet worse, as a difference of rates; strictly between -1 and 1, and 0 or more where it is asked
     /// whether a candidate is sound.
     pub margin: f64,
-    /// Units and events of the candidate in all windows.
+    /// Units and events of the candidate in all windows that have ended.
     pub candidate: Tally,
     /// The same of the control.
     pub control: Tally,
@@ -40,6 +42,8 @@ pub struct Rates {
     /// The logarithm of the e-value against "the candidate's rate is greater by the margin or more". What passes is asked
     /// of the newest, not of the greatest: a candidate that turned bad has not passed.
     pub ln_sound: f64,
+    /// The candidate and the control in the window that has not ended.
+    pub waiting: [Tally; 2],
 }
 
 impl Rates {
@@ -56,11 +60,20 @@ impl Rates {
             ln_worse: 0.0,
             ln_worse_max: 0.0,
             ln_sound: 0.0,
+            waiting: [Tally::default(); 2],
         }
     }
 
-    /// Counts one window: what came to both arms in one stretch of time.
-    pub fn add(&mut self, candidate: Tally, control: Tally) {
+    /// Counts what came to both arms in one stretch of time. Gives the window that ended with it (R2): the candidate and the
+    /// control.
+    pub fn add(&mut self, candidate: Tally, control: Tally) -> Option<[Tally; 2]> {
+        let [before, before_control] = std::mem::take(&mut self.waiting);
+        let window = [before.plus(candidate), before_control.plus(control)];
+        let [candidate, control] = window;
+        if candidate.units == 0 || control.units == 0 {
+            self.waiting = window;
+            return None;
+        }
         let rates = (rate_before(self.candidate), rate_before(self.control));
         // The first rates are made up, and no bet is laid on them.
         if self.candidate.units > 0 && self.control.units > 0 {
@@ -71,23 +84,38 @@ impl Rates {
         self.ln_worse_max = self.ln_worse_max.max(self.ln_worse);
         self.candidate = self.candidate.plus(candidate);
         self.control = self.control.plus(control);
+        Some(window)
     }
 
     /// What can be said now. Its interval is at the risk of failing.
     pub fn read(&self, risks: Risks) -> Reading {
+        self.read_as(risks, self.ln_worse_max, self.ln_sound)
+    }
+
+    /// The same where the evidence is this.
+    pub(super) fn read_as(&self, risks: Risks, ln_worse: f64, ln_sound: f64) -> Reading {
         let risks = risks.checked();
-        let empty = self.candidate.units == 0 || self.control.units == 0;
+        let [candidate, control] = self.seen();
+        let empty = candidate.units == 0 || control.units == 0;
         Reading {
             verdict: if empty {
                 Verdict::NoData
             } else {
-                risks.verdict(self.ln_worse_max, self.ln_sound)
+                risks.verdict(ln_worse, ln_sound)
             },
-            candidate: self.candidate.seen(),
-            control: Some(self.control.seen()),
-            ln_evidence: self.ln_worse_max,
-            difference: difference(self.candidate, self.control, risks.fail),
+            candidate: candidate.seen(),
+            control: Some(control.seen()),
+            ln_evidence: ln_worse,
+            difference: difference(candidate, control, risks.fail),
         }
+    }
+
+    /// Units and events of the candidate and the control, all that came.
+    fn seen(&self) -> [Tally; 2] {
+        [
+            self.candidate.plus(self.waiting[0]),
+            self.control.plus(self.waiting[1]),
+        ]
     }
 }
 

@@ -8,6 +8,7 @@ use domain::rollout::evidence::{Figure, Interval, Role, Tested, Verdict};
 use domain::rollout::test::{Better, Demand, Margin, Measure, Test};
 use serde::{Deserialize, Serialize};
 use stats::estimate::compared::Scores;
+use stats::sequential::clustered::{ClusteredRates, ClusteredShare, Waves};
 use stats::sequential::divergence::Cell;
 use stats::sequential::gaps::{self, Group};
 use stats::sequential::proportion::{self, Tally};
@@ -31,10 +32,14 @@ const GROUPS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Counted {
-    /// Events of both arms.
+    /// Events of both arms, each by itself.
     Rates { of: Event, rates: Rates },
-    /// Events of the candidate alone.
+    /// Events of both arms that may come together.
+    Clustered { of: Event, rates: ClusteredRates },
+    /// Events of the candidate alone, each by itself.
     Share { of: Event, tally: Tally },
+    /// Events of the candidate alone that may come together.
+    ClusteredShare { of: Event, share: ClusteredShare },
     /// Numbers of both arms.
     Means { of: Number, means: Compared },
     /// Answers of both arms.
@@ -295,14 +300,23 @@ impl Counted {
                 };
             }
         };
-        match demand {
-            Demand::NoWorse(Margin::Absolute(margin)) => Self::Rates {
-                of: event,
+        let of = event;
+        match (demand, of.waves()) {
+            (Demand::NoWorse(Margin::Absolute(margin)), Some(waves)) => Self::Clustered {
+                of,
+                rates: ClusteredRates::new(margin, waves),
+            },
+            (Demand::NoWorse(Margin::Absolute(margin)), None) => Self::Rates {
+                of,
                 rates: Rates::new(margin),
             },
-            Demand::NoWorse(Margin::Relative(_)) => Self::not(test),
-            Demand::AtMost(_) => Self::Share {
-                of: event,
+            (Demand::NoWorse(Margin::Relative(_)), _) => Self::not(test),
+            (Demand::AtMost(_), Some(waves)) => Self::ClusteredShare {
+                of,
+                share: ClusteredShare::new(waves),
+            },
+            (Demand::AtMost(_), None) => Self::Share {
+                of,
                 tally: Tally::default(),
             },
         }
@@ -333,7 +347,9 @@ impl Counted {
             ),
             Self::Estimated(expected) => expected.why_not(),
             Self::Rates { .. }
+            | Self::Clustered { .. }
             | Self::Share { .. }
+            | Self::ClusteredShare { .. }
             | Self::Means { .. }
             | Self::Answers(_)
             | Self::Gaps(_) => None,
@@ -363,25 +379,24 @@ impl Counted {
 
     /// Counts a window.
     pub(super) fn add(&mut self, window: &ArmsWindow) {
+        let number = || u64::try_from(window.number).unwrap_or(0);
         match self {
-            Self::Rates { of, .. } if of.needs_labels() => {}
-            Self::Rates { of, rates } => {
+            Self::Clustered { of, rates } => {
                 let side = |side: Side| {
                     let of_side = window.sides.iter().filter(move |it| it.0 == side);
                     tally(of_side.filter_map(|it| of.seen(&it.1)))
                 };
-                let (candidate, control) = (side(Side::Candidate), side(Side::Control));
-                rates.add(candidate, control);
+                rates.add(number(), side(Side::Candidate), side(Side::Control));
+            }
+            Self::ClusteredShare { of, share } => {
+                let of_candidate = window.sides.iter().filter(|it| it.0 != Side::Control);
+                let seen = of_candidate.filter_map(|it| of.seen(&it.1));
+                share.add(number(), tally(seen));
             }
             Self::Share {
                 of: Event::Differs,
                 tally: sum,
             } => *sum = sum.plus(tally(window.differs.iter().map(|it| it.1))),
-            Self::Share { of, tally: sum } => {
-                let of_candidate = window.sides.iter().filter(|it| it.0 != Side::Control);
-                let new = tally(of_candidate.filter_map(|it| of.seen(&it.1)));
-                *sum = sum.plus(new);
-            }
             Self::Means {
                 of: Number::Cost,
                 means,
@@ -413,14 +428,19 @@ impl Counted {
                     }
                 }
             }
-            Self::Means { .. } | Self::Gaps(_) | Self::Estimated(_) | Self::Not { .. } => {}
+            Self::Rates { .. }
+            | Self::Share { .. }
+            | Self::Means { .. }
+            | Self::Gaps(_)
+            | Self::Estimated(_)
+            | Self::Not { .. } => {}
         }
     }
 
     /// Counts a window of labels.
     pub(super) fn add_labelled(&mut self, window: &Labelled) {
         match self {
-            Self::Rates { of, rates } if of.needs_labels() => {
+            Self::Rates { of, rates } => {
                 let side = |side: Side| {
                     let of_side = window.rows.iter().filter(move |it| it.side == side);
                     tally(of_side.filter_map(|it| of.judged(&it.judged)))
@@ -440,8 +460,9 @@ impl Counted {
                     gaps.add(row.side, &row.groups, &row.judged);
                 }
             }
-            Self::Rates { .. }
+            Self::Clustered { .. }
             | Self::Share { .. }
+            | Self::ClusteredShare { .. }
             | Self::Answers(_)
             | Self::Gaps(_)
             | Self::Estimated(_)
@@ -472,7 +493,9 @@ impl Counted {
         };
         let read = match self {
             Self::Rates { rates, .. } => Some(rates.read(risks)),
+            Self::Clustered { rates, .. } => Some(rates.read(risks)),
             Self::Share { tally, .. } => Some(proportion::over(*tally, most, risks)),
+            Self::ClusteredShare { share, .. } => Some(share.read(most, risks)),
             Self::Means { means, .. } => Some(means.read(risks)),
             Self::Answers(answers) => Some(answers.read(most, risks)),
             Self::Gaps(gaps) => Some(gaps.read(risks)),
@@ -496,11 +519,16 @@ impl Event {
         }
     }
 
-    fn needs_labels(self) -> bool {
-        match self {
-            Self::Failed | Self::Over(_) | Self::Differs => false,
-            Self::Wrong | Self::WronglyCalled | Self::Missed => true,
-        }
+    /// How many windows, of a second, units have it together, where they may: a full queue refuses whoever comes, and a
+    /// long one keeps all waiting until it is short again.
+    fn waves(self) -> Option<Waves> {
+        let usual = match self {
+            Self::Failed => 1,
+            Self::Over(_) => 5,
+            Self::Differs | Self::Wrong | Self::WronglyCalled | Self::Missed => return None,
+        };
+        let longest = 20;
+        Some(Waves { usual, longest })
     }
 
     /// Whether a row had it; none where it is not asked of it.
