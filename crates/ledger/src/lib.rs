@@ -47,7 +47,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use domain::Refusal;
@@ -126,6 +126,8 @@ pub struct Ledger {
     unnoted: Mutex<Vec<(Layout, Retain)>>,
     /// The segment that is sealed; its memory is kept as long as others wait.
     segment: Mutex<Vec<u8>>,
+    /// What rows are counted for when they become files.
+    counts: OnceLock<Arc<baseline::Kept>>,
 }
 
 /// Records the rows of one version.
@@ -248,6 +250,7 @@ impl Ledger {
             tended: watch::Sender::default(),
             unnoted: Mutex::default(),
             segment: Mutex::default(),
+            counts: OnceLock::new(),
         })
     }
 

@@ -162,8 +162,12 @@ pub(crate) struct Sealed {
     pub(crate) label_number: i64,
 }
 
-/// Writes a segment's rows into files.
-pub(crate) fn seal(bytes: &[u8], files: &Files) -> Result<Sealed, Refusal> {
+/// Writes a segment's rows into files. `written` is told of each file of predictions and its rows.
+pub(crate) fn seal(
+    bytes: &[u8],
+    files: &Files,
+    written: impl Fn(&Layout, &Entry, &RecordBatch),
+) -> Result<Sealed, Refusal> {
     let contents = read(&[bytes], |_| true);
     let mut sealed = Sealed {
         damage: contents.damage,
@@ -176,6 +180,7 @@ pub(crate) fn seal(bytes: &[u8], files: &Files) -> Result<Sealed, Refusal> {
             .map_err(|_| failure::of_library("sealing the log", "rows of different lengths"))?;
         for (day, part) in by_day(&batch) {
             let entry = write_predictions(files, &layout, day, &part)?;
+            written(&layout, &entry, &part);
             sealed.predictions.push((Arc::clone(&layout), entry));
         }
     }

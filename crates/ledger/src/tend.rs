@@ -18,7 +18,7 @@ use crate::files::{Catalog, Entry, Kind, QUARANTINE};
 use crate::layout::Layout;
 use crate::log::Readable;
 use crate::seal::{self, Sealed};
-use crate::{Ledger, failure, lock};
+use crate::{Ledger, baseline, failure, lock};
 
 /// For how long a model's rows are kept.
 pub type Retain = Keep;
@@ -181,7 +181,9 @@ impl Ledger {
             labels,
             damage,
             label_number,
-        } = seal::seal(&bytes, &self.files)?;
+        } = seal::seal(&bytes, &self.files, |layout, entry, rows| {
+            self.count_sealed(layout, entry, rows);
+        })?;
         if damage.records > 0 {
             self.set_aside(segment, &bytes)?;
             tracing::error!(
@@ -220,6 +222,21 @@ impl Ledger {
                 }
             },
         )
+    }
+
+    /// Has rows counted when they become files, for the questions that these counts were asked.
+    pub fn count_when_sealed(&self, counts: Arc<baseline::Kept>) {
+        // There is one who asks; a second one has its rows counted when it asks.
+        let _ = self.counts.set(counts);
+    }
+
+    fn count_sealed(&self, layout: &Layout, entry: &Entry, rows: &RecordBatch) {
+        let Some(counts) = self.counts.get() else {
+            return;
+        };
+        if let Err(refusal) = counts.sealed(&entry.name, layout, rows) {
+            tracing::warn!(%refusal, "rows were not counted; they are when somebody asks");
+        }
     }
 
     fn set_aside(&self, segment: &Readable, bytes: &[u8]) -> Result<(), Refusal> {
@@ -312,6 +329,10 @@ impl Ledger {
         merged.layout = first.layout;
         let wanted: u64 = entries.iter().map(|it| it.rows).sum();
         assert!(merged.rows == wanted, "a merge loses no row");
+        if let (Kind::Predictions, Some(counts)) = (first.kind, self.counts.get()) {
+            let names = entries.iter().map(|it| it.name.as_str());
+            counts.merged(&catalog.layouts[first.layout], names, &merged.name);
+        }
         self.files.change(
             now_ms,
             |catalog| {

@@ -38,8 +38,12 @@ const WHO: &str = "monitors";
 
 /// Looks until the server ends.
 pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
+    let kept = Arc::new(Kept::new(KEPT_BYTES_MAX));
+    if let Some(app) = app.upgrade() {
+        app.keeper.ledger.count_when_sealed(Arc::clone(&kept));
+    }
     let mut watch = Watch {
-        kept: Arc::new(Kept::new(KEPT_BYTES_MAX)),
+        kept,
         due: HashMap::new(),
         anomaly: anomaly::Watch::new(wall_ms() * 1000),
         slo: slo::Watch::default(),

@@ -1,5 +1,8 @@
 //! Predictions counted by the hour. A file never changes, so what was counted of it is kept; memory for that is
 //! bounded, and what had to go is counted again.
+//!
+//! R1. Once a model was asked about, its rows are counted when they become files: then they are in memory, and need not be
+//!     read for it. What files are merged of was counted before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -38,6 +41,16 @@ struct Files {
     clock: u64,
     /// By the file's name and the baseline.
     hours: HashMap<(String, i64), (u64, Arc<Hours>)>,
+    /// What each model was last asked about in.
+    measures: HashMap<String, Measure>,
+}
+
+/// What rows of a version are counted in.
+#[derive(Clone)]
+struct Measure {
+    version: u32,
+    baseline: i64,
+    cells: Arc<Baseline>,
 }
 
 impl Kept {
@@ -60,6 +73,86 @@ impl Kept {
         let (used, hours) = files.hours.get_mut(key)?;
         *used = files.clock;
         Some(Arc::clone(hours))
+    }
+
+    /// From now on rows that become files are counted for this question.
+    fn measure(&self, watched: &Watched<'_>, cells: &Arc<Baseline>) {
+        let measure = Measure {
+            version: watched.version,
+            baseline: watched.baseline,
+            cells: Arc::clone(cells),
+        };
+        let files = &mut *lock(&self.files);
+        files.measures.insert(watched.model.to_owned(), measure);
+    }
+
+    fn measure_of(&self, layout: &Layout) -> Option<Measure> {
+        let measure = lock(&self.files).measures.get(&layout.model).cloned();
+        measure.filter(|it| it.version == layout.version)
+    }
+
+    /// Counts rows that became a file (R1).
+    pub(crate) fn sealed(
+        &self,
+        name: &str,
+        layout: &Layout,
+        rows: &RecordBatch,
+    ) -> Result<(), Refusal> {
+        let Some(Measure {
+            baseline, cells, ..
+        }) = self.measure_of(layout)
+        else {
+            return Ok(());
+        };
+        let schema = rows.schema();
+        let columns = columns_of(layout, &cells);
+        let wanted = read(columns.iter().map(String::as_str), &cells.segmented);
+        let places: Vec<usize> = wanted
+            .iter()
+            .filter_map(|it| schema.index_of(it).ok())
+            .collect();
+        let rows = rows
+            .project(&places)
+            .map_err(|error| failure::of_library("counting rows", error))?;
+        let mut hours = Hours::new();
+        count(&mut hours, layout, &rows, &cells)?;
+        self.put((name.to_owned(), baseline), Arc::new(hours));
+        Ok(())
+    }
+
+    /// Files became one: what was counted of them was counted of it (R1).
+    pub(crate) fn merged<'a>(
+        &self,
+        layout: &Layout,
+        from: impl Iterator<Item = &'a str>,
+        into: &str,
+    ) {
+        let Some(Measure {
+            baseline, cells, ..
+        }) = self.measure_of(layout)
+        else {
+            return;
+        };
+        let mut sum = Hours::new();
+        let names: Vec<(String, i64)> = from.map(|it| (it.to_owned(), baseline)).collect();
+        for name in &names {
+            let Some(hours) = self.get(name) else {
+                return;
+            };
+            for (hour, counter) in hours.iter() {
+                let here = sum.entry(*hour);
+                here.or_insert_with(|| Counter::new(&cells)).merge(counter);
+            }
+        }
+        names.iter().for_each(|it| self.remove(it));
+        self.put((into.to_owned(), baseline), Arc::new(sum));
+    }
+
+    fn remove(&self, key: &(String, i64)) {
+        let files = &mut *lock(&self.files);
+        if let Some((_, hours)) = files.hours.remove(key) {
+            files.bytes -= bytes_of(&hours);
+        }
     }
 
     fn put(&self, key: (String, i64), hours: Arc<Hours>) {
@@ -120,9 +213,10 @@ impl Snapshot<'_> {
     pub fn counted_by_hour(
         &self,
         watched: &Watched<'_>,
-        baseline: &Baseline,
+        baseline: &Arc<Baseline>,
         kept: &Kept,
     ) -> Result<Counter, Refusal> {
+        kept.measure(watched, baseline);
         let mut sum = Counter::new(baseline);
         let add = |sum: &mut Counter, hours: &Hours| {
             for counter in hours.range(watched.from..=watched.to).map(|it| it.1) {
@@ -171,10 +265,8 @@ impl Snapshot<'_> {
 
     fn hours_of(&self, entry: &Entry, baseline: &Baseline) -> Result<Hours, Refusal> {
         let layout = self.layout(entry);
-        let columns = layout.watched();
-        let counted = columns.iter().map(String::as_str);
-        let counted = counted.filter(|it| baseline.column(it).is_some());
-        let read = read(counted, &baseline.segmented);
+        let columns = columns_of(&layout, baseline);
+        let read = read(columns.iter().map(String::as_str), &baseline.segmented);
         let mut hours = Hours::new();
         self.read(entry, &read, Ids::ALL, Range::ALL, |batch| {
             count(&mut hours, &layout, &batch, baseline)
@@ -196,6 +288,13 @@ impl Snapshot<'_> {
         })?;
         Ok(spans)
     }
+}
+
+/// What is counted of a version's rows.
+fn columns_of(layout: &Layout, baseline: &Baseline) -> Vec<String> {
+    let mut columns = layout.watched();
+    columns.retain(|it| baseline.column(it).is_some());
+    columns
 }
 
 /// A batch's rows from a moment on.

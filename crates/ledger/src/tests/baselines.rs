@@ -140,6 +140,7 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
     );
     let from_log = snapshot.counted(&all, &made).expect("counted");
     assert_eq!(made.clone().counted(from_log.clone()), made);
+    let made = Arc::new(made);
     let since = |since_us| {
         let watched = Watched {
             model: "credit",
@@ -156,6 +157,19 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
     assert_eq!(since(0), 2000);
     assert_eq!(since(NOW_MS * 1000 + day_us / 2), 1000, "the second day's");
     assert_eq!(since(NOW_MS * 1000 + 2 * day_us), 0);
+    // From here on rows are counted when they become files.
+    let at_sealing = Arc::new(Kept::new(1 << 20));
+    site.ledger.count_when_sealed(Arc::clone(&at_sealing));
+    let asked = Watched {
+        model: "credit",
+        version: 1,
+        from: 0,
+        to: 0,
+        since_us: 0,
+        baseline: 7,
+    };
+    let nothing = snapshot.counted_by_hour(&asked, &made, &at_sealing);
+    assert_eq!((nothing.expect("counted").rows, at_sealing.bytes()), (0, 0));
     drop(snapshot);
 
     site.settle(NOW_MS);
@@ -186,7 +200,57 @@ fn predictions_are_counted_the_same_from_log_and_files_and_by_the_hour() {
         "from what is kept"
     );
     assert_eq!(kept.bytes(), held);
+    assert_eq!(at_sealing.bytes(), held, "already counted");
+    assert_eq!(by_hour(hour, hour + 24, &at_sealing), from_log);
+    assert_eq!(at_sealing.bytes(), held, "and not again");
     let none = Kept::new(0);
     assert_eq!(by_hour(hour, hour + 24, &none), from_log, "without memory");
     assert_eq!(none.bytes(), 0);
+}
+
+#[test]
+fn what_was_counted_of_files_is_counted_of_what_they_are_merged_to() {
+    let site = Site::new();
+    for number in 0..100 {
+        site.record(number * 13, 0, 5);
+    }
+    let all = Asked {
+        model: "credit",
+        version: 1,
+        range: Range::ALL,
+        first: None,
+    };
+    let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+    let made = snapshot.baseline(&all, &[], &[]).expect("a baseline");
+    let made = Arc::new(made);
+    let counts = Arc::new(Kept::new(1 << 20));
+    site.ledger.count_when_sealed(Arc::clone(&counts));
+    let watched = Watched {
+        model: "credit",
+        version: 1,
+        from: NOW_MS * 1000 / HOUR_US,
+        to: NOW_MS * 1000 / HOUR_US,
+        since_us: 0,
+        baseline: 7,
+    };
+    let by_hour = |counts: &Kept| {
+        let snapshot = site.ledger.snapshot(NOW_MS).expect("a snapshot");
+        let counted = snapshot.counted_by_hour(&watched, &made, counts);
+        counted.expect("counted")
+    };
+    assert_eq!(by_hour(&counts).rows, 500, "from the log");
+    drop(snapshot);
+    for number in 100..110 {
+        site.record(number * 13, 0, 5);
+        site.settle(NOW_MS);
+    }
+    let later = NOW_MS + 2 * 86_400_000;
+    let before = site.ledger.status().files.len();
+    site.settle(later);
+    assert!(before > 1 && site.ledger.status().files.len() == 1);
+    let held = counts.bytes();
+    assert!(held > 0);
+    assert_eq!(by_hour(&counts), by_hour(&Kept::new(0)));
+    assert_eq!(counts.bytes(), held, "nothing was counted again");
+    assert_eq!(by_hour(&counts).rows, 550);
 }

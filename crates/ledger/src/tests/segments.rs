@@ -75,7 +75,7 @@ fn segments_are_counted_the_same_from_log_and_files_and_by_the_hour() {
     let again = snapshot.baseline(&all, &left_out, &segments);
     assert_eq!(again.expect("a baseline"), made, "from files");
     let hour = NOW_MS * 1000 / HOUR_US;
-    let by_hour = |baseline: &Baseline, from, to, kept: &Kept| {
+    let by_hour = |baseline: &Arc<Baseline>, from, to, kept: &Kept| {
         let watched = Watched {
             model: "credit",
             version: 1,
@@ -87,15 +87,18 @@ fn segments_are_counted_the_same_from_log_and_files_and_by_the_hour() {
         let counted = snapshot.counted_by_hour(&watched, baseline, kept);
         counted.expect("counted")
     };
-    let kept = Kept::new(1 << 20);
+    let (kept, made) = (Kept::new(1 << 20), Arc::new(made));
     assert_eq!(by_hour(&made, hour, hour + 24, &kept), from_log);
     assert_eq!(by_hour(&made, hour, hour + 24, &kept), from_log, "kept");
     let first = by_hour(&made, hour, hour, &kept);
     assert_eq!((first.rows, first.segments[0].rows), (1000, 600));
     // Segments are memory too.
-    let (plain, mut without) = (Kept::new(1 << 20), made.clone());
+    let (plain, mut without) = (Kept::new(1 << 20), Baseline::clone(&made));
     without.declare(&[], "");
-    assert_eq!(by_hour(&without, hour, hour + 24, &plain).segments, []);
+    assert_eq!(
+        by_hour(&Arc::new(without), hour, hour + 24, &plain).segments,
+        []
+    );
     assert!(kept.bytes() > 3 * plain.bytes(), "{}", kept.bytes());
     let asked = Asked {
         range: Range::ALL,

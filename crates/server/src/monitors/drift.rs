@@ -97,6 +97,7 @@ async fn compared(
     let (ledger, kept) = (Arc::clone(&app.keeper.ledger), Arc::clone(counted));
     let now_us = wall_ms() * 1000;
     let window = drift::window(&setting, now_us);
+    let baseline = Arc::new(baseline);
     let counting = move || {
         let watched = Watched {
             model: model.as_str(),
