@@ -21,7 +21,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 FIRST_BYTE_MS = 50
 WATCHED_COST = 0.03
@@ -241,7 +241,8 @@ class Consoles:
 
 def aims(tables, began, watched):
     slowest, took = max(((name, max(it)) for name, it in began.items()), key=lambda it: it[1])
-    cost, (low, high) = 1 - watched.ratio(), watched.spread()
+    ratio, low, high = watched.by_pair()
+    cost = 1 - ratio
     noise = watched.noise()
     lines = [
         tables.aim(
@@ -251,7 +252,7 @@ def aims(tables, began, watched):
         ),
         tables.aim(
             f"{CONSOLES} open consoles cost at most {WATCHED_COST:.0%} of the small model's throughput",
-            f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%} by pair); windows without them differ by {noise:.1%}",
+            f"{cost:.1%} ({1 - high:.1%} to {1 - low:.1%}, {BY_PAIR}); windows without them differ by {noise:.1%}",
             cost <= WATCHED_COST,
         ),
     ]
@@ -266,14 +267,14 @@ def pages_table(tables, began):
 
 
 def watched_table(tables, it):
-    head = ["model", "connections", "req/s alone", "with consoles", "with / alone (by pair)"]
+    head = ["model", "connections", "req/s alone", "with consoles", f"with / alone {BY_PAIR}"]
     head += ["p99 ms alone", "with consoles"]
-    low, high = it.spread()
+    ratio, low, high = it.by_pair()
     row = [
         it.model,
         str(it.connections),
         *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
-        f"{it.ratio():.3f} ({low:.3f}–{high:.3f})",
+        f"{ratio:.3f} ({low:.3f}–{high:.3f})",
         *(tables.milliseconds(median(each, "p99_s")) for each in (it.off, it.on)),
     ]
     return tables.table(head, [row])

@@ -2,6 +2,9 @@
 
 import os
 import platform
+import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,31 @@ def description():
                 name = line.split(":", 1)[1].strip()
                 break
     return f"{name}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+COUNT = """
+import sys, time
+end, count = time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < end:
+    count += sum(range(1000)) > 0
+print(count)
+"""
+
+
+def apart(core, other, seconds=0.5, turns=8):
+    """What a core does while the other computes, of what it does alone: about 1 where they share nothing but memory,
+    about 0.6 where they are two threads of one core, whatever the system calls them."""
+
+    def begun(where):
+        command = ["taskset", "-c", where, sys.executable, "-S", "-c", COUNT, str(seconds)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def counted(*where):
+        running = [begun(it) for it in where]
+        return [int(it.communicate()[0]) for it in running][0]
+
+    ratios = [counted(core, other) / counted(core) for _ in range(turns)]
+    return statistics.median(ratios)
 
 
 @dataclass

@@ -46,28 +46,18 @@ class Compared:
             for is_on in ((False, True), (True, False))[pair % 2]:
                 (self.on if is_on else self.off).append(window(is_on))
 
-    def ratio(self):
-        return median(self.on, "rate") / median(self.off, "rate")
-
-    def spread(self):
-        """The least and the greatest ratio of neighbouring windows."""
-        all = [on["rate"] / off["rate"] for off, on in zip(self.off, self.on)]
-        return min(all), max(all)
-
-    def by_pair(self):
+    def by_pair(self, name="rate"):
         """The median ratio of neighbouring windows, and its interval at 95 % or a little more: by the number of pairs on
         either side of it, whatever their distribution. Fewer than six pairs have no such interval: then it is all of them."""
-        all = sorted(on["rate"] / off["rate"] for off, on in zip(self.off, self.on))
+        all = sorted(on[name] / off[name] for off, on in zip(self.off, self.on))
         count, beyond, chance = len(all), 0, 0.5 ** len(all)
         while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:
             beyond, chance = beyond + 1, more
         return statistics.median(all), all[beyond], all[-1 - beyond]
 
     def serving_cost(self):
-        """The share of what the serving threads could answer that it takes from them: in the median, and the least and the
-        greatest by pair."""
-        all = [1 - off["serving_s"] / on["serving_s"] for off, on in zip(self.off, self.on)]
-        return 1 - median(self.off, "serving_s") / median(self.on, "serving_s"), min(all), max(all)
+        """The share of what the serving threads could answer that it takes from them, with its interval as `by_pair` has it."""
+        return tuple(1 - 1 / it for it in self.by_pair("serving_s"))
 
     def noise(self):
         """How far the windows without it lie apart, as a share of their median."""
