@@ -325,6 +325,18 @@ def test_what_cannot_be_rolled_out_is_refused_with_the_reason(start, tmp_path):
         assert over(server, begun["id"])["state"] == "superseded"
 
 
+@pytest.mark.parametrize("unrecorded", ["one", "two"])
+def test_answers_that_nobody_records_are_not_compared(start, tmp_path, unrecorded):
+    ledger = {"one": KEY, "two": KEY, unrecorded: 'ledger: {mode: "off"}'}
+    with start(paths=[copy(tmp_path / "one", ledger["one"])]) as server:
+        server.command("push", copy(tmp_path / "two", ledger["two"], **{"0.5": "0.4"}))
+        status, answer = server.ask_json(
+            "POST", "/api/v1/models/credit/rollouts", {"version": 2}
+        )
+        assert status in (400, 422), answer
+        assert "`ledger.mode` of one is `off`" in answer["error"]["message"], answer
+
+
 def between(told):
     """What was looked at between the rollout's events."""
     decided = {it["at_ms"] for it in told["events"]}

@@ -14,6 +14,7 @@ use ::ledger::Range;
 use domain::access::{Change, Permission, Read};
 use domain::alert::Moment;
 use domain::ledger::Mode;
+use domain::manifest::Manifest;
 use domain::rollout::command::{Deed, Person};
 use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::{Evidence, Role};
@@ -407,7 +408,12 @@ pub(crate) async fn start(
         columns.dedup();
     }
     let posted = crate::labels::posted(app, &model).await?;
-    let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
+    let is_recorded = |manifest: &Manifest| {
+        let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
+        mode != Mode::Off
+    };
+    // The control's answers are the incumbent's.
+    let manifest_before = store::format::parse_manifest(&before.manifest)?;
     let plan = Plan::new(
         Ask {
             id: Uuid::now_v7().to_string().parse()?,
@@ -417,7 +423,7 @@ pub(crate) async fn start(
             signatures: (&before.signature, &record.signature),
             spec,
             recorded: Recorded {
-                ledger: mode != Mode::Off,
+                ledger: is_recorded(&manifest) && is_recorded(&manifest_before),
                 prices: app.prices.is_some(),
                 task: record.signature.task.as_ref(),
                 columns: columns.as_deref(),

@@ -19,7 +19,7 @@ use crate::task::Task;
 /// What is recorded of a model, on which tests can be made.
 #[derive(Clone, Debug)]
 pub struct Recorded<'a> {
-    /// Whether its predictions are in the ledger (R2).
+    /// Whether the predictions of both versions are in the ledger (R2).
     pub ledger: bool,
     /// Whether the server was given prices.
     pub prices: bool,
@@ -135,7 +135,7 @@ impl Recorded<'_> {
         let nobody = |why: String| Err(("metric", why));
         if !self.ledger {
             return nobody(format!(
-                "nobody records `{metric}` while `ledger.mode` is `off`; say `ledger.mode: buffered` in `windlass.yaml`"
+                "nobody records `{metric}` of both versions while `ledger.mode` of one is `off`; say `ledger.mode: buffered` in its `windlass.yaml`"
             ));
         }
         let fits = |it: &quality::Metric| self.task.is_some_and(|task| it.fits(task));
@@ -302,7 +302,7 @@ mod tests {
         };
         let why = |metric: &str| {
             format!(
-                "nobody records `{metric}` while `ledger.mode` is `off`; say `ledger.mode: buffered` in `windlass.yaml`"
+                "nobody records `{metric}` of both versions while `ledger.mode` of one is `off`; say `ledger.mode: buffered` in its `windlass.yaml`"
             )
         };
         for text in ["{}", r#"{"signals":[]}"#] {
