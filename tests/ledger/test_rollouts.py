@@ -80,7 +80,7 @@ def over(server, id):
         found = told(server, id)
         return found if found["over"] else None
 
-    return until(seen, "the rollout is over", 120)
+    return until(seen, "the rollout is over", 300)
 
 
 def ended_by(ended, want, guardrail):
