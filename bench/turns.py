@@ -46,10 +46,10 @@ class Compared:
             for is_on in ((False, True), (True, False))[pair % 2]:
                 (self.on if is_on else self.off).append(window(is_on))
 
-    def by_pair(self, name="rate"):
+    def by_pair(self, value=lambda it: it["rate"]):
         """The median ratio of neighbouring windows, and its interval at 95 % or a little more: by the number of pairs on
         either side of it, whatever their distribution. Fewer than six pairs have no such interval: then it is all of them."""
-        all = sorted(on[name] / off[name] for off, on in zip(self.off, self.on))
+        all = sorted(value(on) / value(off) for off, on in zip(self.off, self.on))
         count, beyond, chance = len(all), 0, 0.5 ** len(all)
         while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:
             beyond, chance = beyond + 1, more
@@ -57,7 +57,17 @@ class Compared:
 
     def serving_cost(self):
         """The share of what the serving threads could answer that it takes from them, with its interval as `by_pair` has it."""
-        return tuple(1 - 1 / it for it in self.by_pair("serving_s"))
+        return tuple(1 - 1 / it for it in self.by_pair(lambda it: it["serving_s"]))
+
+    def whole_cost(self):
+        """The same of all threads, with what they do behind a window: of what a core could answer that has nothing else to
+        do. What the machine does beside it is less in it than in the rate."""
+
+        def of_a_request(window):
+            others_s = window["writer_share"] * self.seconds + window["behind_s"]
+            return window["serving_s"] + others_s / (window["asked_rate"] * self.seconds)
+
+        return tuple(1 - 1 / it for it in self.by_pair(of_a_request))
 
     def noise(self):
         """How far the windows without it lie apart, as a share of their median."""
