@@ -59,16 +59,6 @@ class Compared:
         """The share of what the serving threads could answer that it takes from them, with its interval as `by_pair` has it."""
         return tuple(1 - 1 / it for it in self.by_pair(lambda it: it["serving_s"]))
 
-    def whole_cost(self):
-        """The same of all threads, with what they do behind a window: of what a core could answer that has nothing else to
-        do. What the machine does beside it is less in it than in the rate."""
-
-        def of_a_request(window):
-            others_s = window["writer_share"] * self.seconds + window["behind_s"]
-            return window["serving_s"] + others_s / (window["asked_rate"] * self.seconds)
-
-        return tuple(1 - 1 / it for it in self.by_pair(of_a_request))
-
     def noise(self):
         """How far the windows without it lie apart, as a share of their median."""
         rates = [it["rate"] for it in self.off]
