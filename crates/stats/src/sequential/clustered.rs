@@ -10,7 +10,7 @@
 //!     so, and a false failure is as rare as it may be.
 //! R2. For units that hang together it holds as far as waves are much shorter than what was seen. That nobody can know in
 //!     the beginning: so a window is no more than a coin, whatever it holds, and its e-value at most 2.
-//! R3. What is looked at is bounded: when there are [`BATCHES`], each two become one, and when those are as long as they may
+//! R3. What is looked at is bounded: when there are `BATCHES`, each two become one, and when those are as long as they may
 //!     be, the oldest is forgotten. A candidate that turns bad after hours looks like a wave only until what was before is
 //!     forgotten.
 
