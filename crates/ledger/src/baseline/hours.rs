@@ -144,15 +144,10 @@ impl Kept {
                 here.or_insert_with(|| Counter::new(&cells)).merge(counter);
             }
         }
-        names.iter().for_each(|it| self.remove(it));
+        let mut files = lock(&self.files);
+        names.iter().for_each(|it| files.remove(it));
+        drop(files);
         self.put((into.to_owned(), baseline), Arc::new(sum));
-    }
-
-    fn remove(&self, key: &(String, i64)) {
-        let files = &mut *lock(&self.files);
-        if let Some((_, hours)) = files.hours.remove(key) {
-            files.bytes -= bytes_of(&hours);
-        }
     }
 
     fn put(&self, key: (String, i64), hours: Arc<Hours>) {
@@ -172,9 +167,15 @@ impl Kept {
             let Some(key) = oldest.map(|(key, _)| key.clone()) else {
                 return;
             };
-            if let Some((_, hours)) = files.hours.remove(&key) {
-                files.bytes -= bytes_of(&hours);
-            }
+            files.remove(&key);
+        }
+    }
+}
+
+impl Files {
+    fn remove(&mut self, key: &(String, i64)) {
+        if let Some((_, hours)) = self.hours.remove(key) {
+            self.bytes -= bytes_of(&hours);
         }
     }
 }

@@ -39,11 +39,12 @@ struct Machine {
     rows: usize,
 }
 
-/// The candidate takes so much longer.
+/// Callers, and two versions that answer them.
 struct World {
     random: Random,
     machine: Machine,
     now: f64,
+    /// The candidate takes so many times as long.
     slower: f64,
     /// The share of the candidate, the first.
     weight: f64,
@@ -54,12 +55,12 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, machine: Machine, slower: f64, weight: f64) -> Self {
+    fn new(seed: u64, machine: Machine, weight: f64) -> Self {
         let mut world = Self {
             random: Random::new(seed),
             machine,
             now: 0.0,
-            slower,
+            slower: 1.0,
             weight,
             queues: Default::default(),
             runs: [None, None],
@@ -114,7 +115,7 @@ impl World {
 }
 
 fn budget(seed: u64, machine: Machine) -> f64 {
-    let mut alone = World::new(seed, machine, 1.0, 0.0);
+    let mut alone = World::new(seed, machine, 0.0);
     let mut took = Vec::new();
     while alone.now < BEFORE {
         took.extend(alone.step().1);
@@ -129,7 +130,7 @@ fn told(runs: usize, seed: u64, name: &str, machine: Machine, (slower, from): (f
     for run in 0..runs as u64 {
         let seed = (seed * 1_000_003 + run) * 2;
         let budget = budget(seed, machine);
-        let mut world = World::new(seed + 1, machine, 1.0, 0.5);
+        let mut world = World::new(seed + 1, machine, 0.5);
         let (mut plain, mut clustered) = (Rates::new(MARGIN), ClusteredRates::new(MARGIN, WAVES));
         let (mut failed, mut failed_together) = (None, None);
         for second in 0..SECONDS {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::proportion::{self, Tally};
 use super::rates::Rates;
-use super::{Reading, Risks, Verdict};
+use super::{Reading, Risks};
 use crate::interval::Estimate;
 
 /// The most batches.
@@ -122,14 +122,12 @@ impl ClusteredShare {
     /// Whether the share is over `allowed`, strictly between 0 and 1; as [`proportion::over`].
     pub fn read(&self, allowed: f64, risks: Risks) -> Reading {
         let (ln_worse, ln_sound) = proportion::ln_over(self.tally, allowed);
-        let ln_worse = self.clusters.discounted(ln_worse);
-        let read = proportion::over(self.tally, allowed, risks);
+        let evidence = (
+            self.clusters.discounted(ln_worse),
+            self.clusters.discounted(ln_sound),
+        );
+        let read = proportion::read_as(self.tally, risks, evidence);
         Reading {
-            verdict: match read.verdict {
-                Verdict::NoData => Verdict::NoData,
-                _ => risks.verdict(ln_worse, self.clusters.discounted(ln_sound)),
-            },
-            ln_evidence: ln_worse,
             difference: self.clusters.widened(read.difference, 0.0),
             ..read
         }
@@ -265,6 +263,7 @@ fn plus(one: [Tally; 2], other: [Tally; 2]) -> [Tally; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Verdict;
     use super::*;
     use crate::random::Random;
 

@@ -97,8 +97,13 @@ fn ln_likelihood(tally: Tally, share: f64) -> f64 {
 /// the 99th percentile where more than 1 % of answers are slower. It passes once the share is shown to be less. The
 /// difference is the share, with its interval at the risk of failing.
 pub fn over(tally: Tally, allowed: f64, risks: Risks) -> Reading {
+    let evidence = ln_over(tally, allowed);
+    read_as(tally, risks, evidence)
+}
+
+/// The same where the logarithms of the e-values against "not over" and "over" are these.
+pub(super) fn read_as(tally: Tally, risks: Risks, (ln_worse, ln_sound): (f64, f64)) -> Reading {
     let risks = risks.checked();
-    let (ln_worse, ln_sound) = ln_over(tally, allowed);
     Reading {
         verdict: match tally.units {
             0 => Verdict::NoData,

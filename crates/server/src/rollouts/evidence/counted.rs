@@ -260,7 +260,7 @@ impl Counted {
             Ok(demand) => demand,
             Err((_, why)) => return Self::Not { why },
         };
-        let event = match &test.metric {
+        let of = match &test.metric {
             Measure::ErrorRate => Event::Failed,
             Measure::Latency => Event::Over(budget),
             Measure::Disagreement => Event::Differs,
@@ -300,7 +300,6 @@ impl Counted {
                 };
             }
         };
-        let of = event;
         match (demand, of.waves()) {
             (Demand::NoWorse(Margin::Absolute(margin)), Some(waves)) => Self::Clustered {
                 of,
