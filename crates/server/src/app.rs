@@ -9,6 +9,7 @@ use domain::alert::receiver::Receivers;
 use domain::budget::Prices;
 use domain::ledger::Mode;
 use domain::limits::Limits;
+use domain::manifest::Manifest;
 use domain::{Reference, Refusal, Selector};
 use store::Store;
 use tokio::sync::Semaphore;
@@ -130,6 +131,11 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Whether what a version answers is in the ledger.
+    pub(crate) fn records(&self, manifest: &Manifest) -> bool {
+        manifest.ledger.mode.unwrap_or(self.ledger_mode) != Mode::Off
+    }
+
     /// What answers what the reference names.
     pub(crate) async fn find(
         &self,

@@ -14,7 +14,6 @@ use domain::access::{Change, Permission, Read};
 use domain::experiment::course::{Event, Experiment, Facts, Next, State};
 use domain::experiment::plan::{Ask, ExperimentId, Plan};
 use domain::experiment::{Look, Spec};
-use domain::ledger::Mode;
 use domain::rollout::command::Person;
 use domain::rollout::recorded::Recorded;
 use domain::rollout::traffic::Weight;
@@ -355,7 +354,7 @@ pub(crate) async fn start(
             });
         }
         let manifest = store::format::parse_manifest(&record.manifest)?;
-        if manifest.ledger.mode.unwrap_or(app.ledger_mode) == Mode::Off {
+        if !app.records(&manifest) {
             return Err(Refusal::Conflict {
                 why: format!(
                     "`{model}:{version}` cannot be compared: its `ledger.mode` is `off`, so that nobody records what it \

@@ -13,8 +13,6 @@ use std::time::Duration;
 use ::ledger::Range;
 use domain::access::{Change, Permission, Read};
 use domain::alert::Moment;
-use domain::ledger::Mode;
-use domain::manifest::Manifest;
 use domain::rollout::command::{Deed, Person};
 use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::{Evidence, Role};
@@ -408,10 +406,6 @@ pub(crate) async fn start(
         columns.dedup();
     }
     let posted = crate::labels::posted(app, &model).await?;
-    let is_recorded = |manifest: &Manifest| {
-        let mode = manifest.ledger.mode.unwrap_or(app.ledger_mode);
-        mode != Mode::Off
-    };
     // The control's answers are the incumbent's.
     let manifest_before = store::format::parse_manifest(&before.manifest)?;
     let plan = Plan::new(
@@ -423,7 +417,7 @@ pub(crate) async fn start(
             signatures: (&before.signature, &record.signature),
             spec,
             recorded: Recorded {
-                ledger: is_recorded(&manifest) && is_recorded(&manifest_before),
+                ledger: app.records(&manifest) && app.records(&manifest_before),
                 prices: app.prices.is_some(),
                 task: record.signature.task.as_ref(),
                 columns: columns.as_deref(),
