@@ -4,6 +4,7 @@ Everything lies under the user's cache folder. A second run finds it and install
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ def installed(name, requirements, install):
     """CACHE/name, filled by `install` unless it was by the same recipe and requirements."""
     folder = CACHE / name
     stamp = folder / ".stamp"
-    recipe = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    how = sys.version + inspect.getsource(install)
+    recipe = hashlib.sha256(requirements.read_bytes() + how.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == recipe:
         return folder
     print(f"installing {name} into {folder}", flush=True)
@@ -75,13 +77,30 @@ def unpack_perf_analyzer(folder, requirements):
 
 
 def alertmanager():
-    """Alertmanager's program, out of Debian's package."""
-    return of_debian("alertmanager", "prometheus-alertmanager")
+    """Alertmanager's program, out of Debian's package. It starts in the folder that this is unpacked into.
+
+    Debian's build reads its templates where the package is installed, which takes rights and starts
+    a service. So the path within the program becomes one from the working folder, of the same length.
+    """
+
+    def unpack(folder, requirements):
+        debian_package(requirements.read_text().strip(), folder)
+        program = folder / "usr" / "bin" / "prometheus-alertmanager"
+        templates, here = b"/usr/share/prometheus/alertmanager", b"usr/share/prometheus//alertmanager"
+        program.write_bytes(program.read_bytes().replace(templates, here))
+
+    folder = installed("alertmanager", REQUIREMENTS / "alertmanager.txt", unpack)
+    return folder / "usr" / "bin" / "prometheus-alertmanager"
 
 
 def promtool():
     """The program that checks Prometheus' rules, out of Debian's package."""
-    return of_debian("prometheus", "promtool")
+
+    def unpack(folder, requirements):
+        debian_package(requirements.read_text().strip(), folder)
+
+    folder = installed("prometheus", REQUIREMENTS / "prometheus.txt", unpack)
+    return folder / "usr" / "bin" / "promtool"
 
 
 def chromium():
@@ -109,14 +128,6 @@ def axe():
 
     folder = installed("axe", REQUIREMENTS / "axe.txt", unpack)
     return folder / "package" / "axe.min.js"
-
-
-def of_debian(name, program):
-    def unpack(folder, requirements):
-        debian_package(requirements.read_text().strip(), folder)
-
-    folder = installed(name, REQUIREMENTS / f"{name}.txt", unpack)
-    return folder / "usr" / "bin" / program
 
 
 def debian_package(name, folder):

@@ -34,6 +34,7 @@ class Alertmanager:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [str(it) for it in command],
+                cwd=Path(program).parents[2],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
