@@ -29,7 +29,7 @@ pub(crate) use predictions::answered;
 pub use segments::Segment;
 pub use source::Source;
 pub use summary::Summary;
-pub(crate) use summary::{Watched as WatchedAs, each_number, numbers, texts, watched};
+pub(crate) use summary::{Watched as WatchedAs, each_number, numbers, texts, told_texts, watched};
 
 /// Columns of a baseline.
 pub const COLUMNS_MAX: usize = 4096;

@@ -1,12 +1,12 @@
 //! The second pass, and every later one: rows counted in cells.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use domain::Refusal;
 use stats::drift::bins::Counted;
 use stats::drift::column::Cells;
 use stats::drift::lookup::Lookup;
 
-use super::summary::{each_number, texts};
+use super::summary::{each_number, told_texts};
 use super::{Baseline, segments};
 
 /// Rows counted in a baseline's cells.
@@ -49,30 +49,19 @@ impl Counter {
                 segment.rows += 1;
             }
         }
+        let mut cells = Vec::with_capacity(batch.num_rows());
         for (at, (column, counted)) in baseline.columns.iter().zip(columns).enumerate() {
-            let mut row = 0;
-            let mut count = |cell: Option<usize>| {
-                put(counted, cell);
-                for place in &places {
-                    if let Some(segment) = segments.get_mut(place[row]) {
-                        put(&mut segment.columns[at], cell);
+            cells.clear();
+            match batch.column_by_name(&column.name) {
+                Some(values) => find(&column.cells, values, &mut cells)?,
+                None => cells.resize(batch.num_rows(), MISSING),
+            }
+            cells.iter().for_each(|cell| put(counted, *cell));
+            for place in &places {
+                for (cell, place) in cells.iter().zip(place) {
+                    if let Some(segment) = segments.get_mut(*place) {
+                        put(&mut segment.columns[at], *cell);
                     }
-                }
-                row += 1;
-            };
-            let Some(values) = batch.column_by_name(&column.name) else {
-                (0..batch.num_rows()).for_each(|_| count(None));
-                continue;
-            };
-            match &column.cells {
-                Cells::Numbers(bins) => {
-                    let lookup = Lookup::new(bins);
-                    each_number(values, |value| {
-                        count(value.and_then(|it| lookup.cell(it)));
-                    })?;
-                }
-                Cells::Levels(levels) => {
-                    texts(values, |text| count(text.map(|it| levels.cell(it))))?;
                 }
             }
         }
@@ -91,10 +80,29 @@ impl Counter {
     }
 }
 
-fn put(counted: &mut Counted, cell: Option<usize>) {
-    match cell {
-        Some(cell) => counted.cells[cell] += 1,
+/// The cell of what has none.
+const MISSING: usize = usize::MAX;
+
+fn put(counted: &mut Counted, cell: usize) {
+    match counted.cells.get_mut(cell) {
+        Some(count) => *count += 1,
         None => counted.missing += 1,
+    }
+}
+
+/// Appends the cell of each value of a column.
+fn find(cells: &Cells, values: &ArrayRef, found: &mut Vec<usize>) -> Result<(), Refusal> {
+    match cells {
+        Cells::Numbers(bins) => {
+            let lookup = Lookup::new(bins);
+            let cell = |it: Option<f64>| it.and_then(|it| lookup.cell(it));
+            each_number(values, |it| found.push(cell(it).unwrap_or(MISSING)))
+        }
+        Cells::Levels(levels) => told_texts(
+            values,
+            |it| levels.cell(it),
+            |it| found.push(it.unwrap_or(MISSING)),
+        ),
     }
 }
 

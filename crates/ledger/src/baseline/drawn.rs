@@ -14,7 +14,7 @@ use stats::drift::classifier;
 use stats::drift::column::Cells;
 
 use super::Baseline;
-use super::summary::{each_number, texts};
+use super::summary::{each_number, told_texts};
 
 /// Values of one side, about: with more columns there are fewer rows.
 const VALUES_MAX: usize = 1_000_000;
@@ -93,11 +93,15 @@ impl Drawn {
                         }
                     })?;
                 }
-                (Values::Texts(all), Some(found)) => texts(found, |it| {
-                    if next() {
-                        all.push(it.map(hash_of));
-                    }
-                })?,
+                (Values::Texts(all), Some(found)) => told_texts(
+                    found,
+                    |it| hash_of(it),
+                    |it| {
+                        if next() {
+                            all.push(it);
+                        }
+                    },
+                )?,
                 (Values::Numbers(all), None) => all.resize(self.hashes.len(), f64::NAN),
                 (Values::Texts(all), None) => all.resize(self.hashes.len(), None),
             }

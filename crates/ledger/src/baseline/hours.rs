@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter_record_batch, max, min, not};
 use arrow::datatypes::TimestampMicrosecondType;
 use domain::Refusal;
 
@@ -303,8 +303,12 @@ fn since(batch: &RecordBatch, since_us: i64) -> Result<RecordBatch, Refusal> {
     let Some(times) = batch.column_by_name("time") else {
         return Ok(batch.clone());
     };
-    let times = times.as_primitive::<TimestampMicrosecondType>().values();
-    let here: BooleanArray = times.iter().map(|it| Some(*it >= since_us)).collect();
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    if min(times).is_none_or(|it| it >= since_us) {
+        return Ok(batch.clone());
+    }
+    let times = times.values().iter();
+    let here: BooleanArray = times.map(|it| Some(*it >= since_us)).collect();
     filter_record_batch(batch, &here)
         .map_err(|error| failure::of_library("reading the ledger", error))
 }
@@ -325,30 +329,24 @@ fn count_spans(
     mut rows: RecordBatch,
     baseline: &Baseline,
 ) -> Result<(), Refusal> {
+    let failed = |error| failure::of_library("reading the ledger", error);
     while rows.num_rows() > 0 {
         let times = rows.column_by_name("time");
-        let times = times.map(|it| it.as_primitive::<TimestampMicrosecondType>().clone());
-        let span_of = |row: usize| {
-            times
-                .as_ref()
-                .map_or(0, |it| it.value(row).div_euclid(every_us))
-        };
-        let span = span_of(0);
-        let here: BooleanArray = (0..rows.num_rows())
-            .map(|it| Some(span_of(it) == span))
-            .collect();
+        let times = times.map(|it| it.as_primitive::<TimestampMicrosecondType>());
+        let span_of = |time_us: Option<i64>| time_us.unwrap_or(0).div_euclid(every_us);
+        let span = span_of(times.and_then(min));
         let counter = spans.entry(span).or_insert_with(|| Counter::new(baseline));
-        if here.true_count() == here.len() {
-            return counter.add(baseline, &rows);
-        }
-        let pick = |which: &BooleanArray| {
-            filter_record_batch(&rows, which)
-                .map_err(|error| failure::of_library("reading the ledger", error))
+        let times = match times {
+            Some(times) if span_of(max(times)) > span => times,
+            _ => return counter.add(baseline, &rows),
         };
-        counter.add(baseline, &pick(&here)?)?;
-        let others = arrow::compute::not(&here)
-            .map_err(|error| failure::of_library("reading the ledger", error))?;
-        rows = pick(&others)?;
+        let here: BooleanArray = times.iter().map(|it| Some(span_of(it) == span)).collect();
+        let others = not(&here).map_err(failed)?;
+        counter.add(
+            baseline,
+            &filter_record_batch(&rows, &here).map_err(failed)?,
+        )?;
+        rows = filter_record_batch(&rows, &others).map_err(failed)?;
     }
     Ok(())
 }

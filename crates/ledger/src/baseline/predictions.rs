@@ -177,21 +177,22 @@ pub(super) fn read<'a>(
 /// The rows that were answered, and of which there are inputs.
 pub(crate) fn answered(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
     let code = batch.column_by_name("code");
+    let failed = code.filter(|it| it.null_count() < it.len());
     let recorded = batch
         .column_by_name("inputs_recorded")
         .and_then(|it| it.as_boolean_opt())
         // Of large tensors only a part is kept whole; their sums are there all the same.
-        .filter(|_| !layout.has_summaries());
+        .filter(|it| !layout.has_summaries() && it.false_count() > 0);
+    if failed.is_none() && recorded.is_none() {
+        return Ok(batch.clone());
+    }
     let keep: BooleanArray = (0..batch.num_rows())
         .map(|row| {
-            let failed = code.is_some_and(|it| !it.is_null(row));
+            let failed = failed.is_some_and(|it| it.is_valid(row));
             let without = recorded.is_some_and(|it| it.is_valid(row) && !it.value(row));
             Some(!failed && !without)
         })
         .collect();
-    if keep.true_count() == keep.len() {
-        return Ok(batch.clone());
-    }
     filter_record_batch(batch, &keep)
         .map_err(|error| failure::of_library("reading the ledger", error))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Int32Array, PrimitiveArray, RecordBatch,
+    StringArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use domain::Refusal;
@@ -86,19 +89,41 @@ where
 
 /// Calls `each` with every text of a column.
 pub(crate) fn texts(column: &ArrayRef, mut each: impl FnMut(Option<&str>)) -> Result<(), Refusal> {
-    if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>()
-        && let Some(values) = dictionary.values().as_string_opt::<i32>()
-    {
-        for key in dictionary.keys() {
-            // A key that is there points at a value.
-            each(key.map(|it| values.value(it as usize)));
-        }
+    if let Some((keys, words)) = dictionary(column) {
+        // A key that is there points at a word.
+        keys.iter()
+            .for_each(|key| each(key.map(|it| words.value(it as usize))));
         return Ok(());
     }
     let text = cast(column, &DataType::Utf8)
         .map_err(|error| failure::of_library("reading texts", error))?;
     text.as_string::<i32>().iter().for_each(each);
     Ok(())
+}
+
+/// Calls `each` with what `tell` makes of every text of a column. A word of a dictionary is told once.
+pub(crate) fn told_texts<T: Copy>(
+    column: &ArrayRef,
+    tell: impl Fn(&str) -> T,
+    mut each: impl FnMut(Option<T>),
+) -> Result<(), Refusal> {
+    let Some((keys, words)) = dictionary(column) else {
+        return texts(column, |it| each(it.map(&tell)));
+    };
+    // Of a batch that was cut out of a large one most words may be in no row.
+    let mut told: Vec<Option<T>> = vec![None; words.len()];
+    for key in keys {
+        each(key.map(|it| {
+            let word = it as usize;
+            *told[word].get_or_insert_with(|| tell(words.value(word)))
+        }));
+    }
+    Ok(())
+}
+
+fn dictionary(column: &ArrayRef) -> Option<(&Int32Array, &StringArray)> {
+    let dictionary = column.as_dictionary_opt::<Int32Type>()?;
+    Some((dictionary.keys(), dictionary.values().as_string_opt()?))
 }
 
 impl Summary {

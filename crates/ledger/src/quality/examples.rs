@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use domain::Refusal;
 use stats::drift::column::Cells;
 
-use crate::baseline::{Baseline, each_number, texts};
+use crate::baseline::{Baseline, each_number, told_texts};
 
 /// Which rows are told with their features, of a model of numbers.
 #[derive(Clone, Debug)]
@@ -63,9 +63,8 @@ impl Features {
                 }
                 Cells::Levels(levels) => {
                     let mut all = Vec::with_capacity(rows);
-                    texts(found, |it| {
-                        all.push(it.map_or(f64::NAN, |it| levels.cell(it) as f64));
-                    })?;
+                    let cell = |it: &str| levels.cell(it) as f64;
+                    told_texts(found, cell, |it| all.push(it.unwrap_or(f64::NAN)))?;
                     Ok(all)
                 }
             }

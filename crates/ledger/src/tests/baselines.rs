@@ -84,6 +84,27 @@ time: it is a time, which always moves";
 }
 
 #[test]
+fn words_are_counted_alike_with_and_without_a_dictionary() {
+    let of = |row: usize| [Some("own"), Some("rent"), None, Some("free"), Some("rent")][row % 5];
+    let reference: StringArray = (0..1000)
+        .map(|it| of(it).filter(|it| *it != "free"))
+        .collect();
+    let made = baseline(vec![("home", Arc::new(reference))]);
+    let texts: StringArray = (0..1000).map(of).collect();
+    let words: DictionaryArray<Int32Type> = (0..1000).map(of).collect();
+    // Of what was cut out the dictionary has words that no row has.
+    let arrays: [ArrayRef; 2] = [Arc::new(texts), Arc::new(words)];
+    for (from, rows, cells, missing) in [(0, 1000, [200, 400, 200], 200), (1, 2, [0, 1, 0], 1)] {
+        for it in &arrays {
+            let batch = RecordBatch::try_from_iter([("home", it.slice(from, rows))]);
+            let counted = Source::Batch(&batch.expect("a batch")).count(1, &made);
+            let home = &counted.expect("counted").columns[0];
+            assert_eq!((home.cells.as_slice(), home.missing), (&cells[..], missing));
+        }
+    }
+}
+
+#[test]
 fn rows_of_another_type_are_missing_where_they_cannot_be_read() {
     let made = baseline(vec![(
         "age",
