@@ -3,25 +3,34 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the checkout.
+/// The root of the checkout that this is run for. Checkouts that share a target folder share this program, so where it
+/// was compiled tells nothing.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own =
+            variable("CARGO_MANIFEST_DIR").map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        own.parent().unwrap_or(Path::new(".")).to_owned()
+    });
+    &ROOT
 }
 
-/// Where downloads, virtual environments and fixtures are kept between runs.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place here that reads the environment"
 )]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
+}
+
+/// Where downloads, virtual environments and fixtures are kept between runs.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let base = match std::env::var("XDG_CACHE_HOME") {
-        Ok(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => PathBuf::from(std::env::var("HOME").context("HOME is not set")?).join(".cache"),
+    let base = match variable("XDG_CACHE_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(variable("HOME").context("HOME is not set")?).join(".cache"),
     };
     Ok(base.join("windlass"))
 }
