@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import json
 import os
-import re
 import shutil
 import signal
 import statistics
@@ -18,13 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median, rows_lost  # noqa: E402
 
 ALL_ROWS = (1_000_000, 10_000_000, 100_000_000)
 LABELS = 1_000_000
@@ -273,12 +271,9 @@ def move_writer(served, core):
 
 def counts(served):
     """Rows that the ledger could not take, and rows in its files."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    lost = sum(float(it) for it in re.findall(r"^windlass_ledger_rows_lost_total\S* (\S+)", text, re.M))
     catalog = served.data / "ledger" / "catalog.json"
     files = json.loads(catalog.read_text())["files"] if catalog.exists() else []
-    return {"lost": int(lost), "sealed": sum(it["rows"] for it in files)}
+    return {"lost": rows_lost(served.port), "sealed": sum(it["rows"] for it in files)}
 
 
 # Tables.

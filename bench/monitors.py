@@ -7,7 +7,6 @@ features in one process.
 import argparse
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -18,9 +17,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median, rows_lost  # noqa: E402
 
 FEATURES, ROWS = 50, 2_000
+PAIRS = 60
+"""Of windows of the small model, which differ by a tenth whatever is on: so many know their median to about four in a hundred."""
 EVERY_S = 4
 """How often the watched servers are looked at while they are asked: by default it is once an hour."""
 MIXED_EVERY_S = 60
@@ -73,7 +74,7 @@ def measure(arguments):
     os.sched_setaffinity(0, {int(client_core)})
     watch = machine.Watch([])
     found = []
-    for name, connections, pairs in (("tabular", 64, 30), ("minilm", 16, 3)):
+    for name, connections, pairs in (("tabular", 64, PAIRS), ("minilm", 16, 3)):
         work = works[name]
         compared = Compared(name, ONE_CORE, connections, "watched", 2 if quick else EVERY_S)
         variants = {"unwatched": UNWATCHED, "watched": WATCHED}
@@ -143,7 +144,7 @@ def with_models(tools, servers, machine, count):
             running.settle(seconds_max=120)
             found["watched_core"] = share_of_a_core(machine, running, 2 * MIXED_EVERY_S)
             found["watched_mib"] = running.memory()[0]
-            found["lost"] = lost(port)
+            found["lost"] = rows_lost(port)
             found["judged"], found["question_s"] = questions(port, count)
             found["registry_mib"] = sum(
                 it.stat().st_size for it in data.glob("registry.db*")
@@ -221,12 +222,6 @@ def baselines(port, count, rounds_max):
         again.update(missing)
         ask_all(port, missing, seed=1)
     raise SystemExit(f"{len(missing)} models had no baseline after {rounds_max} rounds of looks")
-
-
-def lost(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        text = answer.read().decode()
-    return int(re.search(r"^windlass_ledger_rows_lost_total (\d+)", text, re.M)[1])
 
 
 def has_baseline(port, it):

@@ -9,10 +9,12 @@ import datetime
 import http.client
 import json
 import math
+import re
 import shutil
 import statistics
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import install
@@ -197,6 +199,13 @@ class Served:
         import machine
 
         return machine.thread_seconds(self.running.process.pid, wanted)
+
+
+def rows_lost(port):
+    """Rows that a server answered and could not record."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    return int(re.search(r"^windlass_ledger_rows_lost_total (\d+)", text, re.M)[1])
 
 
 def conditions_of(tools, server_core, client_core, stray, note):
