@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -75,6 +76,19 @@ class Callers:
             thread.join()
 
 
+def metric(server, name):
+    """What `/metrics` says of one by its labels: `{'state="step"': 1.0}`, without the model's and the version's."""
+    _, _, text = server.ask("GET", "/metrics")
+    found = re.findall(rf"^{name}{{(?:model=\"credit\",)?(.*)}} (.*)$", text.decode(), re.M)
+    return {labels: float(value) for labels, value in found}
+
+
+def states_of(server):
+    states = metric(server, "windlass_rollout_state")
+    assert len(states) % 7 == 0, states
+    return {labels for labels, value in states.items() if value}
+
+
 def over(server, id):
     def seen():
         found = told(server, id)
@@ -100,6 +114,9 @@ def test_a_key_goes_where_its_hash_says_and_stays_there(start, tmp_path):
         server.command("push", copy(tmp_path / "two", KEY, **{"0.5": "0.4"}))
         begun = rollout(server, 2, steps=["50%"], hold={"min": "10m"}, deadline="1d")
         until(lambda: told(server, begun["id"])["state"] == "step", "the first step", 60)
+        assert metric(server, "windlass_traffic_share") == {'version="1"': 0.5, 'version="2"': 0.5}
+        at_step = {'version="2",state="step"'}
+        until(lambda: states_of(server) == at_step, "the metric says at which state it is", 60)
         connection = server.connect()
         went = {}
         for key in range(200):
@@ -211,6 +228,9 @@ def test_a_candidate_that_fails_is_rolled_back_and_it_says_by_which_guardrail(st
         assert others == 0
         shown = server.command("rollout", "list", "credit")
         assert "is rolled back (guardrail)" in shown, shown
+        counts = metric(server, "windlass_rollouts_ended_total")
+        assert {state for state, count in counts.items() if count} == {'state="rolled_back"'}, counts
+        until(lambda: not states_of(server), "the metric says nothing of what is over", 60)
 
 
 class Hook(http.server.ThreadingHTTPServer):

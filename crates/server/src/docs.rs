@@ -25,14 +25,16 @@ pub fn metrics() -> Vec<MetricDoc> {
             labels: "model, version",
             about,
         });
-    let experiments = stats::EXPERIMENTS
-        .iter()
-        .map(|(name, kind, labels, about, _)| MetricDoc {
-            name,
-            kind,
-            labels,
-            about,
-        });
+    let rollouts = stats::ROLLOUTS.iter().map(|it| (it.0, it.1, it.2, it.3));
+    let experiments = stats::EXPERIMENTS.iter();
+    let experiments = experiments.map(|it| (it.0, it.1, it.2, it.3));
+    let parted = stats::PARTED.iter().map(|it| (it.0, it.1, it.2, it.3));
+    let doc = |(name, kind, labels, about)| MetricDoc {
+        name,
+        kind,
+        labels,
+        about,
+    };
     let process = stats::PROCESS
         .iter()
         .map(|(name, kind, about, _)| MetricDoc {
@@ -41,13 +43,7 @@ pub fn metrics() -> Vec<MetricDoc> {
             labels: "",
             about,
         });
-    let (name, kind, about) = stats::ALERTS_FIRING;
-    let alerts = MetricDoc {
-        name,
-        kind,
-        labels: "severity",
-        about,
-    };
-    let all = versions.chain(experiments).chain(process);
-    all.chain([alerts]).collect()
+    let trials = rollouts.chain(experiments).map(doc);
+    let all = versions.chain(trials).chain(process);
+    all.chain(parted.map(doc)).collect()
 }

@@ -7,10 +7,13 @@
 //! R3. Nothing here is on a request's way.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::ledger::Range;
+use arc_swap::ArcSwap;
 use domain::access::{Change, Permission, Read};
 use domain::alert::Moment;
 use domain::rollout::command::{Deed, Person};
@@ -18,7 +21,7 @@ use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::{Evidence, Role};
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
-use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec};
+use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec, State};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
 use store::registry::rollouts::{Kept, LOOKS_MAX, Looked, RolloutNumber};
@@ -31,6 +34,7 @@ use crate::models;
 use crate::questions::sql_limits;
 use crate::running::Running;
 use crate::sharing::{Retries, loaded, now, route};
+use crate::stats::InRollout;
 use crate::task::Tasks;
 use learned::Learning;
 
@@ -56,6 +60,10 @@ pub(crate) struct Rollouts {
     live: Mutex<BTreeMap<ModelName, Live>>,
     /// Somebody changed one.
     changed: Notify,
+    /// What `/metrics` tells of them, which is not to wait for a decision.
+    known: ArcSwap<Vec<InRollout>>,
+    /// Those that ended since the process began, by [`State::OVER`].
+    ended: [AtomicU64; State::OVER.len()],
 }
 
 /// One of them.
@@ -124,11 +132,23 @@ impl Rollouts {
         Ok(Self {
             live: Mutex::new(live),
             changed: Notify::new(),
+            known: ArcSwap::default(),
+            ended: Default::default(),
         })
     }
 
     async fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Live>> {
         self.live.lock().await
+    }
+
+    /// How those stand that are not over.
+    pub(crate) fn known(&self) -> Arc<Vec<InRollout>> {
+        self.known.load_full()
+    }
+
+    /// How many ended, by [`State::OVER`].
+    pub(crate) fn ended(&self) -> [u64; State::OVER.len()] {
+        self.ended.each_ref().map(|it| it.load(Relaxed))
     }
 }
 
@@ -294,6 +314,19 @@ async fn settle_all(app: &Arc<App>) {
             tracing::error!(%refusal, %model, "a rollout could not go on");
         }
     }
+    let known = live.values().map(|it| {
+        let Rollout { plan, progress } = &it.kept.rollout;
+        InRollout {
+            labels: format!(
+                "model=\"{}\",version=\"{}\"",
+                plan.model(),
+                plan.candidate()
+            ),
+            state: progress.state.name(),
+            held: progress.state.is_held(),
+        }
+    });
+    app.rollouts.known.store(Arc::new(known.collect()));
 }
 
 /// Does what is next for a model's rollout until that is to wait.
@@ -336,6 +369,10 @@ async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal
         .append_rollout_event(&mut live.kept, event, measured, tellings)
         .await?;
     app.alerts.post.notify_one();
+    let over = State::OVER.iter().zip(&app.rollouts.ended);
+    for (_, ended) in over.filter(|it| *it.0 == event.to.name()) {
+        ended.fetch_add(1, Relaxed);
+    }
     let plan = &live.kept.rollout.plan;
     let said = event.sentence(plan);
     tracing::info!(model = %plan.model(), rollout = %plan.id(), state = event.to.name(), "{said}");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use domain::Refusal;
 use domain::alert::Severity;
 use domain::experiment::Answer;
+use domain::rollout::State;
 use store::registry::outbox::DELIVERIES_MAX;
 
 use crate::pool::Timing;
@@ -267,6 +268,8 @@ pub(crate) struct Labelled<'a> {
     pub(crate) labels: String,
     pub(crate) stats: &'a Stats,
     pub(crate) rows_waiting: u32,
+    /// Of its model's requests, from 0 to 1.
+    pub(crate) share: f64,
     /// Rows against each rule.
     pub(crate) violations: [(&'static str, u64); 5],
 }
@@ -279,6 +282,14 @@ pub(crate) struct InExperiment {
     pub(crate) answer: Option<Answer>,
 }
 
+/// A candidate whose rollout is not over, and its labels: `model="credit",version="3"`.
+pub(crate) struct InRollout {
+    pub(crate) labels: String,
+    /// One of [`State::UNDER_WAY`].
+    pub(crate) state: &'static str,
+    pub(crate) held: bool,
+}
+
 /// The server's own numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -288,6 +299,8 @@ pub(crate) struct Process {
     /// Those who listen to what happens.
     pub(crate) listeners: u64,
     pub(crate) models: usize,
+    /// By [`State::OVER`].
+    pub(crate) rollouts_ended: [u64; 4],
     pub(crate) ledger: LedgerCounts,
     pub(crate) alerts: AlertCounts,
     pub(crate) shadows: ShadowCounts,
@@ -414,6 +427,12 @@ pub(crate) const METRICS: &[Metric] = &[
         },
     ),
     (
+        "windlass_traffic_share",
+        "gauge",
+        "The share of its model's requests that a version answers, from 0 to 1",
+        |text, name, it| line(text, name, &it.labels, it.share),
+    ),
+    (
         "windlass_request_duration_seconds",
         "histogram",
         "From a request's arrival at the model to its answer",
@@ -462,17 +481,40 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// A metric of versions in experiments, printed for one of them.
-type ExperimentMetric = (
+/// A metric of versions that are tried, printed for one of them.
+type Trial<T> = (
     &'static str,
     &'static str,
     &'static str,
     &'static str,
-    fn(&mut String, &str, &InExperiment),
+    fn(&mut String, &str, &T),
 );
 
+/// What is known of rollouts that are not over: name, type, labels and meaning.
+pub(crate) const ROLLOUTS: &[Trial<InRollout>] = &[
+    (
+        "windlass_rollout_state",
+        "gauge",
+        "model, version, state",
+        "1 for the state that the rollout of a version is in, else 0: pending, validating, shadow, step, promoting, baking, rolling_back; of one that is over there is none",
+        |text, name, it| {
+            for state in State::UNDER_WAY {
+                let labels = format!("{},state=\"{state}\"", it.labels);
+                line(text, name, &labels, u8::from(it.state == state));
+            }
+        },
+    ),
+    (
+        "windlass_rollout_held",
+        "gauge",
+        "model, version",
+        "1 while the rollout of a version is held or waits for somebody to agree: alert when it is for long",
+        |text, name, it| line(text, name, &it.labels, u8::from(it.held)),
+    ),
+];
+
 /// What is known of experiments that run: name, type, labels and meaning.
-pub(crate) const EXPERIMENTS: &[ExperimentMetric] = &[
+pub(crate) const EXPERIMENTS: &[Trial<InExperiment>] = &[
     (
         "windlass_experiment_keys",
         "gauge",
@@ -497,6 +539,7 @@ pub(crate) const EXPERIMENTS: &[ExperimentMetric] = &[
 /// Everything in Prometheus' text format.
 pub(crate) fn print(
     versions: &[Labelled<'_>],
+    rollouts: &[InRollout],
     experiments: &[InExperiment],
     process: Process,
 ) -> String {
@@ -507,12 +550,8 @@ pub(crate) fn print(
             print(&mut text, name, version);
         }
     }
-    for (name, kind, _, about, print) in EXPERIMENTS {
-        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
-        for version in experiments {
-            print(&mut text, name, version);
-        }
-    }
+    print_trials(&mut text, ROLLOUTS, rollouts);
+    print_trials(&mut text, EXPERIMENTS, experiments);
     for (name, kind, about, value) in PROCESS {
         let Some(value) = value(&process) else {
             continue;
@@ -520,18 +559,52 @@ pub(crate) fn print(
         let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
         line(&mut text, name, "", value);
     }
-    let (name, kind, about) = ALERTS_FIRING;
-    let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
-    for (severity, count) in Severity::ALL.into_iter().zip(process.alerts.firing) {
-        let labels = format!("severity=\"{}\"", severity.name());
-        line(&mut text, name, &labels, count);
+    for (name, kind, label, about, values) in PARTED {
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for (part, count) in values(&process) {
+            line(&mut text, name, &format!("{label}=\"{part}\""), count);
+        }
     }
     text
 }
 
-/// The one metric with the label `severity`.
-pub(crate) const ALERTS_FIRING: (&str, &str, &str) =
-    ("windlass_alerts_firing", "gauge", "Alerts that fire");
+fn print_trials<T>(text: &mut String, metrics: &[Trial<T>], versions: &[T]) {
+    for (name, kind, _, about, print) in metrics {
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for version in versions {
+            print(text, name, version);
+        }
+    }
+}
+
+type PartedMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Process) -> Vec<(&'static str, u64)>,
+);
+
+/// Metrics of the whole process in parts: name, type, the label that tells the parts, and meaning.
+pub(crate) const PARTED: &[PartedMetric] = &[
+    (
+        "windlass_rollouts_ended_total",
+        "counter",
+        "state",
+        "Rollouts that ended, by how: succeeded, rolled_back, superseded, aborted",
+        |it| State::OVER.into_iter().zip(it.rollouts_ended).collect(),
+    ),
+    (
+        "windlass_alerts_firing",
+        "gauge",
+        "severity",
+        "Alerts that fire",
+        |it| {
+            let severities = Severity::ALL.into_iter().map(|it| it.name());
+            severities.zip(it.alerts.firing).collect()
+        },
+    ),
+];
 
 type ProcessMetric = (
     &'static str,
@@ -672,6 +745,7 @@ mod tests {
             labels,
             stats: &stats,
             rows_waiting: 7,
+            share: 0.25,
             violations: ["range", "missing", "unseen", "constant", "duplicate"].map(|it| (it, 4)),
         };
         let process = Process {
@@ -680,6 +754,7 @@ mod tests {
             requests: 1,
             listeners: 5,
             models: 1,
+            rollouts_ended: [3, 1, 0, 0],
             ledger: LedgerCounts::default(),
             alerts: AlertCounts {
                 firing: [0, 2, 1],
@@ -693,11 +768,21 @@ mod tests {
                 keys: 7,
                 answer,
             });
-        let text = print(&[version], &experiment, process);
+        let rollout = InRollout {
+            labels: "model=\"m\",version=\"4\"".to_owned(),
+            state: "step",
+            held: true,
+        };
+        let text = print(&[version], &[rollout], &experiment, process);
         for want in [
             "nv_inference_request_success{model=\"m\",version=\"1\"} 1\n",
             "nv_inference_request_failure{model=\"m\",version=\"1\",reason=\"CANCELED\"} 1\n",
             "nv_inference_count{model=\"m\",version=\"1\"} 2\n",
+            "windlass_traffic_share{model=\"m\",version=\"1\"} 0.25\n",
+            "windlass_rollout_state{model=\"m\",version=\"4\",state=\"shadow\"} 0\n",
+            "windlass_rollout_state{model=\"m\",version=\"4\",state=\"step\"} 1\n",
+            "windlass_rollout_held{model=\"m\",version=\"4\"} 1\n",
+            "windlass_rollouts_ended_total{state=\"rolled_back\"} 1\n",
             "windlass_experiment_keys{model=\"m\",version=\"2\"} 7\n",
             "windlass_experiment_keys{model=\"m\",version=\"3\"} 7\n# HELP windlass_experiment_answer ",
             "gauge\nwindlass_experiment_answer{model=\"m\",version=\"3\",answer=\"better\"} 0\n",

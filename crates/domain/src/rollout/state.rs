@@ -167,6 +167,19 @@ impl Reason {
 }
 
 impl State {
+    /// The names of those in which something still happens, in their usual order.
+    pub const UNDER_WAY: [&'static str; 7] = [
+        "pending",
+        "validating",
+        "shadow",
+        "step",
+        "promoting",
+        "baking",
+        "rolling_back",
+    ];
+    /// The names of those in which it is over.
+    pub const OVER: [&'static str; 4] = ["succeeded", "rolled_back", "superseded", "aborted"];
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
@@ -207,6 +220,14 @@ impl State {
             Self::Shadow(phase) | Self::Step { phase, .. } => Some(phase),
             _ => None,
         }
+    }
+
+    /// Whether it stays where it is until something else is so, or somebody agrees.
+    pub fn is_held(&self) -> bool {
+        matches!(
+            self.phase(),
+            Some(Phase::Holding(_) | Phase::AwaitingApproval)
+        )
     }
 
     /// The same stage in another phase; the same state where a stage has no phases.

@@ -213,6 +213,9 @@ impl World {
 
 /// What must be so of each event, when it is followed.
 fn check_event(before: &Rollout, event: &Event) -> Result<(), TestCaseError> {
+    let name = event.to.name();
+    prop_assert_eq!(State::OVER.contains(&name), event.to.is_over());
+    prop_assert_eq!(State::UNDER_WAY.contains(&name), !event.to.is_over());
     let by_rules = event.why == Why::Rules;
     let waited_ms = event.at.0 - before.progress.since.0;
     match (&event.from, &event.to) {
