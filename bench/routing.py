@@ -27,8 +27,8 @@ KEY = "x-customer"
 KEYED, TOKENS = "with keys", "without keys"
 """Callers who say who they are, and callers of whom each is given a token."""
 MEASURED = (
-    ("tabular", 64, KEYED, ("chosen",), 20, 2),
-    ("tabular", 64, TOKENS, ("chosen", "shared"), 20, 2),
+    ("tabular", 64, KEYED, ("chosen",), 40, 2),
+    ("tabular", 64, TOKENS, ("chosen", "shared"), 40, 2),
     ("minilm", 16, TOKENS, ("chosen", "shared"), 3, 8),
 )
 """Model, connections, callers, modes, pairs of windows and their seconds. Many short ones tell more of the small model than

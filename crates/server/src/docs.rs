@@ -17,33 +17,20 @@ pub struct MetricDoc {
 
 /// Every metric, in the order printed.
 pub fn metrics() -> Vec<MetricDoc> {
-    let versions = stats::METRICS
-        .iter()
-        .map(|(name, kind, about, _)| MetricDoc {
-            name,
-            kind,
-            labels: "model, version",
-            about,
-        });
+    let versions = stats::METRICS.iter();
+    let versions = versions.map(|it| (it.0, it.1, "model, version", it.2));
     let rollouts = stats::ROLLOUTS.iter().map(|it| (it.0, it.1, it.2, it.3));
     let experiments = stats::EXPERIMENTS.iter();
     let experiments = experiments.map(|it| (it.0, it.1, it.2, it.3));
+    let process = stats::PROCESS.iter().map(|it| (it.0, it.1, "", it.2));
     let parted = stats::PARTED.iter().map(|it| (it.0, it.1, it.2, it.3));
+    let all = versions.chain(rollouts).chain(experiments);
+    let all = all.chain(process).chain(parted);
     let doc = |(name, kind, labels, about)| MetricDoc {
         name,
         kind,
         labels,
         about,
     };
-    let process = stats::PROCESS
-        .iter()
-        .map(|(name, kind, about, _)| MetricDoc {
-            name,
-            kind,
-            labels: "",
-            about,
-        });
-    let trials = rollouts.chain(experiments).map(doc);
-    let all = versions.chain(trials).chain(process);
-    all.chain(parted.map(doc)).collect()
+    all.map(doc).collect()
 }
