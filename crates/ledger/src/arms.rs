@@ -20,6 +20,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use domain::Refusal;
 use domain::rollout::traffic::Arm;
+use parquet::file::metadata::RowGroupMetaData;
 use stats::random::mixed;
 
 use crate::attributes::Attributes;
@@ -27,7 +28,8 @@ use crate::files::Kind;
 use crate::index::Times;
 use crate::layout::{Layout, unheard_of};
 use crate::quality::{self, Judging, Scored};
-use crate::read::{Ids, Range, Snapshot, number_of, within};
+use crate::read::{Ids, Range, Snapshot, group_times, may_have, number_of, within};
+use crate::requests::Ends;
 use labelled::values_of;
 pub use labelled::{Labelled, LabelledRow};
 pub use posted::Posted;
@@ -215,8 +217,8 @@ impl Snapshot<'_> {
         Ok(counting.finish())
     }
 
-    /// Calls `take` with rows of both versions that came within the range: with all of files, with those of the log whose
-    /// version, id, arm, arrival and end are wanted.
+    /// Calls `take` with rows of both versions that came within the range, whose version, id, arm, arrival and end are
+    /// wanted. The others cost little, and nothing where they lie together and `may` not have any.
     fn each(
         &self,
         asked: &ArmsAsked<'_>,
@@ -237,7 +239,20 @@ impl Snapshot<'_> {
                 }
                 let answers = answers.iter().chain(asked.by).map(String::as_str);
                 let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
-                self.read(&entry, &columns, Ids::ALL, scan, |batch| {
+                let may = |group: &RowGroupMetaData| {
+                    may_have(group, Ids::ALL, scan) && group_times(group).is_none_or(&may)
+                };
+                let wanted = |batch: &RecordBatch| {
+                    let ends = Ends::of(batch)?;
+                    let is_wanted = |row: usize| {
+                        let (came, arm) = (ends.times[row], ends.arms.at(row).unwrap_or_default());
+                        let times = (came, ends.end_us(row));
+                        scan.has(came) && wanted(&layout, ends.id(row), arm, times)
+                    };
+                    let rows = 0..batch.num_rows();
+                    Ok(rows.map(|it| Some(is_wanted(it))).collect())
+                };
+                self.read_some(&entry, (&Ends::COLUMNS, &columns), may, wanted, |batch| {
                     take(&layout, &batch)
                 })?;
             }
@@ -310,8 +325,7 @@ impl Counting<'_> {
         for row in 0..batch.num_rows() {
             let (id, came_us) = (rows.id(row), rows.times[row]);
             let arm = rows.arms.at(row).unwrap_or_default();
-            let took = rows.total_us(row);
-            let end_us = came_us.saturating_add(i64::try_from(took).unwrap_or(i64::MAX));
+            let (took, end_us) = (rows.total_us(row), rows.end_us(row));
             // The key of the first of a request's rows is that of all.
             let unit = match request {
                 Some((of, unit)) if of == id => unit,
@@ -392,8 +406,7 @@ impl Counting<'_> {
             let Some(unheard) = self.shadow.get(&place) else {
                 continue;
             };
-            let took = i64::try_from(rows.total_us(row)).unwrap_or(i64::MAX);
-            let end_us = rows.times[row].saturating_add(took).max(unheard.end_us);
+            let end_us = rows.end_us(row).max(unheard.end_us);
             // What failed for its caller is nothing to compare with.
             if !self.ended.has(end_us) || rows.codes.at(row).is_some() {
                 continue;

@@ -10,7 +10,7 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{Float32Type, Schema, TimestampMicrosecondType};
 use domain::Refusal;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::file::metadata::RowGroupMetaData;
 
 use crate::columns::{Collector, Head};
@@ -389,26 +389,55 @@ impl Snapshot<'_> {
         mut take: impl FnMut(RecordBatch) -> Result<bool, Refusal>,
     ) -> Result<(), Refusal> {
         let path = self.checked(entry)?;
-        let reader = open(&path, columns, wanted)
-            .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
+        let reader = open(&path, columns, wanted, None).map_err(|it| unreadable(entry, it))?;
         for batch in reader.into_iter().flatten() {
-            let batch = batch
-                .map_err(|error| failure::of_library(format!("reading `{}`", entry.name), error))?;
-            if !take(batch)? {
+            if !take(batch.map_err(|it| unreadable(entry, it))?)? {
                 break;
             }
         }
         Ok(())
     }
+
+    /// Calls `take` with some columns of those rows of a file that are `wanted` by the columns `by`, of those groups that
+    /// `may` have some. Of the other rows no more than these is read.
+    pub(crate) fn read_some(
+        &self,
+        entry: &Entry,
+        (by, columns): (&[&str], &[&str]),
+        may: impl Fn(&RowGroupMetaData) -> bool,
+        wanted: impl Fn(&RecordBatch) -> Result<BooleanArray, Refusal>,
+        mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut picked = Vec::new();
+        self.read_groups(entry, by, &may, |batch| {
+            picked.push(wanted(&batch)?);
+            Ok(())
+        })?;
+        if picked.iter().all(|it| it.true_count() == 0) {
+            return Ok(());
+        }
+        let rows = RowSelection::from_filters(&picked);
+        let path = self.checked(entry)?;
+        let reader = open(&path, columns, may, Some(rows)).map_err(|it| unreadable(entry, it))?;
+        for batch in reader.into_iter().flatten() {
+            take(batch.map_err(|it| unreadable(entry, it))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(entry: &Entry, error: impl std::fmt::Display) -> Refusal {
+    failure::of_library(format!("reading `{}`", entry.name), error)
 }
 
 type Reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-/// A reader of the row groups that may have what is wanted; none where no group has.
+/// A reader of the row groups that may have what is wanted, and of these of all rows or some; none where no group has.
 fn open(
     path: &Path,
     columns: &[&str],
     wanted: impl Fn(&RowGroupMetaData) -> bool,
+    rows: Option<RowSelection>,
 ) -> Result<Option<Reader>, parquet::errors::ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let metadata = Arc::clone(builder.metadata());
@@ -435,6 +464,10 @@ fn open(
         .map(|(index, _)| index)
         .collect();
     let mask = ProjectionMask::leaves(schema, leaves);
+    let builder = match rows {
+        Some(rows) => builder.with_row_selection(rows),
+        None => builder,
+    };
     builder
         .with_row_groups(groups)
         .with_projection(mask)
@@ -443,37 +476,41 @@ fn open(
         .map(Some)
 }
 
+/// The least and the greatest value of a column in a row group, as they are stored; none where it does not say.
+fn ends<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let mut columns = group.columns().iter();
+    let column = columns.find(|it| it.column_path().string() == name)?;
+    let statistics = column.statistics()?;
+    Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?))
+}
+
 /// The least and the greatest id of a row group.
 pub(crate) fn group_ids(group: &RowGroupMetaData) -> Option<(u128, u128)> {
-    let column = group
-        .columns()
-        .iter()
-        .find(|it| it.column_path().string() == "prediction_id")?;
-    let statistics = column.statistics()?;
-    let (min, max) = (statistics.min_bytes_opt()?, statistics.max_bytes_opt()?);
+    let (min, max) = ends(group, "prediction_id")?;
     (min.len() == 16 && max.len() == 16).then(|| (number_of(min), number_of(max)))
 }
 
-fn may_have(group: &RowGroupMetaData, ids: Ids, range: Range) -> bool {
-    if let Some((first, last)) = group_ids(group)
-        && !ids.meets(first, last)
-    {
-        return false;
-    }
-    let time = group
-        .columns()
-        .iter()
-        .find(|it| it.column_path().string() == "time")
-        .and_then(|it| it.statistics());
-    let Some(statistics) = time else { return true };
-    let read = |bytes: Option<&[u8]>| Some(i64::from_le_bytes(bytes?.try_into().ok()?));
-    match (
-        read(statistics.min_bytes_opt()),
-        read(statistics.max_bytes_opt()),
-    ) {
-        (Some(min), Some(max)) => range.meets((min, max)),
-        _ => true,
-    }
+/// When the requests of a row group came.
+fn group_came(group: &RowGroupMetaData) -> Option<(i64, i64)> {
+    let (min, max) = ends(group, "time")?;
+    let read = |it: &[u8]| Some(i64::from_le_bytes(it.try_into().ok()?));
+    Some((read(min)?, read(max)?))
+}
+
+/// When they came, and when they may have ended.
+pub(crate) fn group_times(group: &RowGroupMetaData) -> Option<Times> {
+    let came = group_came(group)?;
+    let took = ends(group, "total_us")?.1.try_into().ok()?;
+    let took = i64::from(u32::from_le_bytes(took));
+    Some(Times {
+        came,
+        ended: (came.0, came.1.saturating_add(took)),
+    })
+}
+
+pub(crate) fn may_have(group: &RowGroupMetaData, ids: Ids, range: Range) -> bool {
+    let has_ids = group_ids(group).is_none_or(|(first, last)| ids.meets(first, last));
+    has_ids && group_came(group).is_none_or(|it| range.meets(it))
 }
 
 /// The rows of a batch whose ids and times are wanted. Where it has neither column all are.

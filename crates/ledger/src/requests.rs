@@ -1,5 +1,7 @@
 //! The columns of predictions that say of each row whose it is, when its request came and what became of that.
 
+use std::ops::Deref;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
 };
@@ -12,34 +14,28 @@ use crate::arms::Unit;
 use crate::failure;
 use crate::read::number_of;
 
-/// The columns of a batch.
-pub(crate) struct Requests<'a> {
+/// The columns that say which request it was, who answered it, when it came and when it ended.
+pub(crate) struct Ends<'a> {
     ids: &'a [u8],
     pub(crate) times: &'a [i64],
     pub(crate) arms: Words<'a>,
-    keys: &'a StringArray,
-    pub(crate) codes: Words<'a>,
     pub(crate) took: &'a UInt32Array,
-    costs: &'a Float32Array,
 }
 
-impl<'a> Requests<'a> {
+impl<'a> Ends<'a> {
+    /// Their names.
+    pub(crate) const COLUMNS: [&'static str; 4] = ["prediction_id", "time", "arm", "total_us"];
+
     pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, Refusal> {
-        let column = |name: &str| {
-            let missing = || format!("no column `{name}`");
-            let found = batch.column_by_name(name);
-            found.ok_or_else(|| failure::of_library("reading predictions", missing()))
-        };
         Ok(Self {
-            ids: column("prediction_id")?.as_fixed_size_binary().value_data(),
-            times: column("time")?
+            ids: column(batch, "prediction_id")?
+                .as_fixed_size_binary()
+                .value_data(),
+            times: column(batch, "time")?
                 .as_primitive::<TimestampMicrosecondType>()
                 .values(),
-            arms: Words::of(column("arm")?),
-            keys: column("key")?.as_string::<i32>(),
-            codes: Words::of(column("code")?),
-            took: column("total_us")?.as_primitive::<UInt32Type>(),
-            costs: column("cost")?.as_primitive::<Float32Type>(),
+            arms: Words::of(column(batch, "arm")?),
+            took: column(batch, "total_us")?.as_primitive::<UInt32Type>(),
         })
     }
 
@@ -49,6 +45,43 @@ impl<'a> Requests<'a> {
 
     pub(crate) fn total_us(&self, row: usize) -> u64 {
         u64::from(self.took.value(row))
+    }
+
+    pub(crate) fn end_us(&self, row: usize) -> i64 {
+        self.times[row].saturating_add(i64::from(self.took.value(row)))
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Refusal> {
+    let missing = || format!("no column `{name}`");
+    let found = batch.column_by_name(name);
+    found.ok_or_else(|| failure::of_library("reading predictions", missing()))
+}
+
+/// The columns of a batch.
+pub(crate) struct Requests<'a> {
+    ends: Ends<'a>,
+    keys: &'a StringArray,
+    pub(crate) codes: Words<'a>,
+    costs: &'a Float32Array,
+}
+
+impl<'a> Deref for Requests<'a> {
+    type Target = Ends<'a>;
+
+    fn deref(&self) -> &Ends<'a> {
+        &self.ends
+    }
+}
+
+impl<'a> Requests<'a> {
+    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, Refusal> {
+        Ok(Self {
+            ends: Ends::of(batch)?,
+            keys: column(batch, "key")?.as_string::<i32>(),
+            codes: Words::of(column(batch, "code")?),
+            costs: column(batch, "cost")?.as_primitive::<Float32Type>(),
+        })
     }
 
     pub(crate) fn cost(&self, row: usize) -> Option<f64> {

@@ -144,7 +144,7 @@ fn properties(schema: &Schema, rows: usize, layout: Option<&Layout>) -> Result<W
         // What rows are looked for by. Features are in no order, so that their ends would say nothing.
         if matches!(
             name,
-            "prediction_id" | "time" | "labelled_at" | "request_id" | "key" | "code"
+            "prediction_id" | "time" | "total_us" | "labelled_at" | "request_id" | "key" | "code"
         ) {
             builder =
                 builder.set_column_statistics_enabled(column.clone(), EnabledStatistics::Chunk);

@@ -108,9 +108,12 @@ impl Arena {
     }
 
     fn ask(&self, windows: std::ops::Range<i64>, came_s: (i64, i64)) -> Arms {
+        self.answer(&Self::asked(windows, came_s))
+    }
+
+    fn answer(&self, asked: &ArmsAsked<'_>) -> Arms {
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
-        let arms = snapshot.arms(&Self::asked(windows, came_s));
-        arms.expect("an answer")
+        snapshot.arms(asked).expect("an answer")
     }
 
     fn labelled(&self, windows: std::ops::Range<i64>) -> Vec<Labelled> {
@@ -222,8 +225,14 @@ fn rows_are_of_the_window_in_which_they_ended_and_of_those_that_are_compared() {
             ]
         );
         // However one looks, each is there once.
-        let each = (0..100).flat_map(|it| arena.ask(it..it + 1, (0, 0)).windows);
-        assert_eq!(each.collect::<Vec<_>>(), all);
+        for pairs in [true, false] {
+            let asked = |it| ArmsAsked {
+                pairs,
+                ..Arena::asked(it..it + 1, (0, 0))
+            };
+            let each = (0..100).flat_map(|it| arena.answer(&asked(it)).windows);
+            assert_eq!(each.collect::<Vec<_>>(), all);
+        }
         assert_eq!(all[0].sides[0].1.cost, Some(0.5));
     };
     check();
