@@ -35,6 +35,11 @@ MEASURED = (
 a few long ones: what else the machine does changes slowly."""
 
 
+AGED_S, AGED_WINDOWS = 75, 10
+"""For how long a rollout goes on before it is measured as an aged one, and in how many windows: a look reads what came as long
+ago as a request may take, which is a minute."""
+
+
 def held(step):
     """A rollout that stays at its step, whatever is measured."""
     lenient = [{"metric": "error_rate", "worse_by": "50pp"}]
@@ -107,15 +112,19 @@ def measure(arguments):
                 compared.take_turns(1 if quick else pairs, window)
                 found.append(compared)
             if name == "tabular" and not key:
+                install.say(f"  {name}, {connections} connections, a rollout that goes on")
+                old = aged(served, client_core, connections, quick)
                 times = 3 if quick else arguments.times
                 for number in range(times):
                     install.say(f"  a bad candidate, {number + 1} of {times}")
                     back.append(rolled_back(served))
     stray = watch.stop([]).stray
     conditions = conditions_of(tools, server_core, client_core, stray, "")
-    content = "\n\n".join([aims(found), sharing_table(found), back_table(back), conditions])
+    content = "\n\n".join(
+        [aims(found), sharing_table(found), aged_table(old), back_table(back), conditions]
+    )
     print(content)
-    install.keep("routing", {"sharing": [vars(it) for it in found], "back": back})
+    install.keep("routing", {"sharing": [vars(it) for it in found], "aged": vars(old), "back": back})
     out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
     if out:
         tables.write(out, {"routing": content}, {"routing": "What a rollout costs"})
@@ -147,6 +156,23 @@ def until(attempt, what, seconds=120):
         if time.monotonic() > end:
             raise SystemExit(f"after {seconds} s still not: {what}")
         time.sleep(0.02)
+
+
+def aged(served, client_core, connections, quick):
+    """Windows before, in and after a rollout that goes on for longer than any request may take."""
+    import wrk
+
+    def windows():
+        count = 1 if quick else AGED_WINDOWS
+        return [served.window("served", client_core, connections, 2) for _ in range(count)]
+
+    compared = Compared("tabular", TOKENS, connections, "aged", 2, off=windows())
+    with rollout(served, SHARES["chosen"]):
+        seconds = 5 if quick else AGED_S
+        wrk.measure(client_core, served.port, served.script, connections, seconds)
+        compared.on = windows()
+    compared.off += windows()
+    return compared
 
 
 def rolled_back(served):
@@ -238,6 +264,26 @@ def sharing_table(found):
                 *(f"{median(each, 'serving_s') * 1e6:.1f}" for each in (it.off, it.on)),
             ]
         )
+    return tables.table(head, rows)
+
+
+def aged_table(old):
+    import tables
+
+    head = [f"tabular, {old.connections} connections", "without a rollout: median, least to most"]
+    head += [f"in one at {SHARES['chosen']} for {AGED_S} s and more"]
+
+    def row(name, told, factor=1):
+        each = [[it[name] * factor for it in windows] for windows in (old.off, old.on)]
+        shown = "{:,.0f}" if factor == 1 else "{:.1f}"
+        parts = [(statistics.median(it), min(it), max(it)) for it in each]
+        return [told, *("{}, {} to {}".format(*(shown.format(it) for it in part)) for part in parts)]
+
+    rows = [
+        row("rate", "requests a second"),
+        row("serving_s", "µs of serving a request", 1e6),
+        row("p99_s", "p99 ms", 1e3),
+    ]
     return tables.table(head, rows)
 
 
