@@ -84,7 +84,7 @@ def alertmanager():
     """
 
     def unpack(folder, requirements):
-        debian_package(requirements.read_text().strip(), folder)
+        unpack_debian(folder, requirements)
         program = folder / "usr" / "bin" / "prometheus-alertmanager"
         templates, here = b"/usr/share/prometheus/alertmanager", b"usr/share/prometheus//alertmanager"
         program.write_bytes(program.read_bytes().replace(templates, here))
@@ -95,11 +95,7 @@ def alertmanager():
 
 def promtool():
     """The program that checks Prometheus' rules, out of Debian's package."""
-
-    def unpack(folder, requirements):
-        debian_package(requirements.read_text().strip(), folder)
-
-    folder = installed("prometheus", REQUIREMENTS / "prometheus.txt", unpack)
+    folder = installed("prometheus", REQUIREMENTS / "prometheus.txt", unpack_debian)
     return folder / "usr" / "bin" / "promtool"
 
 
@@ -128,6 +124,10 @@ def axe():
 
     folder = installed("axe", REQUIREMENTS / "axe.txt", unpack)
     return folder / "package" / "axe.min.js"
+
+
+def unpack_debian(folder, requirements):
+    debian_package(requirements.read_text().strip(), folder)
 
 
 def debian_package(name, folder):
