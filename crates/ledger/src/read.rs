@@ -363,6 +363,7 @@ impl Snapshot<'_> {
             entry,
             columns,
             |group| may_have(group, ids, range),
+            None,
             |batch| {
                 let batch = within(&batch, ids, range)?;
                 Ok(batch.num_rows() == 0 || take(batch)?)
@@ -378,7 +379,10 @@ impl Snapshot<'_> {
         wanted: impl Fn(&RowGroupMetaData) -> bool,
         mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        self.read_groups_while(entry, columns, wanted, |batch| take(batch).map(|()| true))
+        let all = None;
+        self.read_groups_while(entry, columns, wanted, all, |batch| {
+            take(batch).map(|()| true)
+        })
     }
 
     fn read_groups_while(
@@ -386,12 +390,14 @@ impl Snapshot<'_> {
         entry: &Entry,
         columns: &[&str],
         wanted: impl Fn(&RowGroupMetaData) -> bool,
+        rows: Option<RowSelection>,
         mut take: impl FnMut(RecordBatch) -> Result<bool, Refusal>,
     ) -> Result<(), Refusal> {
+        let unreadable = |error| failure::of_library(format!("reading `{}`", entry.name), error);
         let path = self.checked(entry)?;
-        let reader = open(&path, columns, wanted, None).map_err(|it| unreadable(entry, it))?;
+        let reader = open(&path, columns, wanted, rows).map_err(|it| unreadable(it.to_string()))?;
         for batch in reader.into_iter().flatten() {
-            if !take(batch.map_err(|it| unreadable(entry, it))?)? {
+            if !take(batch.map_err(|it| unreadable(it.to_string()))?)? {
                 break;
             }
         }
@@ -416,18 +422,11 @@ impl Snapshot<'_> {
         if picked.iter().all(|it| it.true_count() == 0) {
             return Ok(());
         }
-        let rows = RowSelection::from_filters(&picked);
-        let path = self.checked(entry)?;
-        let reader = open(&path, columns, may, Some(rows)).map_err(|it| unreadable(entry, it))?;
-        for batch in reader.into_iter().flatten() {
-            take(batch.map_err(|it| unreadable(entry, it))?)?;
-        }
-        Ok(())
+        let rows = Some(RowSelection::from_filters(&picked));
+        self.read_groups_while(entry, columns, may, rows, |batch| {
+            take(batch).map(|()| true)
+        })
     }
-}
-
-fn unreadable(entry: &Entry, error: impl std::fmt::Display) -> Refusal {
-    failure::of_library(format!("reading `{}`", entry.name), error)
 }
 
 type Reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
