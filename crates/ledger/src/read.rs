@@ -1,6 +1,7 @@
 //! Reading rows back, those that are sealed and those that are not, as one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,11 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{Float32Type, Schema, TimestampMicrosecondType};
 use domain::Refusal;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 
 use crate::columns::{Collector, Head};
@@ -363,7 +368,6 @@ impl Snapshot<'_> {
             entry,
             columns,
             |group| may_have(group, ids, range),
-            None,
             |batch| {
                 let batch = within(&batch, ids, range)?;
                 Ok(batch.num_rows() == 0 || take(batch)?)
@@ -379,10 +383,7 @@ impl Snapshot<'_> {
         wanted: impl Fn(&RowGroupMetaData) -> bool,
         mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let all = None;
-        self.read_groups_while(entry, columns, wanted, all, |batch| {
-            take(batch).map(|()| true)
-        })
+        self.read_groups_while(entry, columns, wanted, |batch| take(batch).map(|()| true))
     }
 
     fn read_groups_while(
@@ -390,14 +391,13 @@ impl Snapshot<'_> {
         entry: &Entry,
         columns: &[&str],
         wanted: impl Fn(&RowGroupMetaData) -> bool,
-        rows: Option<RowSelection>,
         mut take: impl FnMut(RecordBatch) -> Result<bool, Refusal>,
     ) -> Result<(), Refusal> {
-        let unreadable = |error| failure::of_library(format!("reading `{}`", entry.name), error);
-        let path = self.checked(entry)?;
-        let reader = open(&path, columns, wanted, rows).map_err(|it| unreadable(it.to_string()))?;
-        for batch in reader.into_iter().flatten() {
-            if !take(batch.map_err(|it| unreadable(it.to_string()))?)? {
+        let Some(groups) = self.groups(entry, wanted)? else {
+            return Ok(());
+        };
+        for batch in groups.batches(columns, None)? {
+            if !take(batch?)? {
                 break;
             }
         }
@@ -414,65 +414,107 @@ impl Snapshot<'_> {
         wanted: impl Fn(&RecordBatch) -> Result<BooleanArray, Refusal>,
         mut take: impl FnMut(RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let mut picked = Vec::new();
-        self.read_groups(entry, by, &may, |batch| {
-            picked.push(wanted(&batch)?);
-            Ok(())
-        })?;
+        let Some(groups) = self.groups(entry, may)? else {
+            return Ok(());
+        };
+        let batches = groups.batches(by, None)?;
+        let picked = batches.map(|batch| wanted(&batch?));
+        let picked: Vec<BooleanArray> = picked.collect::<Result<_, _>>()?;
         if picked.iter().all(|it| it.true_count() == 0) {
             return Ok(());
         }
-        let rows = Some(RowSelection::from_filters(&picked));
-        self.read_groups_while(entry, columns, may, rows, |batch| {
-            take(batch).map(|()| true)
-        })
+        let rows = RowSelection::from_filters(&picked);
+        for batch in groups.batches(columns, Some(rows))? {
+            take(batch?)?;
+        }
+        Ok(())
+    }
+
+    /// The row groups of a file that are wanted; none where no group is.
+    pub(crate) fn groups<'a>(
+        &self,
+        entry: &'a Entry,
+        wanted: impl Fn(&RowGroupMetaData) -> bool,
+    ) -> Result<Option<Groups<'a>>, Refusal> {
+        let path = self.checked(entry)?;
+        let open = || -> Result<_, ParquetError> {
+            let file = File::open(path)?;
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
+            Ok((file, metadata))
+        };
+        let (file, metadata) = open().map_err(|it| unreadable(entry, it))?;
+        let groups = metadata.metadata().row_groups().iter().enumerate();
+        let wanted = groups.filter(|(_, group)| wanted(group));
+        let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
+        Ok((!wanted.is_empty()).then_some(Groups {
+            entry,
+            file,
+            metadata,
+            wanted,
+        }))
     }
 }
 
-type Reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+fn unreadable(entry: &Entry, error: impl Display) -> Refusal {
+    failure::of_library(format!("reading `{}`", entry.name), error.to_string())
+}
 
-/// A reader of the row groups that may have what is wanted, and of these of all rows or some; none where no group has.
-fn open(
-    path: &Path,
-    columns: &[&str],
-    wanted: impl Fn(&RowGroupMetaData) -> bool,
-    rows: Option<RowSelection>,
-) -> Result<Option<Reader>, parquet::errors::ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
-    let metadata = Arc::clone(builder.metadata());
-    let groups: Vec<usize> = metadata
-        .row_groups()
-        .iter()
-        .enumerate()
-        .filter(|(_, group)| wanted(group))
-        .map(|(index, _)| index)
-        .collect();
-    if groups.is_empty() {
-        return Ok(None);
+/// Row groups of a file.
+pub(crate) struct Groups<'a> {
+    entry: &'a Entry,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    wanted: Vec<usize>,
+}
+
+impl Groups<'_> {
+    /// What the file says of each.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &RowGroupMetaData> {
+        let groups = self.wanted.iter();
+        groups.map(|it| self.metadata.metadata().row_group(*it))
     }
-    // The name of a list's values stands below its own, which is the first part of their path.
-    let schema = builder.parquet_schema();
-    let leaves: Vec<usize> = schema
-        .columns()
-        .iter()
-        .enumerate()
-        .filter(|(_, it)| {
-            let root = it.path().parts().first().map(String::as_str);
-            root.is_some_and(|root| columns.contains(&root))
-        })
-        .map(|(index, _)| index)
-        .collect();
-    let mask = ProjectionMask::leaves(schema, leaves);
-    let builder = match rows {
-        Some(rows) => builder.with_row_selection(rows),
-        None => builder,
-    };
-    builder
-        .with_row_groups(groups)
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map(Some)
+
+    /// Some columns of all of their rows, or of some.
+    fn batches(
+        &self,
+        columns: &[&str],
+        rows: Option<RowSelection>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, Refusal>>, Refusal> {
+        let reader = self.reader(columns, rows);
+        let reader = reader.map_err(|it| unreadable(self.entry, it))?;
+        Ok(reader.map(|batch| batch.map_err(|it| unreadable(self.entry, it))))
+    }
+
+    fn reader(
+        &self,
+        columns: &[&str],
+        rows: Option<RowSelection>,
+    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let (file, metadata) = (self.file.try_clone()?, self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        // The name of a list's values stands below its own, which is the first part of their path.
+        let schema = builder.parquet_schema();
+        let leaves: Vec<usize> = schema
+            .columns()
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| {
+                let root = it.path().parts().first().map(String::as_str);
+                root.is_some_and(|root| columns.contains(&root))
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let mask = ProjectionMask::leaves(schema, leaves);
+        let builder = match rows {
+            Some(rows) => builder.with_row_selection(rows),
+            None => builder,
+        };
+        builder
+            .with_row_groups(self.wanted.clone())
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+    }
 }
 
 /// The least and the greatest value of a column in a row group, as they are stored; none where it does not say.

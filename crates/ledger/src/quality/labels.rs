@@ -1,20 +1,18 @@
 //! The labels that a question needs, where each can be found.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use domain::{PredictionId, Refusal};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::failure;
 use crate::files::{Entry, Kind};
 use crate::find::labels_of;
 use crate::label::{Kept, Target};
 use crate::layout::Meaning;
-use crate::read::{Ids, Range, Snapshot, group_ids, names, number_of, parse_id};
+use crate::read::{Groups, Ids, Range, Snapshot, group_ids, names, number_of, parse_id};
 
 /// A label as text, with what is needed to choose among several.
 #[derive(Clone, Debug)]
@@ -75,20 +73,11 @@ pub(crate) fn windows(
         .filter_map(|it| Some((parse_id(&it.ids.0)?, 0, it.rows)));
     let mut places: Vec<(u128, u64, u64)> = files.collect();
     for entry in snapshot.files(Kind::Labels, model, Range::ALL) {
-        let path = snapshot.checked(&entry)?;
-        let read = || {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?;
-            let metadata = builder.metadata();
-            let all = metadata.row_groups().iter().filter_map(|it| {
-                let rows = u64::try_from(it.num_rows()).unwrap_or(0);
-                Some((group_ids(it)?.0, rows, 0))
-            });
-            Ok::<_, parquet::errors::ParquetError>(all.collect::<Vec<_>>())
-        };
-        let read = read();
-        places.extend(read.map_err(|error| {
-            failure::of_library(format!("reading `{}` of the ledger", entry.name), error)
-        })?);
+        let groups = snapshot.groups(&entry, |_| true)?;
+        places.extend(groups.iter().flat_map(Groups::each).filter_map(|it| {
+            let rows = u64::try_from(it.num_rows()).unwrap_or(0);
+            Some((group_ids(it)?.0, rows, 0))
+        }));
     }
     places.sort_unstable();
     let mut windows = Vec::new();
