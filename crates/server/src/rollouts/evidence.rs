@@ -42,6 +42,8 @@ pub(super) const WINDOW_US: i64 = 1_000_000;
 const LATE: Duration = Duration::from_secs(1);
 /// A request takes no longer than it may, and so much to be refused.
 const REFUSING: Duration = Duration::from_secs(1);
+/// In how many steps what came is told within the time that a request may take.
+const CAME_STEPS: u32 = 6;
 /// How long a window of labels is, and of metrics: they are fewer, and each is looked for.
 const LABELS_US: i64 = 5_000_000;
 /// Windows of one question, which bounds its memory.
@@ -117,6 +119,14 @@ fn risks(plan: &Plan) -> Risks {
         fail: plan.alpha_each(),
         pass: plan.spec().alpha,
     }
+}
+
+/// Until when what came is told at a look that counts what ended before `to_us`: all of that has ended. It goes on in
+/// steps, as what came so long ago is in files, whose rows are read for each.
+fn came_until(from_us: i64, to_us: i64, longest: Duration) -> i64 {
+    let since = to_us.saturating_sub(us(longest)).saturating_sub(from_us);
+    let step = us(longest / CAME_STEPS).max(1);
+    from_us.saturating_add(since.div_euclid(step).saturating_mul(step))
 }
 
 fn us(duration: Duration) -> i64 {
@@ -242,8 +252,7 @@ impl Watch {
             let to_us = from_us.saturating_add(to.saturating_mul(WINDOW_US));
             let came = Range {
                 from_us: self.came_through_us,
-                // All that came before has ended.
-                to_us: to_us.saturating_sub(us(longest)).max(self.came_through_us),
+                to_us: came_until(from_us, to_us, longest).max(self.came_through_us),
             };
             let windows = self.through..to;
             let arms = ask(source, plan, move |question, blameless| {

@@ -617,3 +617,17 @@ async fn what_cannot_be_measured_says_so() {
         );
     }
 }
+
+#[test]
+fn what_came_is_told_in_steps_and_only_once_it_has_ended() {
+    let longest = Duration::from_secs(60);
+    let until = |second: i64| came_until(7, 7 + second * 1_000_000, longest);
+    for second in 0..600 {
+        let since = until(second) - 7;
+        assert_eq!(since % 10_000_000, 0, "{second}");
+        let ended = (second - 60) * 1_000_000;
+        assert!((ended - 9_999_999..=ended).contains(&since), "{second}");
+    }
+    // However short it is, it goes on.
+    assert_eq!(came_until(0, 5, Duration::ZERO), 5);
+}
