@@ -188,7 +188,8 @@ class Neighbour:
 
         started, works = time.monotonic(), True
         while not self.ended.wait(0.002):
-            self.used_s = machine.thread_seconds(self.process.pid, lambda _: True)
+            threads = machine.thread_seconds(self.process.pid).values()
+            self.used_s = sum(seconds for _, seconds in threads)
             seconds = int(time.monotonic() - started) + 1
             if works != (self.used_s < self.share * seconds):
                 works = not works

@@ -97,17 +97,23 @@ def own_seconds(pids):
     return own + seconds_of(pids)
 
 
-def thread_seconds(pid, wanted):
-    """Seconds of processor time used by the threads of a process whose names are wanted."""
-    total = 0.0
+def thread_seconds(pid):
+    """The name of each thread of a process and the seconds of processor time that it used so far, by its id."""
+    found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            if wanted((task / "comm").read_text()):
-                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            name = (task / "comm").read_text().strip()
+            found[task.name] = name, int((task / "schedstat").read_text().split()[0]) / 1e9
         except OSError:
             # It ended meanwhile.
             continue
-    return total
+    return found
+
+
+def used_between(before, after, wanted):
+    """What threads whose names are wanted used between two times. What one used that ended between them is not known."""
+    wanted = {it: seconds for it, (name, seconds) in after.items() if wanted(name)}
+    return sum(seconds - before.get(it, ("", 0))[1] for it, seconds in wanted.items())
 
 
 def seconds_of(pids):

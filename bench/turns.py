@@ -163,13 +163,14 @@ class Served:
         self.turn_to(variant, client_core, connections)
         running.settle(seconds_max=60)
         whole = max(1, round(seconds))
-        serving_before, writer_before = self.serving_seconds(), self.writer_seconds()
+        threads = machine.thread_seconds(running.process.pid)
         with beside or contextlib.nullcontext() as neighbour:
             found = wrk.measure(client_core, self.port, self.script, connections, whole)
         if found.errors:
             raise SystemExit(f"{found.errors} errors with `{variant}`")
-        serving_s = (self.serving_seconds() - serving_before) / (found.rate * whole)
-        writer_s = neighbour.used_s if neighbour else self.writer_seconds() - writer_before
+        after = machine.thread_seconds(running.process.pid)
+        serving_s = machine.used_between(threads, after, serves) / (found.rate * whole)
+        writer_s = neighbour.used_s if neighbour else machine.used_between(threads, after, tends)
         before = machine.seconds_of(running.pids())
         time.sleep(self.behind_s)
         running.settle(seconds_max=60)
@@ -187,18 +188,15 @@ class Served:
             "p99_s": found.p99_s,
         }
 
-    def serving_seconds(self):
-        """What it used so far, without the threads that tend its ledger."""
-        return self.thread_seconds(lambda it: not it.startswith("ledger "))
 
-    def writer_seconds(self):
-        """What the threads that tend its ledger used so far."""
-        return self.thread_seconds(lambda it: it.startswith("ledger "))
+def tends(thread):
+    """Whether it is one of the threads that tend the ledger."""
+    return thread.startswith("ledger ")
 
-    def thread_seconds(self, wanted):
-        import machine
 
-        return machine.thread_seconds(self.running.process.pid, wanted)
+def serves(thread):
+    """Whether it is any other."""
+    return not tends(thread)
 
 
 def rows_lost(port):
