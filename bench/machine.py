@@ -112,8 +112,11 @@ def thread_seconds(pid):
 
 def used_between(before, after, wanted):
     """What threads whose names are wanted used between two times. What one used that ended between them is not known."""
-    wanted = {it: seconds for it, (name, seconds) in after.items() if wanted(name)}
-    return sum(seconds - before.get(it, ("", 0))[1] for it, seconds in wanted.items())
+    return sum(
+        seconds - before.get(thread, (name, 0))[1]
+        for thread, (name, seconds) in after.items()
+        if wanted(name)
+    )
 
 
 def seconds_of(pids):

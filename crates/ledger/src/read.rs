@@ -456,7 +456,7 @@ impl Snapshot<'_> {
 }
 
 fn unreadable(entry: &Entry, error: impl Display) -> Refusal {
-    failure::of_library(format!("reading `{}`", entry.name), error.to_string())
+    failure::of_library(format!("reading `{}`", entry.name), error)
 }
 
 /// Row groups of a file.
