@@ -19,7 +19,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, interval, median  # noqa: E402
 
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
@@ -121,7 +121,7 @@ def measure(arguments):
     stray = watch.stop([]).stray
     conditions = conditions_of(tools, server_core, client_core, stray, "")
     content = "\n\n".join(
-        [aims(found), sharing_table(found), aged_table(old), back_table(back), conditions]
+        [aims(found, old), sharing_table(found), aged_table(old), back_table(back), conditions]
     )
     print(content)
     install.keep("routing", {"sharing": [vars(it) for it in found], "aged": vars(old), "back": back})
@@ -166,9 +166,9 @@ def aged(served, client_core, connections, quick):
         count = 1 if quick else AGED_WINDOWS
         return [served.window("served", client_core, connections, 2) for _ in range(count)]
 
-    compared = Compared("tabular", TOKENS, connections, "aged", 2, off=windows())
+    seconds = 5 if quick else AGED_S
+    compared = Compared("tabular", TOKENS, connections, f"{seconds} s", 2, off=windows())
     with rollout(served, SHARES["chosen"]):
-        seconds = 5 if quick else AGED_S
         wrk.measure(client_core, served.port, served.script, connections, seconds)
         compared.on = windows()
     compared.off += windows()
@@ -224,7 +224,7 @@ def rolled_back(served):
     }
 
 
-def aims(found):
+def aims(found, old):
     import tables
 
     lines = []
@@ -237,6 +237,15 @@ def aims(found):
         )
         measured = f"{1 - ratio:.1%} ({1 - high:.1%} to {1 - low:.1%})"
         lines.append(tables.aim(text, measured, high >= 1))
+    off, on = (interval(it["rate"] for it in windows) for windows in (old.off, old.on))
+    text = (
+        f"{old.model}, {old.connections} connections, {ONE_CORE}, callers {old.setup}, a rollout that has gone on for "
+        f"{old.mode}: it costs nothing that {len(old.on)} windows in it tell from {len(old.off)} around it"
+    )
+    told = ["{:,.0f} ({:,.0f} to {:,.0f})".format(*it) for it in (on, off)]
+    measured = f"{1 - on[0] / off[0]:.1%}: {told[0]} of {told[1]} requests a second"
+    # The intervals of the two medians meet.
+    lines.append(tables.aim(text, measured, on[2] >= off[1]))
     return tables.table(["aim", "measured", ""], lines)
 
 
@@ -271,7 +280,7 @@ def aged_table(old):
     import tables
 
     head = [f"tabular, {old.connections} connections", "without a rollout: median, least to most"]
-    head += [f"in one at {SHARES['chosen']} for {AGED_S} s and more"]
+    head += [f"in one at {SHARES['chosen']} for {old.mode} and more"]
 
     def row(name, told, factor=1):
         each = [[it[name] * factor for it in windows] for windows in (old.off, old.on)]

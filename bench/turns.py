@@ -49,13 +49,8 @@ class Compared:
                 (self.on if is_on else self.off).append(window(is_on))
 
     def by_pair(self, value=lambda it: it["rate"]):
-        """The median ratio of neighbouring windows, and its interval at 95 % or a little more: by the number of pairs on
-        either side of it, whatever their distribution. Fewer than six pairs have no such interval: then it is all of them."""
-        all = sorted(value(on) / value(off) for off, on in zip(self.off, self.on))
-        count, beyond, chance = len(all), 0, 0.5 ** len(all)
-        while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:
-            beyond, chance = beyond + 1, more
-        return statistics.median(all), all[beyond], all[-1 - beyond]
+        """The median ratio of neighbouring windows, and its interval."""
+        return interval(value(on) / value(off) for off, on in zip(self.off, self.on))
 
     def serving_cost(self):
         """The share of what the serving threads could answer that it takes from them, with its interval as `by_pair` has it."""
@@ -65,6 +60,16 @@ class Compared:
         """How far the windows without it lie apart, as a share of their median."""
         rates = [it["rate"] for it in self.off]
         return (max(rates) - min(rates)) / median(self.off, "rate")
+
+
+def interval(values):
+    """The median of values, and its interval at 95 % or a little more: by the number of values on either side of it, whatever
+    their distribution. Fewer than six have no such interval: then it is all of them."""
+    values = sorted(values)
+    count, beyond, chance = len(values), 0, 0.5 ** len(values)
+    while (more := chance + math.comb(count, beyond + 1) * 0.5**count) <= 0.025:
+        beyond, chance = beyond + 1, more
+    return statistics.median(values), values[beyond], values[-1 - beyond]
 
 
 def median(windows, name):
