@@ -346,7 +346,7 @@ fn external_data_is_what_the_model_says_it_needs() {
 
 #[test]
 fn the_examples_of_this_project_are_read() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/credit");
+    let examples = Path::new("../../examples/credit");
     for folder in ["lightgbm", "pipeline"] {
         let packages = read(&examples.join(folder), &Limits::default()).expect(folder);
         let paths: Vec<&str> = packages[0]

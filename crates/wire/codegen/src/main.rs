@@ -1,6 +1,7 @@
 //! Writes `crates/wire/src/proto/inference.rs` and `inference.bin` from `crates/wire/proto/inference.proto`.
 //!
-//! The result is committed, so that a build needs no protobuf compiler. After a change of the `.proto`:
+//! The result is committed, so that a build needs no protobuf compiler. It is run in `crates/wire`, after a change of the
+//! `.proto`:
 //!
 //! ```sh
 //! pip install grpcio-tools
@@ -27,10 +28,10 @@ fn main() -> anyhow::Result<()> {
         .context("usage: wire-codegen DESCRIPTOR_SET")?;
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read `{path}`"))?;
     let mut descriptors = FileDescriptorSet::decode(&bytes[..])?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/proto");
+    let folder = Path::new("src/proto");
     let mut build = tonic_prost_build::configure()
         .build_transport(false)
-        .out_dir(&folder);
+        .out_dir(folder);
     for field in KEPT {
         build = build.bytes(field);
     }
