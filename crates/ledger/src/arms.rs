@@ -4,17 +4,16 @@
 //!     soon, and is the same whenever it is read.
 //! R2. A unit is a key, or a request without one: requests of a key go together, as do the rows of a request. Of its
 //!     answers one is told, chosen by chance.
-//! R3. What is read is what came since the windows began, and the longest that a request takes before: however long the
-//!     rollout is.
-//! R4. Who was assigned where is told by when requests came, once all of them have ended: told by when they end, a slow
-//!     arm would look like one that is given fewer.
+//! R3. What is read is what ended in the windows, however long the rollout is.
+//! R4. What is answered unheard is asked only once its caller was answered: a pair is of the window in which the unheard
+//!     answer ended, and the other one is in the ledger by then.
 
 mod labelled;
 mod posted;
 mod rows;
 pub(crate) mod shadow;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -25,11 +24,10 @@ use stats::random::mixed;
 
 use crate::attributes::Attributes;
 use crate::files::Kind;
-use crate::index::Times;
 use crate::layout::{Layout, unheard_of};
 use crate::quality::{self, Judging, Scored};
-use crate::read::{Ids, Range, Snapshot, group_times, may_have, number_of, within};
-use crate::requests::Ends;
+use crate::read::{Ids, Range, Snapshot, group_times, may_have, number_of};
+use crate::requests::{Ends, UnitOf};
 use labelled::values_of;
 pub use labelled::{Labelled, LabelledRow};
 pub use posted::Posted;
@@ -50,8 +48,6 @@ pub struct ArmsAsked<'a> {
     pub every_us: i64,
     /// The windows, by their numbers from 0.
     pub windows: std::ops::Range<i64>,
-    /// Units of requests that came then are told with their arms.
-    pub came: Range,
     /// The longest that a request takes.
     pub longest_us: i64,
     /// Requests that failed with one of these codes are not counted: they are their caller's mistakes.
@@ -68,15 +64,6 @@ pub struct ArmsAsked<'a> {
     pub attributes: Attributes,
     /// Whether scores are told, of the classes that were called too where there are several.
     pub scores: bool,
-}
-
-/// What is answered.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Arms {
-    /// Those windows in which something ended, ascending.
-    pub windows: Vec<ArmsWindow>,
-    /// Each unit of the candidate and the control that came, once.
-    pub came: Vec<(Side, Unit)>,
 }
 
 /// What ended in a window.
@@ -120,6 +107,8 @@ pub struct Unit {
 pub struct Did {
     /// Which.
     pub unit: Unit,
+    /// When the first of its requests came that ended in the window.
+    pub first_us: i64,
     /// Whether a request was answered, or failed by no mistake of its caller's.
     pub counts: bool,
     /// Whether one failed so.
@@ -161,8 +150,8 @@ const COLUMNS: [&str; 8] = [
 ];
 
 impl Snapshot<'_> {
-    /// Reads what is asked. Blocks for as long as it takes.
-    pub fn arms(&self, asked: &ArmsAsked<'_>) -> Result<Arms, Refusal> {
+    /// Reads what is asked: those windows in which something ended, ascending. Blocks for as long as it takes.
+    pub fn arms(&self, asked: &ArmsAsked<'_>) -> Result<Vec<ArmsWindow>, Refusal> {
         assert!(asked.over_us.len() <= 64, "a bit for each budget");
         let at = |number: i64| {
             let since = number.saturating_mul(asked.every_us);
@@ -172,101 +161,135 @@ impl Snapshot<'_> {
             from_us: at(asked.windows.start),
             to_us: at(asked.windows.end),
         };
-        let oldest = ended.from_us.saturating_sub(asked.longest_us);
-        let scan = Range {
-            from_us: oldest.min(asked.came.from_us).max(asked.from_us),
-            to_us: ended.to_us.max(asked.came.to_us),
+        let came_before = |it: i64| Range {
+            from_us: it.saturating_sub(asked.longest_us).max(asked.from_us),
+            to_us: ended.to_us,
         };
         let mut counting = Counting {
             asked,
-            ended,
+            unit_of: UnitOf::default(),
             units: BTreeMap::new(),
-            came: BTreeMap::new(),
             shadowed_us: BTreeMap::new(),
             shadow: HashMap::new(),
             pairs: BTreeMap::new(),
             attributes: self.attributes_of(asked),
         };
-        // Of the log only that is turned into columns which is counted.
-        let counts = |version: u32, arm: &str, time_us: i64, end_us: i64| {
-            let is_shadow = version == asked.candidate && arm == Arm::Shadow.name();
-            match side(asked, version, arm) {
-                Some(_) => ended.has(end_us) || asked.came.has(time_us),
-                None => is_shadow && (asked.pairs || ended.has(end_us)),
-            }
+        let compared = [Arm::Candidate, Arm::Control, Arm::Traffic].map(|it| it.name());
+        let mut may = May {
+            ids: Ids::ALL,
+            scan: came_before(ended.from_us),
+            ended: Some(ended),
+            arms: &compared.each_ref().map(|it| &**it),
         };
-        // An unheard answer waits for what its caller heard, and the other way about.
-        let may = |it: Times| asked.pairs || ended.meets(it.ended) || asked.came.meets(it.came);
         self.each(
             asked,
-            scan,
-            may,
-            |layout, _, arm, times| counts(layout.version, arm, times.0, times.1),
+            asked.model,
+            &may,
+            |layout, _, arm| side(asked, layout.version, arm).is_some(),
             |layout, batch| counting.take(layout, batch),
         )?;
-        if !counting.shadow.is_empty() {
-            let ids: HashSet<u128> = counting.shadow.keys().map(|it| it.0).collect();
+        may.arms = &[];
+        self.each(
+            asked,
+            &unheard_of(asked.model),
+            &may,
+            |layout, _, _| layout.version == asked.candidate,
+            |layout, batch| counting.take_unheard(layout, batch),
+        )?;
+        // What callers heard of what was answered unheard (R4).
+        let came = counting.shadow.values().map(|it| it.unit.came_us).min();
+        if let Some(came_us) = came {
+            let ids: BTreeSet<u128> = counting.shadow.keys().map(|it| it.0).collect();
+            let may = May {
+                ids: Ids::spanned_by(&ids),
+                scan: came_before(came_us),
+                ended: None,
+                arms: &[],
+            };
             self.each(
                 asked,
-                scan,
-                |_| true,
-                |layout, id, _, _| layout.version == asked.incumbent && ids.contains(&id),
+                asked.model,
+                &may,
+                |layout, id, _| layout.version == asked.incumbent && ids.contains(&id),
                 |layout, batch| counting.pair(layout, batch),
             )?;
         }
         Ok(counting.finish())
     }
 
-    /// Calls `take` with rows of both versions that came within the range, whose version, id, arm, arrival and end are
-    /// wanted. The others cost little, and nothing where they lie together and `may` not have any.
+    /// Calls `take` with those of the rows of both versions which a table may have and whose version, id and arm are
+    /// wanted. The others cost little, and nothing where they lie together.
     fn each(
         &self,
         asked: &ArmsAsked<'_>,
-        scan: Range,
-        may: impl Fn(Times) -> bool,
-        wanted: impl Fn(&Layout, u128, &str, (i64, i64)) -> bool,
+        table: &str,
+        may: &May<'_>,
+        wanted: impl Fn(&Layout, u128, &str) -> bool,
         mut take: impl FnMut(&Layout, &RecordBatch) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        for table in [asked.model, &unheard_of(asked.model)] {
-            for entry in self.files(Kind::Predictions, table, scan) {
-                let layout = self.layout(&entry);
-                if ![asked.incumbent, asked.candidate].contains(&layout.version) {
-                    continue;
-                }
-                let mut answers = answer_columns(&layout);
-                if asked.scores {
-                    answers.extend(quality::answer_columns(&layout.meaning));
-                }
-                let answers = answers.iter().chain(asked.by).map(String::as_str);
-                let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
-                let may = |group: &RowGroupMetaData| {
-                    may_have(group, Ids::ALL, scan) && group_times(group).is_none_or(&may)
-                };
-                let wanted = |batch: &RecordBatch| {
-                    let ends = Ends::of(batch)?;
-                    let is_wanted = |row: usize| {
-                        let (came, arm) = (ends.times[row], ends.arms.at(row).unwrap_or_default());
-                        let times = (came, ends.end_us(row));
-                        scan.has(came) && wanted(&layout, ends.id(row), arm, times)
-                    };
-                    let rows = 0..batch.num_rows();
-                    Ok(rows.map(|it| Some(is_wanted(it))).collect())
-                };
-                self.read_some(&entry, (&Ends::COLUMNS, &columns), may, wanted, |batch| {
-                    take(&layout, &batch)
-                })?;
+        for entry in self.files(Kind::Predictions, table, may.scan) {
+            let layout = self.layout(&entry);
+            if ![asked.incumbent, asked.candidate].contains(&layout.version) {
+                continue;
             }
-            let rows = self.of_log_some(table, scan, &may, |layout, head| {
-                let (came, took) = (head.place.time_us, i64::from(head.total_us()));
-                let id = number_of(&head.place.id);
-                let times = (came, came.saturating_add(took));
-                scan.has(came) && wanted(layout, id, head.arm(), times)
+            let mut answers = answer_columns(&layout);
+            if asked.scores {
+                answers.extend(quality::answer_columns(&layout.meaning));
+            }
+            let answers = answers.iter().chain(asked.by).map(String::as_str);
+            let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
+            let group = |group: &RowGroupMetaData| {
+                may_have(group, may.ids, may.scan)
+                    && group_times(group).is_none_or(|it| may.has_ends(it.ended))
+            };
+            let wanted = |batch: &RecordBatch| {
+                let ends = Ends::of(batch)?;
+                let is_wanted = |row: usize| {
+                    let arm = ends.arms.at(row).unwrap_or_default();
+                    may.has(ends.times[row], ends.end_us(row)) && wanted(&layout, ends.id(row), arm)
+                };
+                let rows = 0..batch.num_rows();
+                Ok(rows.map(|it| Some(is_wanted(it))).collect())
+            };
+            self.read_some(&entry, (&Ends::COLUMNS, &columns), group, wanted, |batch| {
+                take(&layout, &batch)
             })?;
-            for unsealed in rows {
-                take(&unsealed.layout, &within(&unsealed.batch, Ids::ALL, scan)?)?;
-            }
+        }
+        let rows = self.of_log_some(
+            table,
+            may.scan,
+            |it| may.has_ends(it.times.ended) && it.arms.may_have(may.arms),
+            |layout, head| {
+                let (came, took) = (head.place.time_us, i64::from(head.total_us()));
+                may.has(came, came.saturating_add(took))
+                    && wanted(layout, number_of(&head.place.id), head.arm())
+            },
+        )?;
+        for unsealed in rows {
+            take(&unsealed.layout, &unsealed.batch)?;
         }
         Ok(())
+    }
+}
+
+/// Which rows there may be to count.
+struct May<'a> {
+    ids: Ids,
+    /// When their requests came.
+    scan: Range,
+    /// When they ended; none where that does not matter.
+    ended: Option<Range>,
+    /// The arms of all of them; empty where any has some.
+    arms: &'a [&'a str],
+}
+
+impl May<'_> {
+    fn has(&self, came_us: i64, end_us: i64) -> bool {
+        self.scan.has(came_us) && self.ended.is_none_or(|it| it.has(end_us))
+    }
+
+    fn has_ends(&self, ends: (i64, i64)) -> bool {
+        self.ended.is_none_or(|it| it.meets(ends))
     }
 }
 
@@ -283,9 +306,8 @@ fn side(asked: &ArmsAsked<'_>, version: u32, arm: &str) -> Option<Side> {
 /// What is counted so far.
 struct Counting<'a> {
     asked: &'a ArmsAsked<'a>,
-    ended: Range,
+    unit_of: UnitOf,
     units: BTreeMap<(i64, Side, u64), Sum>,
-    came: BTreeMap<(Side, u64), Unit>,
     shadowed_us: BTreeMap<i64, Vec<i64>>,
     shadow: HashMap<(u128, u32), Unheard>,
     /// Of each window and unit the pair that was chosen, and what chose it.
@@ -301,6 +323,7 @@ struct Sum {
     chosen: u64,
 }
 
+/// What ended in a window.
 struct Unheard {
     unit: Unit,
     end_us: i64,
@@ -320,76 +343,74 @@ impl Counting<'_> {
         let groups = values_of(batch, asked.by, &self.attributes)?;
         let scores = asked.scores.then(|| Judging::of(layout, batch));
         let scores = scores.transpose()?;
-        let shadow = Arm::Shadow.name();
-        let mut request: Option<(u128, Unit)> = None;
         for row in 0..batch.num_rows() {
             let (id, came_us) = (rows.id(row), rows.times[row]);
             let arm = rows.arms.at(row).unwrap_or_default();
             let (took, end_us) = (rows.total_us(row), rows.end_us(row));
-            // The key of the first of a request's rows is that of all.
-            let unit = match request {
-                Some((of, unit)) if of == id => unit,
-                _ => rows.unit(row),
+            let unit = self.unit_of.row(&rows, row);
+            let Some(side) = side(asked, layout.version, arm) else {
+                continue;
             };
-            request = Some((id, unit));
             let code = rows.codes.at(row);
             let is_mistake = code.is_some_and(|it| asked.blameless.contains(&it));
-            if let Some(side) = side(asked, layout.version, arm) {
-                if side != Side::After && asked.came.has(came_us) {
-                    let came = self.came.entry((side, unit.hash)).or_insert(unit);
-                    came.came_us = came.came_us.max(came_us);
-                }
-                if !self.ended.has(end_us) {
-                    continue;
-                }
-                let over = asked
-                    .over_us
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, it)| took > **it);
-                let over = over.fold(0, |bits, (place, _)| bits | 1 << place);
-                let place = (self.number(end_us), side, unit.hash);
-                let sum = self.units.entry(place).or_insert_with(|| Sum::of(unit));
-                sum.did.unit.came_us = sum.did.unit.came_us.max(came_us);
-                match code {
-                    None => {
-                        sum.did.counts = true;
-                        sum.did.over |= over;
-                        let hash = chance(id, rows.numbers[row]);
-                        if hash <= sum.chosen
-                            && let Some(answer) = rows.answer(row)
-                        {
-                            (sum.chosen, sum.did.answer) = (hash, Some(answer));
-                            sum.did.called_positive = rows.called_positive(layout, row);
-                            sum.did.scored = scores.as_ref().and_then(|it| it.scored(row, None));
-                            sum.did.groups = groups.iter().map(|it| it[row].clone()).collect();
-                        }
+            let over = asked
+                .over_us
+                .iter()
+                .enumerate()
+                .filter(|(_, it)| took > **it);
+            let over = over.fold(0, |bits, (place, _)| bits | 1 << place);
+            let place = (self.number(end_us), side, unit.hash);
+            let sum = self.units.entry(place).or_insert_with(|| Sum::of(unit));
+            sum.did.unit.came_us = sum.did.unit.came_us.max(came_us);
+            sum.did.first_us = sum.did.first_us.min(came_us);
+            match code {
+                None => {
+                    sum.did.counts = true;
+                    sum.did.over |= over;
+                    let hash = chance(id, rows.numbers[row]);
+                    if hash <= sum.chosen
+                        && let Some(answer) = rows.answer(row)
+                    {
+                        (sum.chosen, sum.did.answer) = (hash, Some(answer));
+                        sum.did.called_positive = rows.called_positive(layout, row);
+                        sum.did.scored = scores.as_ref().and_then(|it| it.scored(row, None));
+                        sum.did.groups = groups.iter().map(|it| it[row].clone()).collect();
                     }
-                    Some(_) if !is_mistake => {
-                        sum.did.counts = true;
-                        sum.did.failed = true;
-                        sum.did.over = u64::MAX;
-                    }
-                    Some(code) if code == asked.gave_up => sum.did.over |= over,
-                    Some(_) => {}
                 }
-                if let Some(cost) = rows.cost(row) {
-                    sum.rows += 1;
-                    sum.cost += cost;
+                Some(_) if !is_mistake => {
+                    sum.did.counts = true;
+                    sum.did.failed = true;
+                    sum.did.over = u64::MAX;
                 }
-            } else if layout.version == asked.candidate && arm == shadow {
-                if rows.numbers[row] == 0 && self.ended.has(end_us) {
-                    let number = self.number(end_us);
-                    self.shadowed_us.entry(number).or_default().push(came_us);
-                }
-                if asked.pairs && end_us < self.ended.to_us && !is_mistake {
-                    let unheard = Unheard {
-                        unit,
-                        end_us,
-                        cells: code.is_none().then(|| rows.cells(row)),
-                    };
-                    self.shadow.insert((id, rows.numbers[row]), unheard);
-                }
+                Some(code) if code == asked.gave_up => sum.did.over |= over,
+                Some(_) => {}
+            }
+            if let Some(cost) = rows.cost(row) {
+                sum.rows += 1;
+                sum.cost += cost;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_unheard(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
+        let rows = Rows::of(layout, batch)?;
+        for row in 0..batch.num_rows() {
+            let (unit, end_us) = (self.unit_of.row(&rows, row), rows.end_us(row));
+            if rows.numbers[row] == 0 {
+                let of_window = self.shadowed_us.entry(self.number(end_us)).or_default();
+                of_window.push(rows.times[row]);
+            }
+            let code = rows.codes.at(row);
+            let is_mistake = code.is_some_and(|it| self.asked.blameless.contains(&it));
+            if self.asked.pairs && !is_mistake {
+                let unheard = Unheard {
+                    unit,
+                    end_us,
+                    cells: code.is_none().then(|| rows.cells(row)),
+                };
+                self.shadow
+                    .insert((rows.id(row), rows.numbers[row]), unheard);
             }
         }
         Ok(())
@@ -397,24 +418,20 @@ impl Counting<'_> {
 
     /// Compares what callers heard with what the candidate said unheard.
     fn pair(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Refusal> {
-        if layout.version != self.asked.incumbent {
-            return Ok(());
-        }
         let rows = Rows::of(layout, batch)?;
         for row in 0..batch.num_rows() {
             let place = (rows.id(row), rows.numbers[row]);
             let Some(unheard) = self.shadow.get(&place) else {
                 continue;
             };
-            let end_us = rows.end_us(row).max(unheard.end_us);
             // What failed for its caller is nothing to compare with.
-            if !self.ended.has(end_us) || rows.codes.at(row).is_some() {
+            if rows.codes.at(row).is_some() {
                 continue;
             }
             let heard = rows.cells(row);
             let differs = unheard.cells.as_ref().is_none_or(|it| !same(it, &heard));
             let (unit, hash) = (unheard.unit, chance(place.0, place.1));
-            let key = (self.number(end_us), unit.hash);
+            let key = (self.number(unheard.end_us), unit.hash);
             let chosen = self.pairs.entry(key).or_insert((hash, unit, differs));
             if hash < chosen.0 {
                 *chosen = (hash, unit, differs);
@@ -423,7 +440,7 @@ impl Counting<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Arms {
+    fn finish(self) -> Vec<ArmsWindow> {
         let mut windows: BTreeMap<i64, ArmsWindow> = BTreeMap::new();
         let numbers = self.units.keys().map(|it| it.0);
         let numbers = numbers.chain(self.shadowed_us.keys().copied());
@@ -451,14 +468,7 @@ impl Counting<'_> {
         for ((number, _), (_, unit, differs)) in self.pairs {
             put(number, &mut |it| it.differs.push((unit, differs)));
         }
-        Arms {
-            windows: windows.into_values().collect(),
-            came: self
-                .came
-                .into_iter()
-                .map(|(it, unit)| (it.0, unit))
-                .collect(),
-        }
+        windows.into_values().collect()
     }
 }
 
@@ -467,6 +477,7 @@ impl Sum {
         Self {
             did: Did {
                 unit,
+                first_us: unit.came_us,
                 counts: false,
                 failed: false,
                 over: 0,

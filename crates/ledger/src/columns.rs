@@ -17,7 +17,9 @@ use domain::DataType;
 use domain::decision::Groups;
 
 use crate::layout::{Kept, Layout, Meaning, SYSTEM, Slot, words};
-pub(crate) use reader::{Head, Place, Read, Reader, Unreadable, total_us};
+#[cfg(test)]
+pub(crate) use reader::TEXTS_AT;
+pub(crate) use reader::{Head, Place, Read, Reader, Unreadable, arm, total_us};
 use tensor::{Column, Numbers, Raw};
 use words::Words;
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::columns::{Place, total_us};
+use crate::columns::{Place, arm, total_us};
 use crate::label;
 use crate::log::{Found, Frames, framed_bytes};
 use crate::record;
@@ -33,14 +33,49 @@ struct OfModel {
     /// Where its records lie, ascending.
     pieces: Vec<Piece>,
     /// Of all of its predictions.
-    times: Option<Times>,
+    about: Option<About>,
 }
 
 #[derive(Debug)]
 struct Piece {
     bytes: Range<usize>,
     /// Of predictions; none of other records, which have pieces of their own.
-    times: Option<Times>,
+    about: Option<About>,
+}
+
+/// What is known of some requests together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) times: Times,
+    pub(crate) arms: ArmsOf,
+}
+
+impl About {
+    fn with(self, other: Self) -> Self {
+        Self {
+            times: self.times.with(other.times),
+            arms: ArmsOf(self.arms.0 | other.arms.0),
+        }
+    }
+}
+
+/// The arms of some requests: a bit for each, which some may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArmsOf(u64);
+
+impl ArmsOf {
+    fn of(arm: &[u8]) -> Self {
+        let hash = arm.iter().fold(0_u64, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(u64::from(*byte))
+        });
+        Self(1 << (hash % 61))
+    }
+
+    /// Whether one of these may be among them; of none that are named any may.
+    pub(crate) fn may_have(self, arms: &[&str]) -> bool {
+        let is_there = |it: &&str| self.0 & Self::of(it.as_bytes()).0 != 0;
+        arms.is_empty() || arms.iter().any(is_there)
+    }
 }
 
 /// When the first and the last of some requests came, and when they ended, in microseconds since 1970.
@@ -72,37 +107,37 @@ impl Index {
             let Found::Record { at, record, .. } = found else {
                 continue;
             };
-            let Some((model, times)) = self.about(record) else {
+            let Some((model, about)) = self.about(record) else {
                 continue;
             };
             let from = self.to + at;
             let to = from + framed_bytes(record.len());
             let of = &mut self.models[model];
-            let joined = |before: Option<Times>| match (before, times) {
-                (Some(before), Some(times)) => Some(before.with(times)),
-                (before, times) => before.or(times),
+            let joined = |before: Option<About>| match (before, about) {
+                (Some(before), Some(about)) => Some(before.with(about)),
+                (before, about) => before.or(about),
             };
-            of.times = joined(of.times);
+            of.about = joined(of.about);
             match of.pieces.last_mut() {
                 Some(last)
                     if from - last.bytes.end <= GAP_BYTES
                         && to - last.bytes.start <= PIECE_BYTES
-                        && last.times.is_some() == times.is_some() =>
+                        && last.about.is_some() == about.is_some() =>
                 {
                     last.bytes.end = to;
-                    last.times = joined(last.times);
+                    last.about = joined(last.about);
                 }
                 _ => of.pieces.push(Piece {
                     bytes: from..to,
-                    times,
+                    about,
                 }),
             }
         }
         self.to += bytes.len();
     }
 
-    /// The place of the model that a record is about, and the times of its predictions.
-    fn about(&mut self, record: &[u8]) -> Option<(usize, Option<Times>)> {
+    /// The place of the model that a record is about, and what is known of its predictions.
+    fn about(&mut self, record: &[u8]) -> Option<(usize, Option<About>)> {
         match *record.first()? {
             record::LAYOUT => {
                 let (number, layout) = record::read_layout(record)?;
@@ -119,7 +154,8 @@ impl Index {
                     came: (came, came),
                     ended: (ended, ended),
                 };
-                Some((*model, Some(times)))
+                let arms = ArmsOf::of(arm(record));
+                Some((*model, Some(About { times, arms })))
             }
             record::LABELS => Some((self.place_of(label::model_of(record)?), None)),
             _ => None,
@@ -140,7 +176,7 @@ impl Index {
     /// When the first and the last prediction of a model were asked for; none where it has none.
     pub(crate) fn times_us(&self, model: &str) -> Option<(i64, i64)> {
         let of = self.models.iter().find(|it| it.name == model)?;
-        of.times.map(|it| it.came)
+        of.about.map(|it| it.times.came)
     }
 
     /// The models that there are records of.
@@ -154,11 +190,11 @@ impl Index {
         &self,
         end: usize,
         wanted: impl Fn(&str) -> bool,
-        may: impl Fn(Times) -> bool,
+        may: impl Fn(&About) -> bool,
     ) -> Vec<Range<usize>> {
         let models = self.models.iter().filter(|it| wanted(&it.name));
         let pieces = models.flat_map(|it| it.pieces.iter());
-        let pieces = pieces.filter(|it| it.times.is_none_or(&may));
+        let pieces = pieces.filter(|it| it.about.as_ref().is_none_or(&may));
         let mut all: Vec<Range<usize>> = pieces.map(|it| it.bytes.clone()).collect();
         all.sort_unstable_by_key(|it| it.start);
         let mut pieces: Vec<Range<usize>> = Vec::new();
@@ -177,7 +213,10 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use domain::rollout::traffic::Arm;
+
     use super::*;
+    use crate::columns::TEXTS_AT;
 
     /// A record of predictions, as far as an index reads it.
     fn predictions(layout: u32, time_us: i64, bytes: usize) -> Vec<u8> {
@@ -264,13 +303,82 @@ mod tests {
         index.extend(&bytes);
         let first = framed_bytes(records[0].len());
         let size = framed_bytes(records[1].len());
-        let of = |may: &dyn Fn(Times) -> bool| index.pieces(bytes.len(), |_| true, may);
+        let of = |may: &dyn Fn(&About) -> bool| index.pieces(bytes.len(), |_| true, may);
         assert_eq!(of(&|_| false), vec![0..first; 1]);
-        let came = of(&|it| it.came.0 == 1);
+        let came = of(&|it| it.times.came.0 == 1);
         assert_eq!(came, [0..first, first + size..first + 2 * size]);
-        assert_eq!(of(&|it| it.ended == (1 + took, 1 + took)), came);
-        let all = of(&|it| it.ended.1 > took || it.came.0 == 0);
+        assert_eq!(of(&|it| it.times.ended == (1 + took, 1 + took)), came);
+        let all = of(&|it| it.times.ended.1 > took || it.times.came.0 == 0);
         assert_eq!(all, vec![0..bytes.len(); 1]);
+    }
+
+    #[test]
+    fn arms_are_told_apart() {
+        let names = [
+            Arm::Traffic,
+            Arm::Incumbent,
+            Arm::Control,
+            Arm::Candidate,
+            Arm::Shadow,
+        ]
+        .map(|it| it.name().into_owned());
+        for (place, name) in names.iter().enumerate() {
+            let only = ArmsOf::of(name.as_bytes());
+            assert!(only.may_have(&[]));
+            for (other_place, other) in names.iter().enumerate() {
+                assert_eq!(only.may_have(&[other]), place == other_place);
+            }
+            assert!(only.may_have(&names.each_ref().map(|it| it.as_str())));
+        }
+        let record = |arm: &str| {
+            let mut record = predictions(1, 5, 0);
+            // To the end of its numbers.
+            record.resize(TEXTS_AT, 0);
+            record.extend(u16::try_from(arm.len()).expect("short").to_le_bytes());
+            record.extend(arm.as_bytes());
+            record
+        };
+        let mut index = Index::default();
+        index.extend(&framed(&[
+            layout(1, "a"),
+            record("incumbent"),
+            record("candidate"),
+        ]));
+        let of = |arms: &[&str]| {
+            let pieces = index.pieces(usize::MAX, |_| true, |it| it.arms.may_have(arms));
+            pieces.iter().map(Range::len).sum::<usize>()
+        };
+        assert!(of(&["candidate"]) > of(&["control"]));
+        assert_eq!(of(&["incumbent", "control"]), of(&["candidate"]));
+    }
+
+    #[test]
+    fn a_segment_is_looked_at_whole_however_great_its_records_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.log");
+        let mut records = vec![layout(1, "a")];
+        let sizes = [10, 300 << 10, 10, 1 << 20].into_iter().cycle();
+        records.extend(
+            sizes
+                .take(12)
+                .zip(0..)
+                .map(|(bytes, it)| predictions(1, it, bytes)),
+        );
+        let mut bytes = framed(&records);
+        let of = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            let segment = crate::log::open_old(&path, 1).expect("opened");
+            let pieces = segment.pieces_of(|_| true, |_| true).expect("read");
+            pieces.all().concat()
+        };
+        assert_eq!(of(&bytes), bytes);
+        // One that is no record costs itself alone.
+        let at = framed(&records[..6]).len();
+        bytes[at] ^= 1;
+        let mut rest = records.clone();
+        rest.remove(6);
+        assert_eq!(records[6].len(), predictions(1, 0, 300 << 10).len());
+        assert_eq!(of(&bytes), framed(&rest));
     }
 
     #[test]

@@ -54,9 +54,7 @@ use domain::Refusal;
 use tokio::sync::watch;
 
 pub use arms::shadow::{Change, Difference, Latency, Moved, PairedLoss, ShadowAsked, ShadowReport};
-pub use arms::{
-    Answer, Arms, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Posted, Side, Unit,
-};
+pub use arms::{Answer, ArmsAsked, ArmsWindow, Did, Labelled, LabelledRow, Posted, Side, Unit};
 pub use attributes::Attributes;
 pub use codes::CodeRows;
 pub use events::{Events, EventsAsked};

@@ -20,7 +20,7 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use crate::columns::{Collector, Head};
 use crate::files::{Catalog, Entry, Files, Kind};
-use crate::index::Times;
+use crate::index::{About, Times};
 use crate::label::Kept;
 use crate::layout::{Layout, posted_of};
 use crate::log::Readable;
@@ -67,6 +67,15 @@ impl Ids {
 
     pub(crate) fn has(&self, id: u128) -> bool {
         id >= self.from && self.to.is_none_or(|to| id < to)
+    }
+
+    /// From the least of some to the greatest; all where there are none.
+    pub(crate) fn spanned_by(ids: &BTreeSet<u128>) -> Self {
+        let ends = ids.first().zip(ids.last());
+        ends.map_or(Self::ALL, |(first, last)| Self {
+            from: *first,
+            to: last.checked_add(1),
+        })
     }
 
     fn meets(&self, first: u128, last: u128) -> bool {
@@ -178,7 +187,7 @@ impl Snapshot<'_> {
         &self,
         model: &str,
         range: Range,
-        may: impl Fn(Times) -> bool,
+        may: impl Fn(&About) -> bool,
         counts: impl Fn(&Layout, &Head<'_>) -> bool,
     ) -> Result<Vec<Unsealed>, Refusal> {
         let mut found = Vec::new();
@@ -187,7 +196,7 @@ impl Snapshot<'_> {
                 continue;
             }
             let pieces =
-                segment.pieces_of(|it| it == model, |it| range.meets(it.came) && may(it))?;
+                segment.pieces_of(|it| it == model, |it| range.meets(it.times.came) && may(it))?;
             let contents = seal::read_some(&pieces.all(), |it| it == model, &counts, None);
             for collector in contents.predictions {
                 found.push(Unsealed::of(collector)?);

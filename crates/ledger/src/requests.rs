@@ -107,6 +107,22 @@ impl<'a> Requests<'a> {
     }
 }
 
+/// Whose rows are, of one after another: the key of the first of a request's rows is that of all.
+#[derive(Default)]
+pub(crate) struct UnitOf(Option<(u128, Unit)>);
+
+impl UnitOf {
+    pub(crate) fn row(&mut self, requests: &Requests<'_>, row: usize) -> Unit {
+        let id = requests.id(row);
+        let unit = match self.0 {
+            Some((of, unit)) if of == id => unit,
+            _ => requests.unit(row),
+        };
+        self.0 = Some((id, unit));
+        unit
+    }
+}
+
 /// A column of words.
 pub(crate) struct Words<'a> {
     keys: &'a Int32Array,

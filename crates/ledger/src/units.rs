@@ -15,7 +15,7 @@ use crate::files::{Entry, Kind};
 use crate::layout::{Layout, Meaning, posted_as};
 use crate::quality::{self, Judged, Judging, Truths, answer_columns};
 use crate::read::{Ids, Range, Snapshot, Unsealed, within};
-use crate::requests::Requests;
+use crate::requests::{Requests, UnitOf};
 
 /// What is asked of a model's rows.
 #[derive(Clone, Copy, Debug)]
@@ -110,14 +110,20 @@ impl Snapshot<'_> {
     ) -> Result<(), Refusal> {
         for entry in files {
             let layout = self.layout(entry);
-            let mut request = None;
+            let mut unit_of = UnitOf::default();
             self.read(entry, &COLUMNS, Ids::ALL, reading.asked.came, |batch| {
-                reading.rows(&layout, &batch, &mut request, |_| None, take)
+                reading.rows(&layout, &batch, &mut unit_of, |_| None, take)
             })?;
         }
         for unsealed in self.units_of_log(reading)? {
             let batch = within(&unsealed.batch, Ids::ALL, reading.asked.came)?;
-            reading.rows(&unsealed.layout, &batch, &mut None, |_| None, take)?;
+            reading.rows(
+                &unsealed.layout,
+                &batch,
+                &mut UnitOf::default(),
+                |_| None,
+                take,
+            )?;
         }
         Ok(())
     }
@@ -145,13 +151,13 @@ impl Snapshot<'_> {
             let mut truths = Truths::none(self, model, meaning, &log.labels)?;
             for window in &windows {
                 truths.turn_to(self, model, *window, &log.labels)?;
-                let mut rows = |layout: &Arc<Layout>, batch: &RecordBatch, request: &mut _| {
+                let mut rows = |layout: &Arc<Layout>, batch: &RecordBatch, unit_of: &mut UnitOf| {
                     let judging = Judging::of(layout, batch)?;
                     let value = |row: usize| {
                         let truth = truths.of(batch, row)?;
                         judge(&judging.row(row, truth)?)
                     };
-                    reading.rows(layout, batch, request, value, take)
+                    reading.rows(layout, batch, unit_of, value, take)
                 };
                 for entry in files {
                     let layout = self.layout(entry);
@@ -161,14 +167,14 @@ impl Snapshot<'_> {
                     let answers = answer_columns(meaning);
                     let answers = answers.iter().map(String::as_str);
                     let columns: Vec<&str> = COLUMNS.into_iter().chain(answers).collect();
-                    let mut request = None;
+                    let mut unit_of = UnitOf::default();
                     self.read(entry, &columns, *window, came, |batch| {
-                        rows(&layout, &batch, &mut request)
+                        rows(&layout, &batch, &mut unit_of)
                     })?;
                 }
                 for unsealed in unsealed().filter(|it| it.layout.meaning == *meaning) {
                     let batch = within(&unsealed.batch, *window, came)?;
-                    rows(&unsealed.layout, &batch, &mut None)?;
+                    rows(&unsealed.layout, &batch, &mut UnitOf::default())?;
                 }
             }
         }
@@ -189,20 +195,20 @@ impl Snapshot<'_> {
         let mut truths = Truths::none(self, &table, &Meaning::None, &values)?;
         for window in quality::windows(self, &table, files)? {
             truths.turn_to(self, &table, window, &values)?;
-            let mut rows = |layout: &Layout, batch: &RecordBatch, request: &mut _| {
+            let mut rows = |layout: &Layout, batch: &RecordBatch, unit_of: &mut UnitOf| {
                 let value = |row: usize| truths.of(batch, row);
-                reading.rows(layout, batch, request, value, take)
+                reading.rows(layout, batch, unit_of, value, take)
             };
             for entry in files {
                 let layout = self.layout(entry);
-                let mut request = None;
+                let mut unit_of = UnitOf::default();
                 self.read(entry, &COLUMNS, window, came, |batch| {
-                    rows(&layout, &batch, &mut request)
+                    rows(&layout, &batch, &mut unit_of)
                 })?;
             }
             for unsealed in &log {
                 let batch = within(&unsealed.batch, window, came)?;
-                rows(&unsealed.layout, &batch, &mut None)?;
+                rows(&unsealed.layout, &batch, &mut UnitOf::default())?;
             }
         }
         Ok(())
@@ -245,18 +251,13 @@ impl Reading<'_> {
         &self,
         layout: &Layout,
         batch: &RecordBatch,
-        request: &mut Option<(u128, Unit)>,
+        unit_of: &mut UnitOf,
         told: impl Fn(usize) -> Option<f64>,
         take: &mut impl FnMut(UnitRow),
     ) -> Result<(), Refusal> {
         let requests = Requests::of(batch)?;
         for row in 0..batch.num_rows() {
-            let id = requests.id(row);
-            let unit = match request {
-                Some((of, unit)) if *of == id => *unit,
-                _ => requests.unit(row),
-            };
-            *request = Some((id, unit));
+            let unit = unit_of.row(&requests, row);
             let name = requests.arms.at(row).unwrap_or_default();
             let Some(arm) = self.arm(layout.version, name) else {
                 continue;

@@ -108,12 +108,23 @@ impl Place {
     }
 }
 
+/// Where a record says how long its request took: behind its kind, layout, id, time, first row, how many rows, in the
+/// queue, in the run.
+const TOTAL_AT: usize = 1 + 4 + 16 + 8 + 4 * 4;
+/// Where its texts begin, of which the arm is the first: behind that, the rows of its batch, and four more numbers.
+pub(crate) const TEXTS_AT: usize = TOTAL_AT + 4 * 6;
+
 /// How long a record's request took, in microseconds; 0 where it is too short to say.
 pub(crate) fn total_us(record: &[u8]) -> u32 {
-    // Its kind, layout, id, time, first row, how many rows, in the queue, in the run.
-    const AT: usize = 1 + 4 + 16 + 8 + 4 * 4;
-    let bytes = record.get(AT..).and_then(<[u8]>::first_chunk);
+    let bytes = record.get(TOTAL_AT..).and_then(<[u8]>::first_chunk);
     bytes.map_or(0, |it| u32::from_le_bytes(*it))
+}
+
+/// How its version was chosen; nothing where it is too short to say.
+pub(crate) fn arm(record: &[u8]) -> &[u8] {
+    let said = record.get(TEXTS_AT..).and_then(<[u8]>::split_first_chunk);
+    let arm = said.and_then(|(len, rest)| rest.get(..usize::from(u16::from_le_bytes(*len))));
+    arm.unwrap_or_default()
 }
 
 impl<'a> Head<'a> {

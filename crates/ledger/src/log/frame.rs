@@ -44,6 +44,22 @@ fn checksum(len: [u8; 4], rows: [u8; 4], record: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// How many of the first bytes hold whole records, as far as their heads say so.
+pub(crate) fn whole_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(head) = bytes.get(at..at + HEAD_BYTES)
+        && head[..4] == MAGIC
+    {
+        let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let end = usize::try_from(len).map_or(usize::MAX, |it| at.saturating_add(framed_bytes(it)));
+        if end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}
+
 /// What reading a segment finds, one after another.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
@@ -177,6 +193,24 @@ mod tests {
         assert_eq!(shown(&bytes), ["one", "second", "", "the last one"]);
         assert_eq!(shown(&[]), [""; 0]);
         assert_eq!(shown(&[0; 100]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_cut_is_not_whole() {
+        let bytes = file(&[b"one", b"second", b"the last one"]);
+        let ends = [3, 6, 12].map(framed_bytes);
+        let ends = [0, ends[0], ends[0] + ends[1], ends.iter().sum()];
+        for cut in 0..=bytes.len() {
+            let whole = ends.iter().rev().find(|it| **it <= cut).copied();
+            assert_eq!(Some(whole_bytes(&bytes[..cut])), whole, "{cut}");
+        }
+        let mut damaged = bytes.clone();
+        damaged[ends[1]] ^= 1;
+        assert_eq!(whole_bytes(&damaged), ends[1]);
+        // A length that cannot be.
+        let mut damaged = bytes;
+        damaged[ends[1] + 4..ends[1] + 8].fill(0xff);
+        assert_eq!(whole_bytes(&damaged), ends[1]);
     }
 
     #[test]

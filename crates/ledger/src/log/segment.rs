@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use domain::Refusal;
 
 use super::AHEAD_BYTES;
+use super::frame::whole_bytes;
 use super::map::Map;
-use crate::index::{Index, Times};
+use crate::index::{About, Index};
 use crate::{failure, lock, read};
+
+/// Bytes that an index reads at once, at first: they stay in a core's cache, and their memory is used again.
+const READ_BYTES: usize = 256 << 10;
 
 /// A file of the log.
 pub(crate) struct Segment {
@@ -86,7 +90,7 @@ impl Readable {
     pub(crate) fn pieces_of(
         &self,
         wanted: impl Fn(&str) -> bool,
-        may: impl Fn(Times) -> bool,
+        may: impl Fn(&About) -> bool,
     ) -> Result<Pieces, Refusal> {
         let ranges = self.indexed()?.pieces(self.end, wanted, may);
         let mut bytes = vec![0; ranges.iter().map(Range::len).sum()];
@@ -115,11 +119,18 @@ impl Readable {
     /// The index, up to the end at least.
     fn indexed(&self) -> Result<MutexGuard<'_, Index>, Refusal> {
         let mut index = lock(&self.index);
-        let from = index.to();
-        if from < self.end {
-            let mut bytes = vec![0; self.end - from];
-            self.fill(&mut bytes, from)?;
-            index.extend(&bytes);
+        let mut bytes = Vec::new();
+        let mut most = READ_BYTES;
+        while index.to() < self.end {
+            let rest = self.end - index.to();
+            bytes.resize(rest.min(most), 0);
+            self.fill(&mut bytes, index.to())?;
+            match whole_bytes(&bytes) {
+                // What is no record is looked for behind, as far as it takes; and so is the end of a great one.
+                0 if bytes.len() < rest => most = most.saturating_mul(2),
+                _ if bytes.len() == rest => index.extend(&bytes),
+                whole => index.extend(&bytes[..whole]),
+            }
         }
         Ok(index)
     }

@@ -42,17 +42,21 @@ fn request(number: u64, arm: &str, came_ms: i64) -> Request<'_> {
 
 struct Arena {
     site: Site,
-    writers: [Writer; 2],
+    /// Of the incumbent, of the candidate, and of what that answers unheard.
+    writers: [Writer; 3],
 }
 
 impl Arena {
     fn new() -> Self {
         let site = Site::new();
-        let writer = |version| {
-            let layout = layout(&credit(&["age", "income"]), version);
-            site.ledger.writer(layout)
-        };
-        let writers = [writer(1), writer(2)];
+        Self::of(site, &credit(&["age", "income"]))
+    }
+
+    fn of(site: Site, signature: &Signature) -> Self {
+        let layouts = [1, 2].map(|it| layout(signature, it));
+        let unheard = layouts[1].unheard();
+        let [one, two] = layouts;
+        let writers = [one, two, unheard].map(|it| site.ledger.writer(it));
         Self { site, writers }
     }
 
@@ -87,7 +91,10 @@ impl Arena {
             },
             sample: Share::default(),
         };
-        let writer = &self.writers[request.version as usize - 1];
+        let writer = match request.arm {
+            "shadow" => &self.writers[2],
+            _ => &self.writers[request.version as usize - 1],
+        };
         let put = self.site.ledger.record(writer, &rows, 0, NOW_MS);
         put.expect("there is room");
     }
@@ -107,18 +114,18 @@ impl Arena {
         added.expect("room for labels");
     }
 
-    fn ask(&self, windows: std::ops::Range<i64>, came_s: (i64, i64)) -> Arms {
-        self.answer(&Self::asked(windows, came_s))
+    fn ask(&self, windows: std::ops::Range<i64>) -> Vec<ArmsWindow> {
+        self.answer(&Self::asked(windows))
     }
 
-    fn answer(&self, asked: &ArmsAsked<'_>) -> Arms {
+    fn answer(&self, asked: &ArmsAsked<'_>) -> Vec<ArmsWindow> {
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         snapshot.arms(asked).expect("an answer")
     }
 
     fn labelled(&self, windows: std::ops::Range<i64>) -> Vec<Labelled> {
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
-        let labelled = snapshot.arms_labelled(&Self::asked(windows, (0, 0)));
+        let labelled = snapshot.arms_labelled(&Self::asked(windows));
         labelled.expect("an answer")
     }
 
@@ -140,11 +147,11 @@ impl Arena {
 
     fn posted(&self, windows: std::ops::Range<i64>, metric: &str) -> Vec<Posted> {
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
-        let posted = snapshot.arms_posted(&Self::asked(windows, (0, 0)), metric);
+        let posted = snapshot.arms_posted(&Self::asked(windows), metric);
         posted.expect("an answer")
     }
 
-    fn asked(windows: std::ops::Range<i64>, came_s: (i64, i64)) -> ArmsAsked<'static> {
+    fn asked(windows: std::ops::Range<i64>) -> ArmsAsked<'static> {
         ArmsAsked {
             model: "credit",
             incumbent: 1,
@@ -152,10 +159,6 @@ impl Arena {
             from_us: START,
             every_us: SECOND,
             windows,
-            came: Range {
-                from_us: START + came_s.0 * SECOND,
-                to_us: START + came_s.1 * SECOND,
-            },
             longest_us: 61 * SECOND,
             blameless: BLAMELESS,
             gave_up: "cancelled",
@@ -212,7 +215,7 @@ fn rows_are_of_the_window_in_which_they_ended_and_of_those_that_are_compared() {
         arena.put(&it);
     }
     let check = || {
-        let all = arena.ask(0..100, (0, 0)).windows;
+        let all = arena.ask(0..100);
         let told: Vec<(i64, Vec<String>)> = all.iter().map(|it| (it.number, told(it))).collect();
         let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
         assert_eq!(
@@ -228,9 +231,9 @@ fn rows_are_of_the_window_in_which_they_ended_and_of_those_that_are_compared() {
         for pairs in [true, false] {
             let asked = |it| ArmsAsked {
                 pairs,
-                ..Arena::asked(it..it + 1, (0, 0))
+                ..Arena::asked(it..it + 1)
             };
-            let each = (0..100).flat_map(|it| arena.answer(&asked(it)).windows);
+            let each = (0..100).flat_map(|it| arena.answer(&asked(it)));
             assert_eq!(each.collect::<Vec<_>>(), all);
         }
         assert_eq!(all[0].sides[0].1.cost, Some(0.5));
@@ -270,7 +273,7 @@ fn a_unit_is_a_key_or_a_request_and_has_what_any_of_its_requests_had() {
     ] {
         arena.put(&it);
     }
-    let all = arena.ask(0..5, (0, 2)).windows;
+    let all = arena.ask(0..5);
     let told: Vec<Vec<String>> = all.iter().map(told).collect();
     assert_eq!(
         told,
@@ -285,16 +288,13 @@ fn a_unit_is_a_key_or_a_request_and_has_what_any_of_its_requests_had() {
     let first = &all[0].sides[0].1;
     assert!(first.unit.is_key);
     assert_eq!(first.unit.hash, all[1].sides[0].1.unit.hash);
-    assert_eq!(first.unit.came_us, START + 200_000);
+    // When the first and the last of them came.
+    let came = (first.first_us, first.unit.came_us);
+    assert_eq!(came, (START + 100_000, START + 200_000));
     assert_eq!(first.answer, Some(Answer::Number(0.25)));
     // One of the answers of a request with several rows.
     let answer = &all[2].sides[1].1.answer;
     assert!(matches!(answer, Some(Answer::Number(it)) if [0.25, 0.75].contains(it)));
-    // Who came, each once, whatever became of them; those of the third second are not asked for.
-    let came = arena.ask(4..5, (0, 2)).came;
-    assert_eq!(came.len(), 1);
-    assert_eq!(came[0].1.came_us, START + 1_100_000);
-    assert_eq!(arena.ask(0..1, (2, 3)).came.len(), 2);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn what_the_candidate_answers_unheard_is_compared_with_what_the_caller_heard() {
         arena.put(&it);
     }
     let check = || {
-        let all = arena.ask(0..5, (0, 5)).windows;
+        let all = arena.ask(0..5);
         let differs = |window: &ArmsWindow| window.differs.iter().filter(|it| it.1).count();
         let of: Vec<(i64, usize, usize, usize)> = all
             .iter()
@@ -356,7 +356,7 @@ fn what_the_candidate_answers_unheard_is_compared_with_what_the_caller_heard() {
             })
             .collect();
         assert_eq!(of, [(0, 4, 3, 2), (2, 1, 1, 0)]);
-        let each = (0..5).flat_map(|it| arena.ask(it..it + 1, (0, 0)).windows);
+        let each = (0..5).flat_map(|it| arena.ask(it..it + 1));
         assert_eq!(each.collect::<Vec<_>>(), all);
     };
     check();
@@ -529,8 +529,7 @@ fn without_a_task_all_that_was_answered_is_compared() {
     let site = Site::new();
     let mut signature = credit(&["age", "income"]);
     signature.task = None;
-    let writers = [1, 2].map(|version| site.ledger.writer(layout(&signature, version)));
-    let arena = Arena { site, writers };
+    let arena = Arena::of(site, &signature);
     for (number, score) in [(1, 0.25), (2, 0.250_000_1), (3, 0.26)] {
         arena.put(&Request {
             version: 1,
@@ -541,7 +540,7 @@ fn without_a_task_all_that_was_answered_is_compared() {
             ..request(number, "shadow", 0)
         });
     }
-    let windows = arena.ask(0..1, (0, 0)).windows;
+    let windows = arena.ask(0..1);
     // The last bits of a number are no other answer.
     let differs = windows[0].differs.iter().filter(|it| it.1).count();
     assert_eq!((windows[0].differs.len(), differs), (3, 1));
@@ -576,12 +575,12 @@ fn groups_are_told_by_columns_or_by_attributes_of_keys() {
     let asked = ArmsAsked {
         by: &by,
         attributes,
-        ..Arena::asked(0..10, (0, 0))
+        ..Arena::asked(0..10)
     };
     let check = || {
         let snapshot = arena.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         let arms = snapshot.arms(&asked).expect("an answer");
-        let [window] = &arms.windows[..] else {
+        let [window] = &arms[..] else {
             panic!("{arms:?}");
         };
         let done = window.sides.iter().map(|(side, it)| (*side, &it.groups));

@@ -139,10 +139,6 @@ impl Stage {
             from_us: START,
             every_us: SECOND,
             windows: 0..1_000,
-            came: Range {
-                from_us: START,
-                to_us: START,
-            },
             longest_us: 61 * SECOND,
             blameless: &["malformed"],
             gave_up: "cancelled",
@@ -154,7 +150,7 @@ impl Stage {
         };
         let snapshot = self.site.ledger.snapshot(NOW_MS).expect("a snapshot");
         let arms = snapshot.arms(&asked).expect("an answer");
-        let units = arms.windows.iter().flat_map(|it| &it.differs);
+        let units = arms.iter().flat_map(|it| &it.differs);
         let differ = units.clone().filter(|it| it.1);
         (units.count() as u64, differ.count() as u64)
     }

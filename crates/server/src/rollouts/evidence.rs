@@ -6,6 +6,8 @@
 //!     counts what that should have.
 //! R3. Only what came while candidate and control shared the traffic is compared. What the candidate answers with all of the
 //!     traffic counts where it is held to a budget.
+//! R4. Who was assigned where is told by when requests came, once all of those have ended: told by when they end, a slow
+//!     arm would look like one that is given fewer. They are remembered until then, not looked for again.
 
 mod compared;
 mod counted;
@@ -16,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ledger::{Arms, ArmsAsked, Attributes, Labelled, Ledger, Posted, Range, Side};
+use ::ledger::{ArmsAsked, ArmsWindow, Attributes, Labelled, Ledger, Posted, Side};
 use domain::alert::Moment;
 use domain::rollout::evidence::{Evidence, Role, SplitCheck, Tested, Verdict};
 use domain::rollout::test::{Measure, Test};
@@ -42,8 +44,6 @@ pub(super) const WINDOW_US: i64 = 1_000_000;
 const LATE: Duration = Duration::from_secs(1);
 /// A request takes no longer than it may, and so much to be refused.
 const REFUSING: Duration = Duration::from_secs(1);
-/// In how many steps what came is told within the time that a request may take.
-const CAME_STEPS: u32 = 6;
 /// How long a window of labels is, and of metrics: they are fewer, and each is looked for.
 const LABELS_US: i64 = 5_000_000;
 /// Windows of one question, which bounds its memory.
@@ -56,8 +56,8 @@ pub(crate) struct Watch {
     through: i64,
     /// The same of the windows of labels and of metrics.
     labels_through: i64,
-    /// Before then the units that came are counted, in microseconds since 1970.
-    came_through_us: i64,
+    /// The number of the first window of which some that came may not have ended.
+    came_through: i64,
     /// What the counts below began with.
     since: Option<u64>,
     /// They are of requests that came from then on.
@@ -121,14 +121,6 @@ fn risks(plan: &Plan) -> Risks {
     }
 }
 
-/// Until when what came is told at a look that counts what ended before `to_us`: all of that has ended. It goes on in
-/// steps, as what came so long ago is in files, whose rows are read for each.
-fn came_until(from_us: i64, to_us: i64, longest: Duration) -> i64 {
-    let since = to_us.saturating_sub(us(longest)).saturating_sub(from_us);
-    let step = us(longest / CAME_STEPS).max(1);
-    from_us.saturating_add(since.div_euclid(step).saturating_mul(step))
-}
-
 fn us(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
@@ -152,7 +144,7 @@ impl Watch {
         Self {
             through: 0,
             labels_through: 0,
-            came_through_us: from_us,
+            came_through: 0,
             since: None,
             since_us: from_us,
             keys: Distinct::default(),
@@ -249,19 +241,17 @@ impl Watch {
         let until = over_us.saturating_sub(from_us).div_euclid(WINDOW_US);
         while self.through < until {
             let to = until.min(self.through + WINDOWS_MAX);
-            let to_us = from_us.saturating_add(to.saturating_mul(WINDOW_US));
-            let came = Range {
-                from_us: self.came_through_us,
-                to_us: came_until(from_us, to_us, longest).max(self.came_through_us),
-            };
             let windows = self.through..to;
             let arms = ask(source, plan, move |question, blameless| {
-                let asked = question.asked((windows, WINDOW_US), (came, longest), blameless);
+                let asked = question.asked((windows, WINDOW_US), longest, blameless);
                 question.ledger.snapshot(wall_ms())?.arms(&asked)
             });
-            self.count(&arms.await?);
+            self.count(&arms.await?, from_us);
             self.through = to;
-            self.came_through_us = came.to_us;
+            // What came before then has ended.
+            let ended_us = to.saturating_mul(WINDOW_US).saturating_sub(us(longest));
+            self.came_through = ended_us.div_euclid(WINDOW_US).max(self.came_through);
+            self.settle();
         }
         let needs_labels = tests(plan).any(|(_, it)| it.metric.needs_labels());
         let metrics = metrics(plan);
@@ -272,13 +262,9 @@ impl Watch {
         while self.labels_through < until {
             let to = until.min(self.labels_through + WINDOWS_MAX);
             let windows = self.labels_through..to;
-            let nobody = Range {
-                from_us,
-                to_us: from_us,
-            };
             let metrics = metrics.clone();
             let told = ask(source, plan, move |question, blameless| {
-                let asked = question.asked((windows, LABELS_US), (nobody, longest), blameless);
+                let asked = question.asked((windows, LABELS_US), longest, blameless);
                 let snapshot = question.ledger.snapshot(wall_ms())?;
                 let labelled = match needs_labels {
                     true => snapshot.arms_labelled(&asked)?,
@@ -319,12 +305,25 @@ impl Watch {
         }
     }
 
-    fn count(&mut self, arms: &Arms) {
-        for window in &arms.windows {
+    fn count(&mut self, windows: &[ArmsWindow], from_us: i64) {
+        for window in windows {
             for (side, did) in &window.sides {
-                if *side == Side::Candidate && did.unit.came_us >= self.since_us {
-                    self.keys.add(&did.unit);
+                let came = [did.first_us, did.unit.came_us];
+                let Some(came_us) = came.into_iter().find(|it| *it >= self.since_us) else {
+                    continue;
+                };
+                let came = came_us.saturating_sub(from_us).div_euclid(WINDOW_US);
+                let arm = match side {
+                    Side::Candidate => 0,
+                    Side::Control => 1,
+                    Side::After => continue,
+                };
+                if *side == Side::Candidate {
+                    self.keys.add(&did.unit, came);
                 }
+                self.split[arm].add(&did.unit, came);
+                // Both arms are thinned alike, or neither's count could be compared.
+                together(&mut self.split);
             }
             let shadowed = window.shadowed_us.iter();
             self.shadowed += shadowed.filter(|it| **it >= self.since_us).count() as u64;
@@ -335,17 +334,13 @@ impl Watch {
                 }
             }
         }
-        for (side, unit) in &arms.came {
-            let arm = match side {
-                Side::Candidate => 0,
-                Side::Control => 1,
-                Side::After => continue,
-            };
-            if unit.came_us >= self.since_us {
-                self.split[arm].add(unit);
-                // Both arms are thinned alike, or neither's count could be compared.
-                together(&mut self.split);
-            }
+    }
+
+    /// Forgets when those came of whom that does not matter any more.
+    fn settle(&mut self) {
+        self.keys.settle(i64::MAX);
+        for arm in &mut self.split {
+            arm.settle(self.came_through);
         }
     }
 
@@ -368,16 +363,17 @@ impl Watch {
                 ..read
             }
         });
-        let counts = [self.split[0].counted(), self.split[1].counted()];
+        let [candidate, control] = &self.split;
+        let counts = [candidate, control].map(|it| it.counted(self.came_through));
         let split = (counts != [0, 0]).then(|| SplitCheck {
-            candidate: self.split[0].number(),
-            control: self.split[1].number(),
+            candidate: candidate.number(self.came_through),
+            control: control.number(self.came_through),
             e_value: assignment::ln_mismatch(&counts, &[0.5, 0.5])
                 .exp()
                 .min(f64::MAX),
         });
         Evidence {
-            keys: self.keys.number(),
+            keys: self.keys.number(i64::MAX),
             shadowed: self.shadowed,
             split,
             tests: tested.collect(),
@@ -410,7 +406,7 @@ impl Question {
     fn asked<'a>(
         &'a self,
         (windows, every_us): (std::ops::Range<i64>, i64),
-        (came, longest): (Range, Duration),
+        longest: Duration,
         blameless: &'a [&'a str],
     ) -> ArmsAsked<'a> {
         ArmsAsked {
@@ -420,7 +416,6 @@ impl Question {
             from_us: self.from_us,
             every_us,
             windows,
-            came,
             longest_us: us(longest),
             blameless,
             gave_up: wire::code::code(&Refusal::Cancelled).name,
