@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::route::ROUTE_TOKEN_HEADER;
 
 mod alerts;
 mod api;
@@ -53,7 +54,6 @@ pub(crate) const DECISION: &str = "windlass-decision";
 const PREDICTION_ID_HEADER: HeaderName = HeaderName::from_static(PREDICTION_ID);
 const WARNING_HEADER: HeaderName = HeaderName::from_static(WARNING);
 const DECISION_HEADER: HeaderName = HeaderName::from_static(DECISION);
-const ROUTE_TOKEN_HEADER: HeaderName = HeaderName::from_static(crate::route::ROUTE_TOKEN);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Everything that is answered: HTTP by its routes, and what says that it is gRPC by `grpc`.

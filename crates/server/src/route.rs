@@ -16,7 +16,7 @@ use domain::request::{NamedTensor, value_of};
 use domain::rollout::assign::{self, RouteToken};
 use domain::rollout::traffic::Traffic;
 use domain::{Refusal, Selector, Version};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use stats::random::nth;
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ use crate::shadow::{Place, Shadows, Unheard};
 /// The header that holds a request without a key where it went: it is in the answer, and in the requests that should
 /// go there again.
 pub(crate) const ROUTE_TOKEN: &str = "windlass-route-token";
+/// The same for a map of headers, which reads no name then.
+pub(crate) const ROUTE_TOKEN_HEADER: HeaderName = HeaderName::from_static(ROUTE_TOKEN);
 
 /// How a model's traffic is shared.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +95,7 @@ impl Routes {
         let (place, token) = match &key {
             Some(key) => (assign::Place::of(salt, key), None),
             None => {
-                let token = match headers.get(ROUTE_TOKEN) {
+                let token = match headers.get(ROUTE_TOKEN_HEADER) {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
                     None => RouteToken(nth(self.tokens.fetch_add(1, Relaxed))),
                 };
