@@ -19,7 +19,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, interval, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
 
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
@@ -35,9 +35,9 @@ MEASURED = (
 a few long ones: what else the machine does changes slowly."""
 
 
-AGED_S, AGED_WINDOWS = 75, 10
-"""For how long a rollout goes on before it is measured as an aged one, and in how many windows: a look reads what came as long
-ago as a request may take, which is a minute."""
+AGED_S, AGED_TIMES, AGED_PAIRS = 75, 3, 12
+"""For how long a rollout goes on before it is measured as an aged one, how many such rollouts there are, and in how many pairs
+of windows each is measured: a look tells who came once all have ended, and a request may take a minute."""
 
 
 def held(step):
@@ -159,19 +159,23 @@ def until(attempt, what, seconds=120):
 
 
 def aged(served, client_core, connections, quick):
-    """Windows before, in and after a rollout that goes on for longer than any request may take."""
+    """Windows in rollouts that go on for longer than any request may take, each paired with one before or after it."""
     import wrk
 
-    def windows():
-        count = 1 if quick else AGED_WINDOWS
+    seconds, times, pairs = (5, 1, 2) if quick else (AGED_S, AGED_TIMES, AGED_PAIRS)
+    compared = Compared("tabular", TOKENS, connections, f"{seconds} s", 2)
+
+    def windows(count):
         return [served.window("served", client_core, connections, 2) for _ in range(count)]
 
-    seconds = 5 if quick else AGED_S
-    compared = Compared("tabular", TOKENS, connections, f"{seconds} s", 2, off=windows())
-    with rollout(served, SHARES["chosen"]):
+    for _ in range(times):
+        # What it was asked before is the same of both.
         wrk.measure(client_core, served.port, served.script, connections, seconds)
-        compared.on = windows()
-    compared.off += windows()
+        compared.off += windows(pairs // 2)
+        with rollout(served, SHARES["chosen"]):
+            wrk.measure(client_core, served.port, served.script, connections, seconds)
+            compared.on += windows(pairs)
+        compared.off += windows(pairs - pairs // 2)
     return compared
 
 
@@ -227,25 +231,18 @@ def rolled_back(served):
 def aims(found, old):
     import tables
 
-    lines = []
-    # With half of the traffic each version groups fewer requests into a run, which no routing could help.
-    for it in (it for it in found if it.mode == "chosen"):
+    def line(it, what):
         ratio, low, high = it.by_pair()
         text = (
             f"{it.model}, {it.connections} connections, {ONE_CORE}, callers {it.setup}: "
-            f"choosing costs nothing that {len(it.on)} pairs of windows tell"
+            f"{what} costs nothing that {len(it.on)} pairs of windows tell"
         )
         measured = f"{1 - ratio:.1%} ({1 - high:.1%} to {1 - low:.1%})"
-        lines.append(tables.aim(text, measured, high >= 1))
-    off, on = (interval(it["rate"] for it in windows) for windows in (old.off, old.on))
-    text = (
-        f"{old.model}, {old.connections} connections, {ONE_CORE}, callers {old.setup}, a rollout that has gone on for "
-        f"{old.mode}: it costs nothing that {len(old.on)} windows in it tell from {len(old.off)} around it"
-    )
-    told = ["{:,.0f} ({:,.0f} to {:,.0f})".format(*it) for it in (on, off)]
-    measured = f"{1 - on[0] / off[0]:.1%}: {told[0]} of {told[1]} requests a second"
-    # The intervals of the two medians meet.
-    lines.append(tables.aim(text, measured, on[2] >= off[1]))
+        return tables.aim(text, measured, high >= 1)
+
+    # With half of the traffic each version groups fewer requests into a run, which no routing could help.
+    lines = [line(it, "choosing") for it in found if it.mode == "chosen"]
+    lines.append(line(old, f"a rollout that has gone on for {old.mode}"))
     return tables.table(["aim", "measured", ""], lines)
 
 
@@ -280,13 +277,14 @@ def aged_table(old):
     import tables
 
     head = [f"tabular, {old.connections} connections", "without a rollout: median, least to most"]
-    head += [f"in one at {SHARES['chosen']} for {old.mode} and more"]
+    head += [f"in one at {SHARES['chosen']} for {old.mode} and more", f"in / without {BY_PAIR}"]
 
     def row(name, told, factor=1):
         each = [[it[name] * factor for it in windows] for windows in (old.off, old.on)]
         shown = "{:,.0f}" if factor == 1 else "{:.1f}"
         parts = [(statistics.median(it), min(it), max(it)) for it in each]
-        return [told, *("{}, {} to {}".format(*(shown.format(it) for it in part)) for part in parts)]
+        ratio = "{:.3f} ({:.3f}–{:.3f})".format(*old.by_pair(lambda it: it[name]))
+        return [told, *("{}, {} to {}".format(*(shown.format(it) for it in part)) for part in parts), ratio]
 
     rows = [
         row("rate", "requests a second"),
