@@ -229,7 +229,9 @@ impl Snapshot<'_> {
     ) -> Result<(), Refusal> {
         for entry in self.files(Kind::Predictions, table, may.scan) {
             let layout = self.layout(&entry);
-            if ![asked.incumbent, asked.candidate].contains(&layout.version) {
+            let ends = (entry.times_us.0, entry.ended_us.unwrap_or(i64::MAX));
+            if ![asked.incumbent, asked.candidate].contains(&layout.version) || !may.has_ends(ends)
+            {
                 continue;
             }
             let mut answers = answer_columns(&layout);

@@ -63,6 +63,9 @@ pub struct Entry {
     pub(crate) ids: (String, String),
     /// The times of the first and the last row, in microseconds since 1970.
     pub times_us: (i64, i64),
+    /// When the last request had ended; of predictions only, and of files that were written since it is noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_us: Option<i64>,
 }
 
 /// What was found wrong and set aside, or given up, since the folder was made.

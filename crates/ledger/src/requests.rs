@@ -50,6 +50,11 @@ impl<'a> Ends<'a> {
     pub(crate) fn end_us(&self, row: usize) -> i64 {
         self.times[row].saturating_add(i64::from(self.took.value(row)))
     }
+
+    /// When the last of them ended.
+    pub(crate) fn last_us(&self) -> Option<i64> {
+        (0..self.times.len()).map(|it| self.end_us(it)).max()
+    }
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Refusal> {

@@ -21,6 +21,7 @@ use crate::files::{Checked, Damage, Entry, Files, Kind};
 use crate::label::{self, Kept, Target};
 use crate::layout::{Layout, words};
 use crate::log::{Found, Frames};
+use crate::requests::Ends;
 use crate::{record, sheet};
 
 /// What a segment holds, in the order of ids.
@@ -324,6 +325,8 @@ fn write(
             times.and_then(arrow::compute::min).unwrap_or(0),
             times.and_then(arrow::compute::max).unwrap_or(0),
         ),
+        // Labels have no such columns.
+        ended_us: Ends::of(batch).ok().and_then(|it| it.last_us()),
     })
 }
 

@@ -244,6 +244,28 @@ fn rows_are_of_the_window_in_which_they_ended_and_of_those_that_are_compared() {
 }
 
 #[test]
+fn a_file_is_not_opened_whose_requests_had_all_ended() {
+    let arena = Arena::new();
+    arena.put(&request(1, "candidate", 0));
+    arena.put(&Request {
+        took_ms: 3_000,
+        ..request(2, "control", 100)
+    });
+    arena.site.settle(NOW_MS);
+    let folder = arena.site.folder.path();
+    let snapshot = arena.site.ledger.snapshot(NOW_MS).expect("a snapshot");
+    let ends = snapshot.catalog.files.iter().map(|it| {
+        std::fs::remove_file(folder.join(&it.name)).expect("it was there");
+        it.ended_us.expect("noted") - START
+    });
+    let ends: Vec<i64> = ends.collect();
+    assert_eq!(ends.into_iter().max(), Some(3_100_000));
+    assert_eq!(arena.ask(4..20), []);
+    let ask = |windows| snapshot.arms(&Arena::asked(windows));
+    assert!(ask(0..1).is_err() && ask(3..4).is_err());
+}
+
+#[test]
 fn a_unit_is_a_key_or_a_request_and_has_what_any_of_its_requests_had() {
     let arena = Arena::new();
     let keyed = |number, came_ms| Request {
