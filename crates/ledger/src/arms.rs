@@ -325,7 +325,7 @@ struct Sum {
     chosen: u64,
 }
 
-/// What ended in a window.
+/// What the candidate answered unheard, of one row.
 struct Unheard {
     unit: Unit,
     end_us: i64,
