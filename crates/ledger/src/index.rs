@@ -2,8 +2,10 @@
 //!
 //! R1. It grows when somebody asks, by what was appended since somebody asked before: a record is looked at once.
 //! R2. What is no whole record is in no index. Sealing reads the segment as a whole, finds and counts it.
+//! R3. Of predictions the heads are believed: a damaged one makes its piece seem to have what it has not, and whoever reads
+//!     the piece finds the damage. Records that name models are checked.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::columns::{Place, arm, total_us};
@@ -22,7 +24,7 @@ pub(crate) struct Index {
     /// Up to here the segment was looked at.
     to: usize,
     /// The place in `models` of each layout's model, by the layout's number.
-    layouts: HashMap<u32, usize>,
+    layouts: BTreeMap<u32, usize>,
     /// In the order in which they came.
     models: Vec<OfModel>,
 }
@@ -103,7 +105,8 @@ impl Index {
 
     /// Adds what the segment has from [`Index::to`] on; whole records, if it is written to still.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        for found in Frames::new(bytes) {
+        let is_checked = |it: &[u8]| it.first() != Some(&record::PREDICTIONS);
+        for found in Frames::by_heads(bytes, is_checked) {
             let Found::Record { at, record, .. } = found else {
                 continue;
             };
@@ -387,10 +390,21 @@ mod tests {
         let mut bytes = framed(&records);
         let second = framed_bytes(records[0].len());
         bytes[second + 20] ^= 1;
+        let of = |bytes: &[u8]| {
+            let mut index = Index::default();
+            index.extend(bytes);
+            assert_eq!(index.to(), bytes.len());
+            index
+        };
+        // One of predictions is in a piece, and whoever reads that finds it (R3).
+        let pieces = of(&bytes).pieces(bytes.len(), |it| it == "a", |_| true);
+        assert_eq!(pieces, vec![0..bytes.len(); 1]);
+        let damaged = Frames::new(&bytes).filter(|it| matches!(it, Found::Damaged { .. }));
+        assert_eq!(damaged.count(), 1);
+        let mut nameless = bytes.clone();
+        nameless[20] ^= 1;
+        assert_eq!(of(&nameless).models().count(), 0);
         bytes.extend([9; 13]);
-        let mut index = Index::default();
-        index.extend(&bytes);
-        assert_eq!(index.to(), bytes.len());
-        assert_eq!(index.times_us("a"), Some((2, 2)));
+        assert_eq!(of(&bytes).times_us("a"), Some((2, 2)));
     }
 }

@@ -51,28 +51,20 @@ impl Told {
     /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it
     /// does not have.
     pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 4], usize) {
-        let text = |it: &str| Parameter::Text(it.to_owned());
-        let mut all = [
-            PREDICTION_ID_PARAMETER,
-            WARNING_PARAMETER,
-            DECISION_PARAMETER,
-            TOKEN_PARAMETER,
-        ]
-        .map(|name| (name, text("")));
-        all[0].1 = text(id);
-        let mut digits = [0; 16];
-        let token = self.token.map(|it| it.encode(&mut digits));
         let further = [
-            (WARNING_PARAMETER, self.warning.as_deref()),
-            (DECISION_PARAMETER, self.decision.as_deref()),
-            (TOKEN_PARAMETER, token),
+            (WARNING_PARAMETER, self.warning.clone()),
+            (DECISION_PARAMETER, self.decision.clone()),
+            (TOKEN_PARAMETER, self.token.map(|it| it.to_string())),
         ];
-        let mut count = 1;
-        for (name, said) in further {
-            if let Some(said) = said {
-                all[count] = (name, text(said));
-                count += 1;
-            }
+        let further = further
+            .into_iter()
+            .filter_map(|(name, said)| Some((name, said?)));
+        let said = std::iter::once((PREDICTION_ID_PARAMETER, id.to_owned())).chain(further);
+        let mut all = [const { ("", Parameter::Text(String::new())) }; 4];
+        let mut count = 0;
+        for (name, text) in said {
+            all[count] = (name, Parameter::Text(text));
+            count += 1;
         }
         (all, count)
     }

@@ -99,7 +99,7 @@ impl Routes {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
                     None => RouteToken(nth(self.tokens.fetch_add(1, Relaxed))),
                 };
-                let place = assign::Place::of(salt, token.encode(&mut [0; 16]));
+                let place = assign::Place::of(salt, token.digits());
                 (place, Some(token))
             }
         };
@@ -118,7 +118,7 @@ impl Routes {
 /// Who answers one request.
 struct Chosen<'a> {
     running: &'a Arc<Running>,
-    arm: Cow<'static, str>,
+    arm: Cow<'a, str>,
     key: Option<String>,
     token: Option<RouteToken>,
 }
@@ -156,6 +156,16 @@ impl Target {
         })
     }
 
+    /// The one who answers where nothing is shared.
+    fn only(&self) -> Chosen<'_> {
+        Chosen {
+            running: &self.reads,
+            arm: Cow::Borrowed(&self.arm),
+            key: None,
+            token: None,
+        }
+    }
+
     /// Has the request answered, and says by whom.
     pub(crate) async fn answer(
         &self,
@@ -163,22 +173,18 @@ impl Target {
         outputs: &[String],
         asker: Asker<'_>,
     ) -> Result<(&Running, Answer), Refusal> {
-        let Some(routes) = &self.routes else {
-            let asked = Asked {
-                asker,
-                arm: &self.arm,
-                key: None,
-            };
-            let answer = self.reads.answer(inputs, outputs, &asked).await?;
-            return Ok((&self.reads, answer));
+        let (chosen, copy) = match &self.routes {
+            Some(routes) => (
+                routes.choose(&self.reads, asker.headers, &inputs)?,
+                routes.copy(&inputs),
+            ),
+            None => (self.only(), None),
         };
-        let chosen = routes.choose(&self.reads, asker.headers, &inputs)?;
         let asked = Asked {
             asker,
             arm: &chosen.arm,
             key: chosen.key.as_deref(),
         };
-        let copy = routes.copy(&inputs);
         let mut answer = chosen.running.answer(inputs, outputs, &asked).await?;
         answer.token = chosen.token;
         if let Some((place, running, inputs)) = copy {

@@ -35,9 +35,9 @@ const SHORT: usize = 256;
 pub struct Place(pub u64);
 
 impl Place {
-    /// Where a key is in the rollout with this id.
-    pub fn of(salt: &str, key: &str) -> Self {
-        let (salt, key) = (salt.as_bytes(), key.as_bytes());
+    /// Where a key, as text, is in the rollout with this id.
+    pub fn of(salt: &str, key: impl AsRef<[u8]>) -> Self {
+        let (salt, key) = (salt.as_bytes(), key.as_ref());
         let length = salt.len() + 1 + key.len();
         let mut short = [0; SHORT];
         let Some(bytes) = short.get_mut(..length) else {
@@ -98,19 +98,18 @@ pub struct RouteToken(pub u64);
 
 impl RouteToken {
     /// Its text, for those who hash or send it at each request.
-    pub fn encode(self, into: &mut [u8; 16]) -> &str {
-        for (place, byte) in into.iter_mut().enumerate() {
+    pub fn digits(self) -> [u8; 16] {
+        std::array::from_fn(|place| {
             let digit = (self.0 >> (60 - 4 * place)) & 0xF;
-            *byte = b"0123456789abcdef"[digit as usize];
-        }
-        // Digits are UTF-8.
-        std::str::from_utf8(into).unwrap_or_default()
+            b"0123456789abcdef"[digit as usize]
+        })
     }
 }
 
 impl fmt::Display for RouteToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.encode(&mut [0; 16]))
+        // Digits are UTF-8.
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -189,7 +188,7 @@ mod tests {
         let split = compared(500);
         let mut counts = std::collections::BTreeMap::new();
         for key in 0..100_000 {
-            let (_, arm) = split.at(Place::of("r-1", &key.to_string()));
+            let (_, arm) = split.at(Place::of("r-1", key.to_string()));
             *counts.entry(arm).or_insert(0) += 1;
         }
         // 5000 of 100 000 with a standard deviation of 69.

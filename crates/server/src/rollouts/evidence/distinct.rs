@@ -126,7 +126,7 @@ mod tests {
 
     fn unit(number: u32, is_key: bool) -> Unit {
         Unit {
-            hash: Place::of("", &number.to_string()).0,
+            hash: Place::of("", number.to_string()).0,
             is_key,
             came_us: 0,
         }
