@@ -339,17 +339,17 @@ async fn settle(
         let Some(live) = all.get_mut(model) else {
             return Ok(());
         };
-        // Nothing measured yet is not nothing to measure.
-        let Some(facts) = facts(app, live) else {
-            return Ok(());
-        };
-        match live.kept.rollout.next(&facts, now(app)) {
-            Next::Append(event) => append(app, live, &event).await?,
+        let next = live.kept.rollout.next(&facts(app, live), now(app));
+        match next {
             Next::Route(traffic) => {
                 if !route(app, model, &traffic).await? {
                     return Ok(());
                 }
             }
+            // Nothing measured yet is not nothing to measure. Who answers does not wait for it: somebody may want to go
+            // back at once.
+            _ if live.evidence.is_none() => return Ok(()),
+            Next::Append(event) => append(app, live, &event).await?,
             Next::Load(version) => return live.retries.load(app, model, version).await,
             Next::Wait { .. } => return Ok(()),
             Next::Over => {
@@ -379,17 +379,17 @@ async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal
     Ok(())
 }
 
-/// None before the first look.
-fn facts(app: &App, live: &Live) -> Option<Facts> {
+/// As before the first look nothing is measured.
+fn facts(app: &App, live: &Live) -> Facts {
     let plan = &live.kept.rollout.plan;
     let model = app.catalog.model(plan.model()).unwrap_or_default();
-    Some(Facts {
+    Facts {
         incumbent: loaded(&model, plan.incumbent()),
         candidate: loaded(&model, plan.candidate()),
         serving: model.serving(),
         learned: live.watch.as_ref().is_some_and(|it| !it.waits_for_scores()),
-        evidence: live.evidence.clone()?,
-    })
+        evidence: live.evidence.clone().unwrap_or_default(),
+    }
 }
 
 /// Begins a rollout.
