@@ -51,20 +51,19 @@ impl Told {
     /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it
     /// does not have.
     pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 4], usize) {
-        let further = [
+        let each = [
+            (PREDICTION_ID_PARAMETER, Some(id.to_owned())),
             (WARNING_PARAMETER, self.warning.clone()),
             (DECISION_PARAMETER, self.decision.clone()),
             (TOKEN_PARAMETER, self.token.map(|it| it.to_string())),
         ];
-        let further = further
-            .into_iter()
-            .filter_map(|(name, said)| Some((name, said?)));
-        let said = std::iter::once((PREDICTION_ID_PARAMETER, id.to_owned())).chain(further);
         let mut all = [const { ("", Parameter::Text(String::new())) }; 4];
         let mut count = 0;
-        for (name, text) in said {
-            all[count] = (name, Parameter::Text(text));
-            count += 1;
+        for (name, said) in each {
+            if let Some(text) = said {
+                all[count] = (name, Parameter::Text(text));
+                count += 1;
+            }
         }
         (all, count)
     }

@@ -339,8 +339,7 @@ async fn settle(
         let Some(live) = all.get_mut(model) else {
             return Ok(());
         };
-        let next = live.kept.rollout.next(&facts(app, live), now(app));
-        match next {
+        match live.kept.rollout.next(&facts(app, live), now(app)) {
             Next::Route(traffic) => {
                 if !route(app, model, &traffic).await? {
                     return Ok(());
@@ -379,7 +378,7 @@ async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal
     Ok(())
 }
 
-/// As before the first look nothing is measured.
+/// Before the first look as if nothing had been measured.
 fn facts(app: &App, live: &Live) -> Facts {
     let plan = &live.kept.rollout.plan;
     let model = app.catalog.model(plan.model()).unwrap_or_default();
