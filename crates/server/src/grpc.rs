@@ -132,7 +132,8 @@ async fn answer(
         timeout,
     };
     let (running, told, outputs) = infer(app, permission, &target, &mut request, asker).await?;
-    let (parameters, count) = told.parameters(&told.id.to_string());
+    let id = told.id.to_string();
+    let (parameters, count) = told.parameters(&id);
     let records: Vec<OutputRecord<'_>> = outputs
         .iter()
         .map(|output| {
@@ -237,7 +238,7 @@ impl GrpcInferenceService for Service {
                 let said = [
                     (WARNING, told.warning),
                     (DECISION, told.decision),
-                    (ROUTE_TOKEN, told.token.map(|it| it.to_string())),
+                    (ROUTE_TOKEN, told.token.map(|it| it.as_str().to_owned())),
                 ];
                 for (name, said) in said {
                     if let Some(said) = said.and_then(|it| ascii(&it).parse().ok()) {

@@ -276,7 +276,7 @@ fn tell(headers: &mut HeaderMap, said: [&Option<String>; 2], token: Option<Route
         }
     }
     if let Some(token) = token
-        && let Ok(value) = HeaderValue::from_bytes(&token.digits())
+        && let Ok(value) = HeaderValue::from_bytes(token.as_ref())
     {
         headers.insert(ROUTE_TOKEN_HEADER, value);
     }

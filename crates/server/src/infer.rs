@@ -7,9 +7,7 @@ use domain::access::{Permission, Predict};
 use domain::request::NamedTensor;
 use domain::rollout::assign::RouteToken;
 use domain::{Refusal, Tensor};
-use wire::oip::{
-    InferenceRequest, PREDICTION_ID_PARAMETER, Parameter, Region, RequestedOutput, Source,
-};
+use wire::oip::{InferenceRequest, PREDICTION_ID_PARAMETER, Region, RequestedOutput, Source};
 
 use uuid::Uuid;
 
@@ -48,20 +46,18 @@ const DECISION_PARAMETER: &str = "decision";
 const TOKEN_PARAMETER: &str = "route_token";
 
 impl Told {
-    /// The parameters of the answer, and how many of them there are. In one array, so that no answer pays for what it
-    /// does not have.
-    pub(crate) fn parameters(&self, id: &str) -> ([(&'static str, Parameter); 4], usize) {
+    /// The parameters of the answer, and how many of them there are.
+    pub(crate) fn parameters<'a>(&'a self, id: &'a str) -> ([(&'static str, &'a str); 4], usize) {
         let each = [
-            (PREDICTION_ID_PARAMETER, Some(id.to_owned())),
-            (WARNING_PARAMETER, self.warning.clone()),
-            (DECISION_PARAMETER, self.decision.clone()),
-            (TOKEN_PARAMETER, self.token.map(|it| it.to_string())),
+            (PREDICTION_ID_PARAMETER, Some(id)),
+            (WARNING_PARAMETER, self.warning.as_deref()),
+            (DECISION_PARAMETER, self.decision.as_deref()),
+            (TOKEN_PARAMETER, self.token.as_ref().map(RouteToken::as_str)),
         ];
-        let mut all = [const { ("", Parameter::Text(String::new())) }; 4];
-        let mut count = 0;
+        let (mut all, mut count) = ([("", ""); 4], 0);
         for (name, said) in each {
             if let Some(text) = said {
-                all[count] = (name, Parameter::Text(text));
+                all[count] = (name, text);
                 count += 1;
             }
         }

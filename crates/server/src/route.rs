@@ -97,9 +97,9 @@ impl Routes {
             None => {
                 let token = match headers.get(ROUTE_TOKEN_HEADER) {
                     Some(token) => token.to_str().unwrap_or("?").parse()?,
-                    None => RouteToken(nth(self.tokens.fetch_add(1, Relaxed))),
+                    None => RouteToken::new(nth(self.tokens.fetch_add(1, Relaxed))),
                 };
-                let place = assign::Place::of(salt, token.digits());
+                let place = assign::Place::of(salt, token);
                 (place, Some(token))
             }
         };

@@ -6,8 +6,8 @@ use domain::limits::Limits;
 use domain::request::NamedTensor;
 use domain::{Elements, Tensor};
 use wire::oip::{
-    Body, Content, InferenceRequest, OutputRecord, Parameter, ResponseRecord, Source,
-    decode_request, encode_request, encode_response,
+    Body, Content, InferenceRequest, OutputRecord, ResponseRecord, Source, decode_request,
+    encode_request, encode_response,
 };
 
 fn main() {
@@ -52,10 +52,7 @@ fn scores() -> (Tensor, Tensor) {
 }
 
 fn encode(label: &Tensor, scores: &Tensor) -> Vec<u8> {
-    let parameters = [(
-        "prediction_id",
-        Parameter::Text("0198c2f4-7b1e-7c3a-9d55-0123456789ab".to_owned()),
-    )];
+    let parameters = [("prediction_id", "0198c2f4-7b1e-7c3a-9d55-0123456789ab")];
     let outputs =
         [("label", label), ("probabilities", scores)].map(|(name, tensor)| OutputRecord {
             name,

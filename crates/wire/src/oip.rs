@@ -148,7 +148,7 @@ pub struct ResponseRecord<'a> {
     /// The caller's id, where it gave one.
     pub id: Option<&'a str>,
     /// What we say beside the outputs.
-    pub parameters: &'a [(&'a str, Parameter)],
+    pub parameters: &'a [(&'a str, &'a str)],
     /// The outputs in the caller's order.
     pub outputs: &'a [OutputRecord<'a>],
 }

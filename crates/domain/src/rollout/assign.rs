@@ -17,7 +17,6 @@
 //!
 //! The slot is `u` in whole ten-thousandths. The figures are those of the package `xxhash` 3 for Python.
 
-use std::fmt;
 use std::str::FromStr;
 
 use twox_hash::XxHash3_64;
@@ -94,22 +93,27 @@ pub(crate) use salt;
 /// What stands in for the key of a request that has none: a random number that goes back to the caller, who may send
 /// it again and then stays where it is. Its text is hashed as a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouteToken(pub u64);
+pub struct RouteToken([u8; 16]);
 
 impl RouteToken {
-    /// Its text, for those who hash or send it at each request.
-    pub fn digits(self) -> [u8; 16] {
-        std::array::from_fn(|place| {
-            let digit = (self.0 >> (60 - 4 * place)) & 0xF;
+    /// The one of a number.
+    pub fn new(number: u64) -> Self {
+        Self(std::array::from_fn(|place| {
+            let digit = (number >> (60 - 4 * place)) & 0xF;
             b"0123456789abcdef"[digit as usize]
-        })
+        }))
+    }
+
+    /// Its text: 16 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        // Digits are UTF-8.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-impl fmt::Display for RouteToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Digits are UTF-8.
-        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
+impl AsRef<[u8]> for RouteToken {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -118,10 +122,9 @@ impl FromStr for RouteToken {
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
         let hex = |c: u8| c.is_ascii_digit() || matches!(c, b'a'..=b'f');
-        let number = (text.len() == 16 && text.bytes().all(hex))
-            .then(|| u64::from_str_radix(text, 16).ok())
-            .flatten();
-        number.map(Self).ok_or_else(|| Refusal::InvalidName {
+        let digits = <[u8; 16]>::try_from(text.as_bytes()).ok();
+        let digits = digits.filter(|it| it.iter().copied().all(hex));
+        digits.map(Self).ok_or_else(|| Refusal::InvalidName {
             what: "route token",
             name: text.chars().take(80).collect(),
             why: "it is what an earlier answer gave: 16 digits from 0 to f",
@@ -166,9 +169,9 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_left() {
-        let token = RouteToken(0x00ab_cdef_0123_4567);
-        assert_eq!(token.to_string(), "00abcdef01234567");
-        assert_eq!(token.to_string().parse(), Ok(token));
+        let token = RouteToken::new(0x00ab_cdef_0123_4567);
+        assert_eq!(token.as_str(), "00abcdef01234567");
+        assert_eq!(token.as_str().parse(), Ok(token));
         for wrong in ["", "0", "+0abcdef01234567", "00ABCDEF01234567", "x"] {
             assert!(wrong.parse::<RouteToken>().is_err(), "{wrong}");
         }

@@ -36,7 +36,7 @@ pub fn encode_response(response: &ResponseRecord<'_>) -> Result<Encoded, Refusal
             }
             write_text(name, &mut out);
             out.push(b':');
-            write_parameter(value, &mut out);
+            write_text(value, &mut out);
         }
         out.push(b'}');
     }

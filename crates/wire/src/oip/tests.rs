@@ -450,7 +450,7 @@ fn raw_bodies_take_the_shape_of_the_models_only_input() {
 }
 
 fn answer(outputs: &[OutputRecord<'_>], id: Option<&str>, want: &str) {
-    let parameters = [("prediction_id", Parameter::Text("p-1".to_owned()))];
+    let parameters = [("prediction_id", "p-1")];
     let response = ResponseRecord {
         model_name: "m\"",
         model_version: "1",

@@ -9,7 +9,7 @@ use super::inference::infer_parameter::ParameterChoice;
 use super::inference::model_infer_response::InferOutputTensor;
 use super::inference::{InferParameter, ModelInferResponse, ModelStreamInferResponse};
 use crate::code;
-use crate::oip::{Content, Parameter, ResponseRecord, encode_binary};
+use crate::oip::{Content, ResponseRecord, encode_binary};
 
 /// The message of an answer. Whether an output was wanted as JSON or in binary makes no difference here.
 pub fn encode_infer(response: &ResponseRecord<'_>) -> Result<ModelInferResponse, Refusal> {
@@ -36,7 +36,12 @@ pub fn encode_infer(response: &ResponseRecord<'_>) -> Result<ModelInferResponse,
         parameters: response
             .parameters
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), parameter(value)))
+            .map(|(name, value)| {
+                (
+                    (*name).to_owned(),
+                    parameter(ParameterChoice::StringParam((*value).to_owned())),
+                )
+            })
             .collect(),
         outputs,
         raw_output_contents,
@@ -62,18 +67,7 @@ fn output_tensor(name: &str, datatype: DataType, shape: &[usize]) -> InferOutput
     }
 }
 
-fn parameter(parameter: &Parameter) -> InferParameter {
-    let choice = match parameter {
-        Parameter::Bool(truth) => ParameterChoice::BoolParam(*truth),
-        Parameter::Integer(number) => ParameterChoice::Int64Param(*number),
-        // Older clients know no unsigned ones.
-        Parameter::Unsigned(number) => match i64::try_from(*number) {
-            Ok(number) => ParameterChoice::Int64Param(number),
-            Err(_) => ParameterChoice::Uint64Param(*number),
-        },
-        Parameter::Number(number) => ParameterChoice::DoubleParam(*number),
-        Parameter::Text(text) => ParameterChoice::StringParam(text.clone()),
-    };
+fn parameter(choice: ParameterChoice) -> InferParameter {
     InferParameter {
         parameter_choice: Some(choice),
     }
@@ -85,7 +79,7 @@ pub fn stream_response(
     mark_final: bool,
 ) -> ModelStreamInferResponse {
     if mark_final {
-        let last = parameter(&Parameter::Bool(true));
+        let last = parameter(ParameterChoice::BoolParam(true));
         response
             .parameters
             .insert("triton_final_response".to_owned(), last);
