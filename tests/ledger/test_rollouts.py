@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -46,8 +47,9 @@ def told(server, id):
 class Callers:
     """People who ask all the time, each with a key of its own, until the block is left."""
 
-    def __init__(self, server, rows, threads=2):
-        self.server, self.rows = server, rows
+    def __init__(self, server, rows, threads=2, more=()):
+        """`more` is in the body of each request besides; it may change meanwhile."""
+        self.server, self.rows, self.more = server, rows, more
         self.keys, self.stop = itertools.count(), threading.Event()
         self.counts, self.lock = Counter(), threading.Lock()
         self.threads = [threading.Thread(target=self.work) for _ in range(threads)]
@@ -58,9 +60,8 @@ class Callers:
             key = next(self.keys)
             row = self.rows[key % len(self.rows)]
             headers = {"x-customer": f"customer-{key}"}
-            status, _, answer = ask(
-                connection, "/v2/models/credit/infer", infer_body([row]), headers.items()
-            )
+            body = {**infer_body([row]), **dict(self.more)}
+            status, _, answer = ask(connection, "/v2/models/credit/infer", body, headers.items())
             with self.lock:
                 self.counts[status, answer.get("model_version")] += 1
         connection.close()
@@ -231,6 +232,54 @@ def test_a_candidate_that_fails_is_rolled_back_and_it_says_by_which_guardrail(st
         counts = metric(server, "windlass_rollouts_ended_total")
         assert {state for state, count in counts.items() if count} == {'state="rolled_back"'}, counts
         until(lambda: not states_of(server), "the metric says nothing of what is over", 60)
+
+
+@pytest.mark.parametrize("stage", ["step", "baking"])
+def test_the_way_back_waits_for_no_disk(start, tmp_path, stage):
+    rows, _ = applicants()
+    path, hurry = "/v2/models/credit/infer", {}
+    fails = stage == "step"
+    change = {"timeout: 1s": "timeout: 1us"} if fails else {"0.5": "0.4"}
+    with start(paths=[copy(tmp_path / "one", KEY)]) as server:
+        server.command("push", copy(tmp_path / "two", KEY, **change))
+        connection = server.connect()
+
+        def who(key):
+            headers = {"x-customer": f"c{key}"}.items()
+            return ask(connection, path, infer_body(rows[:1]), headers)[2].get("model_version")
+
+        def is_back():
+            return all(who(key) == "1" for key in range(40))
+
+        kept = {"metric": "latency", "over": "10s", "allow": "1%"}
+        tests = {} if fails else {"guardrails": [kept]}
+        begun = rollout(server, 2, steps=["50%"], bake="10m", **tests)
+        registry = sqlite3.connect(tmp_path / "data" / "registry.db", isolation_level=None)
+        with Callers(server, rows, more=hurry):
+            until(lambda: told(server, begun["id"])["state"] == "step", "the first step", 60)
+            if not fails:
+                server.command("rollout", "promote", "credit", "--why", "a test")
+                until(lambda: told(server, begun["id"])["state"] == stage, stage, 60)
+            # Nothing can be written down from here on.
+            registry.execute("BEGIN IMMEDIATE")
+            if not fails:
+                # No request is answered in so little time, whoever is asked.
+                hurry["parameters"] = {"timeout": 1}
+            until(is_back, "the incumbent answers everybody", 120)
+            went_us = int(time.time() * 1e6)
+            written = "SELECT count(*) FROM rollout_events WHERE event LIKE '%rolling_back%'"
+            assert registry.execute(written).fetchone() == (0,)
+            registry.execute("ROLLBACK")
+            ended = over(server, begun["id"])
+        connection.close()
+        registry.close()
+        assert ended["state"] == "rolled_back", ended
+        back = next(it for it in ended["events"] if it["to"] == "rolling_back")
+        assert back["from"].startswith(stage), back
+        late = f"cast(time as bigint) > {went_us} and version = 2"
+        sql = f"select count(*), count(*) filter (where {late}) from credit where version = 2"
+        [[answers, after]] = server.query(sql)
+        assert answers > 0 and after == 0
 
 
 class Hook(http.server.ThreadingHTTPServer):

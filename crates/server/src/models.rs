@@ -417,8 +417,8 @@ pub(crate) async fn refresh(
                 .await?
                 .into_iter()
                 .collect();
-            let (needed, sharing) = sharing::wanted(app, model).await?;
             let traffic = registry.traffic(model).await?;
+            let (needed, sharing) = sharing::wanted(app, model, traffic).await?;
             let also = also.into_iter().chain(aliases.values().copied());
             Goal {
                 wanted: Wanted {

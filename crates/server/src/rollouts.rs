@@ -2,14 +2,15 @@
 //! that is written down and then done.
 //!
 //! R1. What is served is what the registry says: an event is in it before its traffic is asked for, and whatever asks
-//!     for a model's traffic reads it there.
+//!     for a model's traffic reads it there. Only where an event is to take a candidate's traffic away is the incumbent
+//!     given all of it first: the disk may be slow, or full.
 //! R2. One decision at a time: looking takes its time and holds nobody up, deciding does not.
 //! R3. Nothing here is on a request's way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use ::ledger::Range;
@@ -21,6 +22,7 @@ use domain::rollout::decide::{Facts, Loaded, Next};
 use domain::rollout::evidence::{Evidence, Role};
 use domain::rollout::plan::Ask;
 use domain::rollout::recorded::Recorded;
+use domain::rollout::traffic::Traffic;
 use domain::rollout::{Event, Plan, Rollout, RolloutId, Spec, State};
 use domain::{ModelName, Refusal, Version};
 use store::Store;
@@ -58,6 +60,8 @@ const LATENCY_SPAN_US: i64 = 86_400_000_000;
 /// The rollouts that are not over.
 pub(crate) struct Rollouts {
     live: Mutex<BTreeMap<ModelName, Live>>,
+    /// Those that are to go back, which may not be written down yet.
+    going_back: std::sync::Mutex<BTreeSet<RolloutId>>,
     /// Somebody changed one.
     changed: Notify,
     /// What `/metrics` tells of them, which is not to wait for a decision.
@@ -131,6 +135,7 @@ impl Rollouts {
         }
         Ok(Self {
             live: Mutex::new(live),
+            going_back: Default::default(),
             changed: Notify::new(),
             known: ArcSwap::default(),
             ended: Default::default(),
@@ -139,6 +144,16 @@ impl Rollouts {
 
     async fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Live>> {
         self.live.lock().await
+    }
+
+    /// Whether it is to go back, so that its incumbent has the traffic whatever is written down.
+    pub(crate) fn goes_back(&self, id: &RolloutId) -> bool {
+        self.going_back().contains(id)
+    }
+
+    fn going_back(&self) -> std::sync::MutexGuard<'_, BTreeSet<RolloutId>> {
+        let going_back = self.going_back.lock();
+        going_back.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How those stand that are not over.
@@ -181,6 +196,10 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
                 look_at_all(&held, &mut watches).await;
             }
             settle_all(&held).await;
+            // What is decided waits for no disk.
+            if look {
+                keep_all(&held, &mut watches).await;
+            }
         };
         tokio::select! {
             biased;
@@ -192,9 +211,11 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
 
 /// What goes on from look to look, and when it was last written down.
 struct Watched {
+    number: RolloutNumber,
     watch: evidence::Watch,
     kept_at: Instant,
-    /// When a look was last written down.
+    /// The last look, and when one was last written down.
+    looked: Option<Looked>,
     look_kept_at: Option<Instant>,
     /// Where it is being learned what scores mean.
     learning: Option<Learning>,
@@ -207,8 +228,10 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
         for Live { kept, .. } in live.values() {
             let id = kept.rollout.plan.id().clone();
             watches.entry(id).or_insert_with(|| Watched {
+                number: kept.number,
                 watch: restored(kept),
                 kept_at: Instant::now(),
+                looked: None,
                 look_kept_at: None,
                 learning: None,
             });
@@ -227,18 +250,8 @@ async fn look_at_all(app: &Arc<App>, watches: &mut HashMap<RolloutId, Watched>) 
         let counted = rollout.progress.counted;
         let measuring = watched.watch.look(app, &rollout, counted, now(app));
         let evidence = measuring.await;
-        if watched.kept_at.elapsed() >= KEEP {
-            watched.kept_at = Instant::now();
-            keep(app, number, &watched.watch).await;
-        }
         let looked = looked(now(app), &evidence);
-        let is_due = |it: Instant| it.elapsed() >= KEEP_LOOK;
-        if watched.look_kept_at.is_none_or(is_due) && !looked.e_values.is_empty() {
-            watched.look_kept_at = Some(Instant::now());
-            if let Err(refusal) = app.store.registry.keep_rollout_look(number, &looked).await {
-                tracing::error!(%refusal, "a look at a rollout is not kept");
-            }
-        }
+        watched.looked = Some(looked.clone());
         let mut live = app.rollouts.lock().await;
         if let Some(live) = live.get_mut(plan.model())
             && live.kept.number == number
@@ -274,14 +287,28 @@ fn learn(app: &Arc<App>, watched: &mut Watched, plan: &Plan) {
     }
 }
 
-/// Writes down what goes on from look to look.
-async fn keep(app: &App, number: RolloutNumber, watch: &evidence::Watch) {
-    let Some(measured) = written(watch) else {
-        return;
-    };
+/// Writes down what goes on from look to look, and looks themselves, where it is time to.
+async fn keep_all(app: &App, watches: &mut HashMap<RolloutId, Watched>) {
     let registry = &app.store.registry;
-    if let Err(refusal) = registry.keep_measured(number, &measured).await {
-        tracing::error!(%refusal, "what is measured of a rollout is not kept");
+    for watched in watches.values_mut() {
+        if watched.kept_at.elapsed() >= KEEP {
+            watched.kept_at = Instant::now();
+            if let Some(measured) = written(&watched.watch)
+                && let Err(refusal) = registry.keep_measured(watched.number, &measured).await
+            {
+                tracing::error!(%refusal, "what is measured of a rollout is not kept");
+            }
+        }
+        let is_due = |it: Instant| it.elapsed() >= KEEP_LOOK;
+        if let Some(looked) = &watched.looked
+            && watched.look_kept_at.is_none_or(is_due)
+            && !looked.e_values.is_empty()
+        {
+            watched.look_kept_at = Some(Instant::now());
+            if let Err(refusal) = registry.keep_rollout_look(watched.number, looked).await {
+                tracing::error!(%refusal, "a look at a rollout is not kept");
+            }
+        }
     }
 }
 
@@ -339,7 +366,17 @@ async fn settle(
         let Some(live) = all.get_mut(model) else {
             return Ok(());
         };
-        match live.kept.rollout.next(&facts(app, live), now(app)) {
+        let facts = facts(app, live);
+        let next = live.kept.rollout.next(&facts, now(app));
+        let plan = &live.kept.rollout.plan;
+        let back = |it: &Next| matches!(it, Next::Append(event) if matches!(event.to, State::RollingBack { .. }));
+        if back(&next) && facts.incumbent == Loaded::Ready {
+            app.rollouts.going_back().insert(plan.id().clone());
+            route(app, model, &Traffic::all(plan.incumbent())).await?;
+        } else {
+            app.rollouts.going_back().remove(plan.id());
+        }
+        match next {
             Next::Route(traffic) => {
                 if !route(app, model, &traffic).await? {
                     return Ok(());

@@ -51,7 +51,8 @@ pub enum Loaded {
 /// What is next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// Append this event and follow it. Nothing is done before it is on the disk.
+    /// Append this event and follow it. Nothing is done before it is on the disk, except for the way back (R1 of the
+    /// parent module).
     Append(Event),
     /// Serve this. It is one change of the routing table.
     Route(Traffic),
