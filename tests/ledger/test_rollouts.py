@@ -276,6 +276,7 @@ def test_the_way_back_waits_for_no_disk(start, tmp_path, stage):
         assert ended["state"] == "rolled_back", ended
         back = next(it for it in ended["events"] if it["to"] == "rolling_back")
         assert back["from"].startswith(stage), back
+        assert back["at_ms"] * 1000 <= went_us, (back, went_us)
         late = f"cast(time as bigint) > {went_us} and version = 2"
         sql = f"select count(*), count(*) filter (where {late}) from credit where version = 2"
         [[answers, after]] = server.query(sql)

@@ -1,8 +1,8 @@
 //! The guarded move of a model's traffic from one version to another.
 //!
 //! R1. The split that is served is the one of the stored state: a state is appended before it is routed, so that a
-//!     process which ends in between routes the same when it begins again. The way back alone is routed before it is
-//!     appended, as a disk that is slow or full must not keep a candidate answering that is to go back.
+//!     process which ends in between routes the same when it begins again. Only a candidate that rules send back while
+//!     it is asked is asked no more before that is appended ([`Rollout::withdraws`]): the disk may be slow, or full.
 //! R2. A candidate is compared with a control of its own size at the same time, never with all that the
 //!     incumbent answers or has answered before.
 //! R3. A guardrail that fails rolls back. A signal that fails, a split that is not the intended one and data that

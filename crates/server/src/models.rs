@@ -417,8 +417,11 @@ pub(crate) async fn refresh(
                 .await?
                 .into_iter()
                 .collect();
-            let traffic = registry.traffic(model).await?;
-            let (needed, sharing) = sharing::wanted(app, model, traffic).await?;
+            let (needed, shared) = sharing::wanted(app, model).await?;
+            let (traffic, sharing) = match app.rollouts.goes_back_to(model) {
+                Some(incumbent) => (Some(incumbent), None),
+                None => (registry.traffic(model).await?, shared),
+            };
             let also = also.into_iter().chain(aliases.values().copied());
             Goal {
                 wanted: Wanted {

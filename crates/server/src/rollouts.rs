@@ -2,12 +2,12 @@
 //! that is written down and then done.
 //!
 //! R1. What is served is what the registry says: an event is in it before its traffic is asked for, and whatever asks
-//!     for a model's traffic reads it there. Only where an event is to take a candidate's traffic away is the incumbent
-//!     given all of it first: the disk may be slow, or full.
+//!     for a model's traffic reads it there. Only where an event withdraws a candidate has the incumbent all of it
+//!     first: the disk may be slow, or full. What was decided so is appended, whatever is measured later.
 //! R2. One decision at a time: looking takes its time and holds nobody up, deciding does not.
 //! R3. Nothing here is on a request's way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
@@ -60,8 +60,8 @@ const LATENCY_SPAN_US: i64 = 86_400_000_000;
 /// The rollouts that are not over.
 pub(crate) struct Rollouts {
     live: Mutex<BTreeMap<ModelName, Live>>,
-    /// Those that are to go back, which may not be written down yet.
-    going_back: std::sync::Mutex<BTreeSet<RolloutId>>,
+    /// The models whose candidates are withdrawn while that is not written down yet.
+    withdrawn: std::sync::Mutex<BTreeMap<ModelName, Withdrawn>>,
     /// Somebody changed one.
     changed: Notify,
     /// What `/metrics` tells of them, which is not to wait for a decision.
@@ -80,6 +80,12 @@ struct Live {
     /// How the evidence went, for people.
     history: Vec<Looked>,
     retries: Retries,
+}
+
+/// What is to be written down of a candidate that is asked no more.
+struct Withdrawn {
+    incumbent: Version,
+    event: Event,
 }
 
 /// What the evidence against a candidate is.
@@ -135,7 +141,7 @@ impl Rollouts {
         }
         Ok(Self {
             live: Mutex::new(live),
-            going_back: Default::default(),
+            withdrawn: Default::default(),
             changed: Notify::new(),
             known: ArcSwap::default(),
             ended: Default::default(),
@@ -146,14 +152,14 @@ impl Rollouts {
         self.live.lock().await
     }
 
-    /// Whether it is to go back, so that its incumbent has the traffic whatever is written down.
-    pub(crate) fn goes_back(&self, id: &RolloutId) -> bool {
-        self.going_back().contains(id)
+    /// The version that has a model's traffic, whatever is written down.
+    pub(crate) fn goes_back_to(&self, model: &ModelName) -> Option<Version> {
+        self.withdrawn().get(model).map(|it| it.incumbent)
     }
 
-    fn going_back(&self) -> std::sync::MutexGuard<'_, BTreeSet<RolloutId>> {
-        let going_back = self.going_back.lock();
-        going_back.unwrap_or_else(PoisonError::into_inner)
+    fn withdrawn(&self) -> std::sync::MutexGuard<'_, BTreeMap<ModelName, Withdrawn>> {
+        let withdrawn = self.withdrawn.lock();
+        withdrawn.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How those stand that are not over.
@@ -183,12 +189,13 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
         let look = tokio::select! {
             biased;
             () = &mut stopping => return,
+            // Before what changes, which may do so all the time.
+            _ = tick.tick() => true,
             changed = changes.changed() => match changed {
                 Ok(()) => false,
                 Err(_) => return,
             },
             () = rollouts.changed.notified() => false,
-            _ = tick.tick() => true,
         };
         let Some(held) = app.upgrade() else { return };
         let work = async {
@@ -196,7 +203,7 @@ pub(crate) async fn watch(app: Weak<App>, tasks: Tasks) {
                 look_at_all(&held, &mut watches).await;
             }
             settle_all(&held).await;
-            // What is decided waits for no disk.
+            // What was decided did not wait for it.
             if look {
                 keep_all(&held, &mut watches).await;
             }
@@ -336,6 +343,10 @@ fn restored(kept: &Kept) -> evidence::Watch {
 async fn settle_all(app: &Arc<App>) {
     let mut live = app.rollouts.lock().await;
     let models: Vec<ModelName> = live.keys().cloned().collect();
+    // No candidate is asked for longer because what is next of another model's is being written down.
+    for (model, live) in live.iter() {
+        withdraw(app, live, model).await;
+    }
     for model in models {
         if let Err(refusal) = settle(app, &mut live, &model).await {
             tracing::error!(%refusal, %model, "a rollout could not go on");
@@ -366,17 +377,7 @@ async fn settle(
         let Some(live) = all.get_mut(model) else {
             return Ok(());
         };
-        let facts = facts(app, live);
-        let next = live.kept.rollout.next(&facts, now(app));
-        let plan = &live.kept.rollout.plan;
-        let back = |it: &Next| matches!(it, Next::Append(event) if matches!(event.to, State::RollingBack { .. }));
-        if back(&next) && facts.incumbent == Loaded::Ready {
-            app.rollouts.going_back().insert(plan.id().clone());
-            route(app, model, &Traffic::all(plan.incumbent())).await?;
-        } else {
-            app.rollouts.going_back().remove(plan.id());
-        }
-        match next {
+        match withdraw(app, live, model).await {
             Next::Route(traffic) => {
                 if !route(app, model, &traffic).await? {
                     return Ok(());
@@ -397,6 +398,34 @@ async fn settle(
     }
 }
 
+/// What is next for a rollout. A candidate that this withdraws is asked no more already.
+async fn withdraw(app: &App, live: &Live, model: &ModelName) -> Next {
+    let facts = facts(app, live);
+    let rollout = &live.kept.rollout;
+    let decided = app
+        .rollouts
+        .withdrawn()
+        .get(model)
+        .map(|it| it.event.clone());
+    let next = match decided {
+        Some(event) => Next::Append(event),
+        None => rollout.next(&facts, now(app)),
+    };
+    if let Next::Append(event) = &next
+        && live.evidence.is_some()
+        && rollout.withdraws(event, &facts)
+    {
+        let incumbent = rollout.plan.incumbent();
+        let event = event.clone();
+        let withdrawn = Withdrawn { incumbent, event };
+        app.rollouts.withdrawn().insert(model.clone(), withdrawn);
+        if let Err(refusal) = route(app, model, &Traffic::all(incumbent)).await {
+            tracing::error!(%refusal, %model, "a candidate could not be withdrawn before that is written down");
+        }
+    }
+    next
+}
+
 async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal> {
     let measured = live.watch.as_ref().and_then(written);
     let registry = &app.store.registry;
@@ -404,6 +433,9 @@ async fn append(app: &App, live: &mut Live, event: &Event) -> Result<(), Refusal
     registry
         .append_rollout_event(&mut live.kept, event, measured, tellings)
         .await?;
+    app.rollouts
+        .withdrawn()
+        .remove(live.kept.rollout.plan.model());
     app.alerts.post.notify_one();
     let over = State::OVER.iter().zip(&app.rollouts.ended);
     for (_, ended) in over.filter(|it| *it.0 == event.to.name()) {

@@ -10,7 +10,7 @@ use domain::ledger::Source;
 use domain::lifecycle::State;
 use domain::rollout::Rollout;
 use domain::rollout::decide::Loaded;
-use domain::rollout::traffic::Traffic;
+use domain::rollout::traffic::{Split, Traffic};
 use domain::{ModelName, Refusal, Version};
 use tokio::time::Instant;
 
@@ -85,44 +85,39 @@ pub(crate) async fn route(
 }
 
 /// The versions that a model's rollout or experiment needs, and how it has the traffic shared; a model has one of them at
-/// most. None where one version has all of it, the one whose the traffic is.
+/// most.
 pub(crate) async fn wanted(
     app: &App,
     model: &ModelName,
-    whose: Option<Version>,
 ) -> Result<(Vec<Version>, Option<Sharing>), Refusal> {
     let registry = &app.store.registry;
     if let Some(kept) = registry.live_rollouts(Some(model)).await?.pop() {
         let Rollout { plan, progress } = &kept.rollout;
         let (salt, said) = (plan.id().as_str(), plan.spec().key.as_ref());
         let keyed = (plan.incumbent(), said);
-        let traffic = match app.rollouts.goes_back(plan.id()) {
-            true => Traffic::all(plan.incumbent()),
-            false => kept.rollout.traffic(),
-        };
-        let sharing = shared(app, model, salt, keyed, (whose, traffic));
+        let sharing = shared(app, model, salt, keyed, kept.rollout.traffic());
         return Ok((progress.state.versions(plan), sharing.await?));
     }
     if let Some(kept) = registry.live_experiments(Some(model)).await?.pop() {
         let Experiment { plan, progress } = &kept.experiment;
         let (salt, said) = (plan.id().as_str(), plan.spec().key.as_ref());
         let keyed = (plan.control(), said);
-        let traffic = kept.experiment.traffic();
-        let sharing = shared(app, model, salt, keyed, (whose, traffic));
+        let sharing = shared(app, model, salt, keyed, kept.experiment.traffic());
         return Ok((progress.state.versions(plan), sharing.await?));
     }
     Ok((Vec::new(), None))
 }
 
-/// How traffic is shared; none where it is not. The key is where somebody said, or where the ledger's is by a version.
+/// How traffic is shared; none where one version has all of it. The key is where somebody said, or where the ledger's is
+/// by a version.
 async fn shared(
     app: &App,
     model: &ModelName,
     salt: &str,
     (version, said): (Version, Option<&Source>),
-    (whose, traffic): (Option<Version>, Traffic),
+    traffic: Traffic,
 ) -> Result<Option<Sharing>, Refusal> {
-    if whose.map(Traffic::all).as_ref() == Some(&traffic) {
+    if matches!(traffic.split, Split::All(_)) && traffic.shadow.is_none() {
         return Ok(None);
     }
     let key = match said {

@@ -51,8 +51,8 @@ pub enum Loaded {
 /// What is next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// Append this event and follow it. Nothing is done before it is on the disk, except for the way back (R1 of the
-    /// parent module).
+    /// Append this event and follow it. Nothing is done before it is on the disk, unless it
+    /// [withdraws](Rollout::withdraws) the candidate.
     Append(Event),
     /// Serve this. It is one change of the routing table.
     Route(Traffic),
@@ -187,6 +187,15 @@ impl Rollout {
             Ok(to) => append(to, Why::Rules),
             Err(until) => self.wait(until, &facts.evidence, now),
         }
+    }
+
+    /// Whether an event sends back a candidate that is asked now, in whose place the incumbent can answer at once.
+    pub fn withdraws(&self, event: &Event, facts: &Facts) -> bool {
+        let candidate = self.plan.candidate();
+        let serving = facts.serving.as_ref();
+        matches!(event.to, State::RollingBack { .. })
+            && facts.incumbent == Loaded::Ready
+            && serving.is_some_and(|it| it.versions().contains(&candidate))
     }
 
     /// Where it goes when nothing holds it and its stage may be left; else when to look again, where time is what is missing.

@@ -610,3 +610,24 @@ fn an_event_is_followed_once() {
         .expect("the next event");
     rollout.apply(&one).expect_err("that was long ago");
 }
+
+#[test]
+fn a_candidate_is_withdrawn_where_it_is_asked_and_the_incumbent_can_answer() {
+    let mut world = World::new(plan(r#"{"shadow":"off","steps":["5%"]}"#));
+    world.look();
+    let withdraws = |world: &World| match world.rollout.next(&world.facts, world.now) {
+        Next::Append(event) => world.rollout.withdraws(&event, &world.facts),
+        next => panic!("{next:?}"),
+    };
+    let hold = tested(Role::Signal, "prediction_drift", "fail");
+    world.facts.evidence.tests.push(hold);
+    assert!(!withdraws(&world), "it is held");
+    let fails = tested(Role::Guardrail, "error_rate", "fail");
+    world.facts.evidence.tests.push(fails);
+    assert!(withdraws(&world));
+    let at_step = world.facts.serving.replace(Traffic::all(version(3)));
+    assert!(!withdraws(&world), "nobody asks it");
+    world.facts.serving = at_step;
+    world.facts.incumbent = Loaded::Loading;
+    assert!(!withdraws(&world), "nobody could answer");
+}
