@@ -250,10 +250,10 @@ def sharing_table(found):
     import tables
 
     head = ["model", "connections", "callers", "the candidate has", "req/s one version", "two", f"two / one {BY_PAIR}"]
-    head += ["p50 ms one version", "two", "p99 ms one version", "two", "µs of serving a request, one", "two"]
+    head += ["p50 ms one version", "two", "p99 ms one version", "two"]
+    head += ["µs of serving a request, one", "two", f"two / one {BY_PAIR}"]
     rows = []
     for it in found:
-        ratio, low, high = it.by_pair()
         rows.append(
             [
                 it.model,
@@ -261,16 +261,21 @@ def sharing_table(found):
                 it.setup,
                 SHARES[it.mode],
                 *(tables.number(median(each, "rate")) for each in (it.off, it.on)),
-                f"{ratio:.3f} ({low:.3f}–{high:.3f})",
+                by_pair(it, "rate"),
                 *(
                     tables.milliseconds(median(each, name))
                     for name in ("p50_s", "p99_s")
                     for each in (it.off, it.on)
                 ),
                 *(f"{median(each, 'serving_s') * 1e6:.1f}" for each in (it.off, it.on)),
+                by_pair(it, "serving_s"),
             ]
         )
     return tables.table(head, rows)
+
+
+def by_pair(compared, name):
+    return "{:.3f} ({:.3f}–{:.3f})".format(*compared.by_pair(lambda it: it[name]))
 
 
 def aged_table(old):
@@ -283,8 +288,8 @@ def aged_table(old):
         each = [[it[name] * factor for it in windows] for windows in (old.off, old.on)]
         shown = "{:,.0f}" if factor == 1 else "{:.1f}"
         parts = [(statistics.median(it), min(it), max(it)) for it in each]
-        ratio = "{:.3f} ({:.3f}–{:.3f})".format(*old.by_pair(lambda it: it[name]))
-        return [told, *("{}, {} to {}".format(*(shown.format(it) for it in part)) for part in parts), ratio]
+        spreads = ["{}, {} to {}".format(*(shown.format(it) for it in part)) for part in parts]
+        return [told, *spreads, by_pair(old, name)]
 
     rows = [
         row("rate", "requests a second"),
