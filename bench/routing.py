@@ -35,9 +35,19 @@ MEASURED = (
 a few long ones: what else the machine does changes slowly."""
 
 
-AGED_S, AGED_TIMES, AGED_PAIRS = 75, 3, 12
-"""For how long a rollout goes on before it is measured as an aged one, how many such rollouts there are, and in how many pairs
-of windows each is measured: a look tells who came once all have ended, and a request may take a minute."""
+AGED_S, AGED_TIMES, AGED_PAIRS, AGED_WINDOW_S = 15, 12, 2, 3
+"""For how long a rollout goes on before it is measured as an aged one, how many such rollouts there are, in how many windows each
+is measured, and their seconds. A look tells who came once all have ended, and a request may take ten seconds there; the longer it
+goes on, the farther apart are the windows of a pair, and the more of their ratio is the machine's."""
+PARTS = {
+    "routing": "two versions that share traffic",
+    "routing-aged": "a rollout that has gone on",
+    "routing-back": "bad candidates",
+}
+"""What is measured, by the names of their tables' markers."""
+VARIANTS = {"served": "", "other": "serve: {timeout: 59s}", "bad": "serve: {timeout: 1us}"}
+HURRIED = {"served": "serve: {timeout: 10s}", "other": "serve: {timeout: 9s}"}
+"""Versions of one model, which answer alike but for the bad one."""
 
 
 def held(step):
@@ -64,6 +74,7 @@ BAD = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windlass", type=Path, help="a built windlass, instead of building one")
+    parser.add_argument("--part", choices=PARTS, help="measures and writes this alone")
     parser.add_argument("--times", type=int, default=20, help="how often a bad candidate is rolled out")
     parser.add_argument(
         "--quick",
@@ -84,7 +95,6 @@ def measure(arguments):
     import servers
     import tables
 
-    quick = arguments.quick
     server_core, client_core = machine.cores()
     install.wrk()
     client = install.client()
@@ -92,42 +102,50 @@ def measure(arguments):
     models = install.models(client)
     works = {it.name: it for it in bodies.WORKS}
     os.sched_setaffinity(0, {int(client_core)})
-    watch = machine.Watch([])
-    found, back = [], []
-    for name, connections, callers, modes, pairs, seconds in MEASURED:
-        work, key = works[name], KEY if callers == KEYED else None
+
+    def serve(name, variants, key=None):
+        work = works[name]
         keyed = f"ledger: {{key: header:{KEY}}}\n" if key else ""
-        variants = {"served": "", "other": "serve: {timeout: 59s}", "bad": "serve: {timeout: 1us}"}
         variants = {it: keyed + lines for it, lines in variants.items()}
-        with Served(tools, work, models / work.folder, variants, server_core, key=key) as served:
+        return Served(tools, work, models / work.folder, variants, server_core, key=key)
+
+    how = {"routing": shared, "routing-aged": aged, "routing-back": rolled_back}
+    sections, kept = {}, {}
+    for part in [arguments.part] if arguments.part else PARTS:
+        watch = machine.Watch([])
+        kept[part], found = how[part](serve, client_core, arguments)
+        stray = watch.stop([]).stray
+        conditions = conditions_of(tools, server_core, client_core, stray, "")
+        sections[part] = "\n\n".join([*found, conditions])
+        print(sections[part])
+    install.keep("routing", kept)
+    out = arguments.out or (None if arguments.quick else install.ROOT / "docs" / "benchmarks.md")
+    if out:
+        tables.write(out, sections, {it: f"What a rollout costs: {told}" for it, told in PARTS.items()})
+
+
+def shared(serve, client_core, arguments):
+    """One version and two, in windows that take turns."""
+    import tables
+
+    found = []
+    for name, connections, callers, modes, pairs, seconds in MEASURED:
+        with serve(name, VARIANTS, KEY if callers == KEYED else None) as served:
             for mode in modes:
                 install.say(f"  {name}, {connections} connections, callers {callers}, {mode}")
-                step = SHARES[mode]
-                compared = Compared(name, callers, connections, mode, 2 if quick else seconds)
+                seconds = 2 if arguments.quick else seconds
+                compared = Compared(name, callers, connections, mode, seconds)
 
                 def window(is_on):
-                    with rollout(served, step) if is_on else contextlib.nullcontext():
-                        return served.window("served", client_core, connections, compared.seconds)
+                    with rollout(served, SHARES[mode]) if is_on else contextlib.nullcontext():
+                        return served.window("served", client_core, connections, seconds)
 
-                compared.take_turns(1 if quick else pairs, window)
+                compared.take_turns(1 if arguments.quick else pairs, window)
                 found.append(compared)
-            if name == "tabular" and not key:
-                install.say(f"  {name}, {connections} connections, a rollout that goes on")
-                old = aged(served, client_core, connections, quick)
-                times = 3 if quick else arguments.times
-                for number in range(times):
-                    install.say(f"  a bad candidate, {number + 1} of {times}")
-                    back.append(rolled_back(served))
-    stray = watch.stop([]).stray
-    conditions = conditions_of(tools, server_core, client_core, stray, "")
-    content = "\n\n".join(
-        [aims(found, old), sharing_table(found), aged_table(old), back_table(back), conditions]
-    )
-    print(content)
-    install.keep("routing", {"sharing": [vars(it) for it in found], "aged": vars(old), "back": back})
-    out = arguments.out or (None if quick else install.ROOT / "docs" / "benchmarks.md")
-    if out:
-        tables.write(out, {"routing": content}, {"routing": "What a rollout costs"})
+    # With half of the traffic each version groups fewer requests into a run, which no routing could help.
+    lines = [costs_nothing(it, "choosing") for it in found if it.mode == "chosen"]
+    head = ["aim", "measured", ""]
+    return [vars(it) for it in found], [tables.table(head, lines), sharing_table(found)]
 
 
 @contextlib.contextmanager
@@ -158,28 +176,43 @@ def until(attempt, what, seconds=120):
         time.sleep(0.02)
 
 
-def aged(served, client_core, connections, quick):
-    """Windows in rollouts that go on for longer than any request may take, each paired with one before or after it."""
+def aged(serve, client_core, arguments):
+    """Windows in rollouts that have gone on for longer than any request may take, and as many without one, in turns."""
+    import tables
     import wrk
 
-    seconds, times, pairs = (5, 1, 2) if quick else (AGED_S, AGED_TIMES, AGED_PAIRS)
-    compared = Compared("tabular", TOKENS, connections, f"{seconds} s", 2)
+    seconds, times = (12, 1) if arguments.quick else (AGED_S, AGED_TIMES)
+    compared = Compared("tabular", TOKENS, 64, f"{seconds} s", AGED_WINDOW_S)
+    with serve("tabular", HURRIED) as served:
 
-    def windows(count):
-        return [served.window("served", client_core, connections, 2) for _ in range(count)]
+        def windows(is_on):
+            with rollout(served, SHARES["chosen"]) if is_on else contextlib.nullcontext():
+                # What it was asked before is the same of both.
+                wrk.measure(client_core, served.port, served.script, compared.connections, seconds)
+                of_kind = compared.on if is_on else compared.off
+                for _ in range(AGED_PAIRS):
+                    of_kind.append(served.window("served", client_core, compared.connections, AGED_WINDOW_S))
 
-    for _ in range(times):
-        # What it was asked before is the same of both.
-        wrk.measure(client_core, served.port, served.script, connections, seconds)
-        compared.off += windows(pairs // 2)
-        with rollout(served, SHARES["chosen"]):
-            wrk.measure(client_core, served.port, served.script, connections, seconds)
-            compared.on += windows(pairs)
-        compared.off += windows(pairs - pairs // 2)
-    return compared
+        for number in range(times):
+            install.say(f"  a rollout that goes on, {number + 1} of {times}")
+            for is_on in ((False, True), (True, False))[number % 2]:
+                windows(is_on)
+    line = costs_nothing(compared, f"a rollout that has gone on for {compared.mode}")
+    found = [tables.table(["aim", "measured", ""], [line]), aged_table(compared)]
+    return vars(compared), found
 
 
-def rolled_back(served):
+def rolled_back(serve, client_core, arguments):
+    """Bad candidates one after another."""
+    times, back = 3 if arguments.quick else arguments.times, []
+    with serve("tabular", VARIANTS) as served:
+        for number in range(times):
+            install.say(f"  a bad candidate, {number + 1} of {times}")
+            back.append(roll_back(served))
+    return back, [back_table(back)]
+
+
+def roll_back(served):
     """A bad candidate under load until it is rolled back: how long it answered after the verdict, and how many failed."""
     stop, counts, lock = threading.Event(), {"asked": 0, "failed": 0}, threading.Lock()
     asked = served.asked
@@ -228,22 +261,17 @@ def rolled_back(served):
     }
 
 
-def aims(found, old):
+def costs_nothing(compared, what):
+    """The line of an aim."""
     import tables
 
-    def line(it, what):
-        ratio, low, high = it.by_pair()
-        text = (
-            f"{it.model}, {it.connections} connections, {ONE_CORE}, callers {it.setup}: "
-            f"{what} costs nothing that {len(it.on)} pairs of windows tell"
-        )
-        measured = f"{1 - ratio:.1%} ({1 - high:.1%} to {1 - low:.1%})"
-        return tables.aim(text, measured, high >= 1)
-
-    # With half of the traffic each version groups fewer requests into a run, which no routing could help.
-    lines = [line(it, "choosing") for it in found if it.mode == "chosen"]
-    lines.append(line(old, f"a rollout that has gone on for {old.mode}"))
-    return tables.table(["aim", "measured", ""], lines)
+    ratio, low, high = compared.by_pair()
+    text = (
+        f"{compared.model}, {compared.connections} connections, {ONE_CORE}, callers {compared.setup}: "
+        f"{what} costs nothing that {len(compared.on)} pairs of windows tell"
+    )
+    measured = f"{1 - ratio:.1%} ({1 - high:.1%} to {1 - low:.1%})"
+    return tables.aim(text, measured, high >= 1)
 
 
 def sharing_table(found):
