@@ -272,6 +272,7 @@ def test_the_way_back_waits_for_no_disk(start, tmp_path, stage):
             registry.execute("ROLLBACK")
             ended = over(server, begun["id"])
         connection.close()
+        assert registry.execute(written).fetchone() > (0,)
         registry.close()
         assert ended["state"] == "rolled_back", ended
         back = next(it for it in ended["events"] if it["to"] == "rolling_back")
