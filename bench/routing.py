@@ -19,7 +19,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import install  # noqa: E402
-from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median  # noqa: E402
+from turns import BY_PAIR, ONE_CORE, Compared, Served, conditions_of, median, turns  # noqa: E402
 
 SHARES = {"chosen": "0.01%", "shared": "50%"}
 """What the candidate has: so little that it is about choosing alone, or half."""
@@ -126,8 +126,6 @@ def measure(arguments):
 
 def shared(serve, client_core, arguments):
     """One version and two, in windows that take turns."""
-    import tables
-
     found = []
     for name, connections, callers, modes, pairs, seconds in MEASURED:
         with serve(name, VARIANTS, KEY if callers == KEYED else None) as served:
@@ -144,8 +142,7 @@ def shared(serve, client_core, arguments):
                 found.append(compared)
     # With half of the traffic each version groups fewer requests into a run, which no routing could help.
     lines = [costs_nothing(it, "choosing") for it in found if it.mode == "chosen"]
-    head = ["aim", "measured", ""]
-    return [vars(it) for it in found], [tables.table(head, lines), sharing_table(found)]
+    return [vars(it) for it in found], [aims(lines), sharing_table(found)]
 
 
 @contextlib.contextmanager
@@ -178,28 +175,21 @@ def until(attempt, what, seconds=120):
 
 def aged(serve, client_core, arguments):
     """Windows in rollouts that have gone on for longer than any request may take, and as many without one, in turns."""
-    import tables
     import wrk
 
     seconds, times = (12, 1) if arguments.quick else (AGED_S, AGED_TIMES)
     compared = Compared("tabular", TOKENS, 64, f"{seconds} s", AGED_WINDOW_S)
     with serve("tabular", HURRIED) as served:
-
-        def windows(is_on):
+        for is_on in turns(times):
+            install.say(f"  for {compared.mode}, {'a rollout' if is_on else 'none'}")
             with rollout(served, SHARES["chosen"]) if is_on else contextlib.nullcontext():
                 # What it was asked before is the same of both.
                 wrk.measure(client_core, served.port, served.script, compared.connections, seconds)
-                of_kind = compared.on if is_on else compared.off
+                windows = compared.on if is_on else compared.off
                 for _ in range(AGED_PAIRS):
-                    of_kind.append(served.window("served", client_core, compared.connections, AGED_WINDOW_S))
-
-        for number in range(times):
-            install.say(f"  a rollout that goes on, {number + 1} of {times}")
-            for is_on in ((False, True), (True, False))[number % 2]:
-                windows(is_on)
+                    windows.append(served.window("served", client_core, compared.connections, AGED_WINDOW_S))
     line = costs_nothing(compared, f"a rollout that has gone on for {compared.mode}")
-    found = [tables.table(["aim", "measured", ""], [line]), aged_table(compared)]
-    return vars(compared), found
+    return vars(compared), [aims([line]), aged_table(compared)]
 
 
 def rolled_back(serve, client_core, arguments):
@@ -272,6 +262,12 @@ def costs_nothing(compared, what):
     )
     measured = f"{1 - ratio:.1%} ({1 - high:.1%} to {1 - low:.1%})"
     return tables.aim(text, measured, high >= 1)
+
+
+def aims(lines):
+    import tables
+
+    return tables.table(["aim", "measured", ""], lines)
 
 
 def sharing_table(found):

@@ -44,9 +44,8 @@ class Compared:
     def take_turns(self, pairs, window):
         """Measures by `window(is_on)`. The first of each kind is not counted; who goes first takes turns too."""
         window(False), window(True)
-        for pair in range(pairs):
-            for is_on in ((False, True), (True, False))[pair % 2]:
-                (self.on if is_on else self.off).append(window(is_on))
+        for is_on in turns(pairs):
+            (self.on if is_on else self.off).append(window(is_on))
 
     def by_pair(self, value=lambda it: it["rate"]):
         """The median ratio of neighbouring windows, and its interval."""
@@ -60,6 +59,12 @@ class Compared:
         """How far the windows without it lie apart, as a share of their median."""
         rates = [it["rate"] for it in self.off]
         return (max(rates) - min(rates)) / median(self.off, "rate")
+
+
+def turns(pairs):
+    """Whether it is with, once without and once with for each pair; who goes first takes turns."""
+    for pair in range(pairs):
+        yield from ((False, True), (True, False))[pair % 2]
 
 
 def interval(values):
